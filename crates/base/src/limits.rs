@@ -1,0 +1,34 @@
+//! Every bound in one place: how much of anything a stranger, a peer or a file may make us hold.
+
+/// One SMTP or POP3 command line, CRLF included (RFC 5321 §4.5.3.1.4 asks for at least 512).
+pub const COMMAND_LINE: usize = 1_000;
+/// Unknown or out-of-place commands in one session before `421`.
+pub const BAD_COMMANDS: u32 = 10;
+/// Recipients of one SMTP transaction before `452`.
+pub const SMTP_RECIPIENTS: usize = 1_000;
+/// One envelope address in bytes (spec: 1,002 before the NUL; SMTP refuses at 900 with its NUL).
+pub const ADDRESS: usize = 1_002;
+/// One address said in SMTP, including a terminating NUL (stock `qmail-smtpd`).
+pub const SMTP_ADDRESS: usize = 900;
+/// `Received` and `Delivered-To` lines before a letter counts as looping.
+pub const HOPS: u32 = 100;
+/// A whole envelope (sender and recipients, text0) handed to queued.
+pub const ENVELOPE: usize = 16 << 20;
+/// One chunk of a letter on its way to queued.
+pub const CHUNK: usize = 64 << 10;
+/// Letters up to this many bytes lie in the log itself; larger ones have a file of their own.
+pub const INLINE_LETTER: usize = 256 << 10;
+/// A delivery report's text as `qmail-send` keeps it (spec `qmail-queue.md` §9).
+pub const REPORT: usize = 10_000;
+/// What `qmail-lspawn` keeps of a delivery's output (spec `qmail-overview.md` §6.4).
+pub const LOCAL_OUTPUT: usize = 3_000;
+/// What is kept of one reply of a remote server (spec `qmail-smtp.md` §7.6).
+pub const REMOTE_REPLY: usize = 5_000;
+/// Text with which queued refuses a letter.
+pub const QUEUE_TEXT: usize = 255;
+/// A control file that is read whole.
+pub const CONTROL_FILE: usize = 16 << 20;
+/// What the checkpassword interface carries: name, secret and timestamp with their NULs.
+pub const LOGIN: usize = 512;
+/// One message between a listener and a clean parent: the connection's environment.
+pub const HANDOVER: usize = 32 << 10;
