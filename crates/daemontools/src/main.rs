@@ -1,2 +1,105 @@
-//! (being written)
-fn main() {}
+//! The caretakers: supervision, logging, and the TCP listener.
+#![forbid(unsafe_code)]
+
+mod envdir;
+mod multilog;
+mod setlock;
+mod setuidgid;
+mod softlimit;
+mod supervise;
+mod svc;
+mod svok;
+mod svscan;
+mod svstat;
+mod tai64n;
+mod tcprules;
+mod tcpserver;
+
+use std::ffi::OsString;
+use std::path::Path;
+
+/// A program of this binary: its name, its one sentence, its `main`.
+struct Program {
+    name: &'static str,
+    sentence: &'static str,
+    main: fn(&[OsString]) -> i32,
+}
+
+/// Every program, in the order of the alphabet.
+const PROGRAMS: &[Program] = &[
+    Program {
+        name: "envdir",
+        sentence: "run a program with variables set from a directory",
+        main: envdir::main,
+    },
+    Program {
+        name: "envuidgid",
+        sentence: "run a program with another account's ids in UID and GID",
+        main: setuidgid::envuidgid,
+    },
+    Program { name: "multilog", sentence: "write a log, rotated by size", main: multilog::main },
+    Program { name: "setlock", sentence: "run a program holding a lock", main: setlock::main },
+    Program {
+        name: "setuidgid",
+        sentence: "run a program as another account",
+        main: setuidgid::main,
+    },
+    Program {
+        name: "softlimit",
+        sentence: "run a program under resource limits",
+        main: softlimit::main,
+    },
+    Program {
+        name: "supervise",
+        sentence: "start a service and start it again when it dies",
+        main: supervise::main,
+    },
+    Program { name: "svc", sentence: "control supervised services", main: svc::main },
+    Program { name: "svok", sentence: "tell whether supervise is running", main: svok::main },
+    Program {
+        name: "svscan",
+        sentence: "start and watch a supervise for every service",
+        main: svscan::main,
+    },
+    Program {
+        name: "svstat",
+        sentence: "print the state of supervised services",
+        main: svstat::main,
+    },
+    Program {
+        name: "tai64nlocal",
+        sentence: "turn time labels into local time",
+        main: tai64n::local,
+    },
+    Program { name: "tai64n", sentence: "put a time label before each line", main: tai64n::main },
+    Program { name: "tcprules", sentence: "compile rules for tcpserver", main: tcprules::main },
+    Program {
+        name: "tcpserver",
+        sentence: "accept TCP connections and run a program for each",
+        main: tcpserver::main,
+    },
+];
+
+fn main() {
+    let mut args: Vec<OsString> = std::env::args_os().collect();
+    let mut found = find(args.first());
+    if found.is_none() && args.len() > 1 {
+        args.remove(0);
+        found = find(args.first());
+    }
+    std::process::exit(found.map_or_else(help, |program| (program.main)(&args)));
+}
+
+/// The program a path names by its last component.
+fn find(name: Option<&OsString>) -> Option<&'static Program> {
+    let name = Path::new(name?).file_name()?;
+    PROGRAMS.iter().find(|program| name == program.name)
+}
+
+/// Lists the programs; exit code 100 as for any misuse, 0 if `help` was asked for.
+fn help() -> i32 {
+    for program in PROGRAMS {
+        println!("{:16} {}", program.name, program.sentence);
+    }
+    if std::env::args_os().nth(1).is_some_and(|word| word == "help") { 0 } else { 100 }
+}

@@ -1,2 +1,119 @@
-//! (being written)
-fn main() {}
+//! The inside of the mail system: queue, scheduler, local delivery and injection; no network.
+#![forbid(unsafe_code)]
+
+mod checkpassword;
+mod clean;
+mod inject;
+mod local;
+mod lspawn;
+mod newu;
+mod pspawn;
+mod qread;
+mod queue;
+mod queued;
+mod rspawn;
+mod send;
+mod sendmail;
+mod start;
+
+use std::ffi::OsString;
+use std::path::Path;
+
+/// A program of this binary: its name, its one sentence, its `main`.
+struct Program {
+    name: &'static str,
+    sentence: &'static str,
+    main: fn(&[OsString]) -> i32,
+}
+
+/// Every program, in the order of the alphabet.
+const PROGRAMS: &[Program] = &[
+    Program {
+        name: "checkpassword",
+        sentence: "check a name and password, then run a program as that user",
+        main: checkpassword::main,
+    },
+    Program {
+        name: "mailq",
+        sentence: "list the queue the way sendmail does",
+        main: sendmail::mailq,
+    },
+    Program {
+        name: "qmail-clean",
+        sentence: "ask queued to forget what qmail-send has finished",
+        main: clean::main,
+    },
+    Program {
+        name: "qmail-inject",
+        sentence: "preprocess and queue a letter from a local user",
+        main: inject::main,
+    },
+    Program { name: "qmail-local", sentence: "deliver or forward one letter", main: local::main },
+    Program {
+        name: "qmail-lspawn",
+        sentence: "make local deliveries, each as its user",
+        main: lspawn::main,
+    },
+    Program {
+        name: "qmail-newu",
+        sentence: "compile users/assign into users/cdb",
+        main: newu::main,
+    },
+    Program {
+        name: "qmail-pspawn",
+        sentence: "check logins and open mailboxes, each as its user",
+        main: pspawn::main,
+    },
+    Program { name: "qmail-qread", sentence: "list the letters in the queue", main: qread::main },
+    Program { name: "qmail-qstat", sentence: "count the letters in the queue", main: qread::qstat },
+    Program {
+        name: "qmail-queued",
+        sentence: "keep the queue: every letter on disk before it is acknowledged",
+        main: queued::main,
+    },
+    Program {
+        name: "qmail-queue",
+        sentence: "queue a letter from descriptors 0 and 1",
+        main: queue::main,
+    },
+    Program {
+        name: "qmail-rspawn",
+        sentence: "make remote deliveries, each in a process of its own",
+        main: rspawn::main,
+    },
+    Program { name: "qmail-send", sentence: "deliver the letters of the queue", main: send::main },
+    Program {
+        name: "qmail-start",
+        sentence: "start qmail-send and its helpers, wired together",
+        main: start::main,
+    },
+    Program {
+        name: "sendmail",
+        sentence: "queue a letter the way sendmail does",
+        main: sendmail::main,
+    },
+];
+
+fn main() {
+    let mut args: Vec<OsString> = std::env::args_os().collect();
+    let mut found = find(args.first());
+    if found.is_none() && args.len() > 1 {
+        args.remove(0);
+        found = find(args.first());
+    }
+    std::process::exit(found.map_or_else(help, |program| (program.main)(&args)));
+}
+
+/// The program a path names by its last component.
+fn find(name: Option<&OsString>) -> Option<&'static Program> {
+    let name = Path::new(name?).file_name()?;
+    PROGRAMS.iter().find(|program| name == program.name)
+}
+
+/// Lists the programs; exit code 100 as for any misuse, 0 if `help` was asked for.
+fn help() -> i32 {
+    for program in PROGRAMS {
+        println!("{:16} {}", program.name, program.sentence);
+    }
+    if std::env::args_os().nth(1).is_some_and(|word| word == "help") { 0 } else { 100 }
+}

@@ -380,8 +380,7 @@ mod tests {
         let states = [Progress::Waiting, Progress::Deferred(Moment::from_secs(9)), Progress::Done];
         let block = progress_block(states.into_iter());
         let envelope = Envelope::new(b"s@x\0a@b\0c@d\0e@f\0").unwrap();
-        let entry =
-            Entry::new(8, Moment::from_secs(1), 99, 7, 6, true, envelope, &block).unwrap();
+        let entry = Entry::new(8, Moment::from_secs(1), 99, 7, 6, true, envelope, &block).unwrap();
         assert!(entry.progress().eq(states));
         for a in [
             Answer::Accepted(1),

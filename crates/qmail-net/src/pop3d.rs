@@ -1,0 +1,7 @@
+//! serve one Maildir by POP3
+
+use std::ffi::OsString;
+
+pub(crate) fn main(_args: &[OsString]) -> i32 {
+    111
+}
