@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod envdir;
+mod getopt;
+mod message;
 mod multilog;
 mod setlock;
 mod setuidgid;
