@@ -5,5 +5,7 @@
 
 extern crate alloc;
 
+pub mod dot;
 pub mod line;
 mod scan;
+pub mod smtp;

@@ -1,0 +1,1 @@
+//! SMTP (RFC 5321) as stock `qmail-smtpd` and `qmail-remote` speak it.
