@@ -1,2 +1,7 @@
-//! (being written)
+//! The message itself: header fields, dates, traces, bounces. No I/O, no clock, no `unsafe`.
+#![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod bounce;
