@@ -1,0 +1,272 @@
+//! Control files: one setting a file, read whole, bounded, never guessed at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use base::limits;
+
+use crate::home::Home;
+
+/// The directory of control files.
+#[derive(Clone, Debug)]
+pub struct Control {
+    dir: PathBuf,
+}
+
+/// A control file is there and cannot be used.
+#[derive(Debug)]
+pub struct ControlError {
+    path: PathBuf,
+    trouble: Trouble,
+}
+
+/// What is wrong with it.
+#[derive(Debug)]
+enum Trouble {
+    Io(io::Error),
+    TooLong,
+    Nul(usize),
+}
+
+impl fmt::Display for ControlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.trouble {
+            Trouble::Io(err) if err.kind() == io::ErrorKind::PermissionDenied => {
+                write!(f, "unable to read {path}: {err} (mend: chmod a+r {path})")
+            }
+            Trouble::Io(err) => write!(f, "unable to read {path}: {err}"),
+            Trouble::TooLong => {
+                let most = limits::CONTROL_FILE;
+                write!(f, "{path} is longer than {most} bytes: shorten it")
+            }
+            Trouble::Nul(line) => write!(f, "{path} line {line} holds a NUL byte: remove it"),
+        }
+    }
+}
+
+impl std::error::Error for ControlError {}
+
+/// A map's keys, compared without regard to ASCII case; of equal keys the last counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Map(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl Map {
+    /// The value of `key`.
+    pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
+        self.0.get(&key.to_ascii_lowercase()).map(Vec::as_slice)
+    }
+
+    /// Every pair, keys in lower case, in the order of the keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))
+    }
+
+    /// Makes a map of lines `key:value`; a line without a colon is left out.
+    pub fn from_lines<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        Self(lines.into_iter().filter_map(pair).collect())
+    }
+
+    /// Whether no line had a colon.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Key (in lower case) and value of one line.
+fn pair(line: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let colon = line.iter().position(|&c| c == b':')?;
+    let (key, value) = line.split_at_checked(colon)?;
+    Some((key.to_ascii_lowercase(), value.get(1..)?.to_vec()))
+}
+
+/// A list's lines as a set, compared without regard to ASCII case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Set(BTreeSet<Vec<u8>>);
+
+impl Set {
+    /// Whether `line` is one of them.
+    pub fn contains(&self, line: &[u8]) -> bool {
+        self.0.contains(&line.to_ascii_lowercase())
+    }
+
+    /// Makes a set of lines.
+    pub fn from_lines<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        Self(lines.into_iter().map(<[u8]>::to_ascii_lowercase).collect())
+    }
+
+    /// Whether it has no line.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Control {
+    /// The control files of `home`.
+    pub fn new(home: &Home) -> Self {
+        Self::at(home.path("control"))
+    }
+
+    /// The control files in `dir`.
+    pub fn at(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// The path of the file `name`, for messages.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// The first line of `name` without blanks at its end; `None` if there is no such file. An
+    /// empty file is the empty line, not the default; `#` is no comment here.
+    ///
+    /// # Errors
+    /// [`ControlError`] if it is there and cannot be read.
+    pub fn line(&self, name: &str) -> Result<Option<Vec<u8>>, ControlError> {
+        let Some(text) = self.read(name)? else { return Ok(None) };
+        Ok(text.split(|&c| c == b'\n').next().map(|line| trim(line).to_vec()))
+    }
+
+    /// The first line of `name`, or of `me` if there is no `name`; `None` if there is neither (the
+    /// caller then says `NAME` in its literal default).
+    ///
+    /// # Errors
+    /// As [`Control::line`].
+    pub fn line_or_me(&self, name: &str) -> Result<Option<Vec<u8>>, ControlError> {
+        match self.line(name)? {
+            Some(line) => Ok(Some(line)),
+            None => self.line("me"),
+        }
+    }
+
+    /// The decimal digits `name` begins with; `default` if there are none or there is no such file.
+    /// A number too big for 64 bits counts as the biggest one.
+    ///
+    /// # Errors
+    /// As [`Control::line`].
+    pub fn int(&self, name: &str, default: u64) -> Result<u64, ControlError> {
+        Ok(self.line(name)?.and_then(|line| digits(&line)).unwrap_or(default))
+    }
+
+    /// The lines of `name`, without blanks at their ends, empty lines and lines that begin with
+    /// `#`; `None` if there is no such file.
+    ///
+    /// # Errors
+    /// As [`Control::line`].
+    pub fn list(&self, name: &str) -> Result<Option<Vec<Vec<u8>>>, ControlError> {
+        let text = self.read(name)?;
+        Ok(text.map(|text| lines(&text).map(<[u8]>::to_vec).collect()))
+    }
+
+    /// The lines of `name` as a set; `None` if there is no such file.
+    ///
+    /// # Errors
+    /// As [`Control::line`].
+    pub fn set(&self, name: &str) -> Result<Option<Set>, ControlError> {
+        Ok(self.read(name)?.map(|text| Set::from_lines(lines(&text))))
+    }
+
+    /// The lines `key:value` of `name`; `None` if there is no such file.
+    ///
+    /// # Errors
+    /// As [`Control::line`].
+    pub fn map(&self, name: &str) -> Result<Option<Map>, ControlError> {
+        Ok(self.read(name)?.map(|text| Map::from_lines(lines(&text))))
+    }
+
+    /// The whole file; `None` if it, or the directory, is not there.
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, ControlError> {
+        let path = self.path(name);
+        match read_whole(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(Trouble::Io(err)) if is_missing(&err) => Ok(None),
+            Err(trouble) => Err(ControlError { path, trouble }),
+        }
+    }
+}
+
+fn is_missing(err: &io::Error) -> bool {
+    matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn read_whole(path: &Path) -> Result<Vec<u8>, Trouble> {
+    let most = limits::CONTROL_FILE;
+    let file = std::fs::File::open(path).map_err(Trouble::Io)?;
+    let mut text = Vec::new();
+    file.take(most as u64 + 1).read_to_end(&mut text).map_err(Trouble::Io)?;
+    if text.len() > most {
+        return Err(Trouble::TooLong);
+    }
+    let nul = text.split(|&c| c == b'\n').position(|line| line.contains(&0));
+    nul.map_or(Ok(text), |line| Err(Trouble::Nul(line.saturating_add(1))))
+}
+
+/// The lines of a list file that count.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|&c| c == b'\n').map(trim).filter(|line| !line.is_empty() && !line.starts_with(b"#"))
+}
+
+/// Without spaces, tabs and LFs at the end; a CR stays.
+fn trim(line: &[u8]) -> &[u8] {
+    let keep = line.iter().rposition(|c| !b" \t\n".contains(c)).map_or(0, |at| at + 1);
+    line.get(..keep).unwrap_or(line)
+}
+
+/// The number `line` begins with.
+fn digits(line: &[u8]) -> Option<u64> {
+    let digits = line.iter().take_while(|c| c.is_ascii_digit());
+    digits.fold(None, |n: Option<u64>, c| {
+        let digit = u64::from(c.wrapping_sub(b'0'));
+        Some(n.unwrap_or(0).saturating_mul(10).saturating_add(digit))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn control(files: &[(&str, &[u8])]) -> Control {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static N: AtomicU32 = AtomicU32::new(0);
+        let n = N.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("control-{}-{n}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        for (name, text) in files {
+            std::fs::write(dir.join(name), text).unwrap();
+        }
+        Control::at(dir)
+    }
+
+    #[test]
+    fn a_line_loses_blanks_at_its_end_and_an_empty_file_is_an_empty_line() {
+        let c = control(&[("a", b" #x \t \nsecond\n"), ("b", b""), ("c", b"x\r\n"), ("me", b"m\n")]);
+        assert_eq!(c.line("a").unwrap().unwrap(), b" #x");
+        assert_eq!(c.line_or_me("b").unwrap().unwrap(), b"");
+        assert_eq!(c.line("c").unwrap().unwrap(), b"x\r");
+        assert_eq!(c.line_or_me("none").unwrap().unwrap(), b"m");
+        assert_eq!(Control::at("/nonexistent/x").line("me").unwrap(), None);
+    }
+
+    #[test]
+    fn numbers_are_leading_digits() {
+        let c = control(&[("a", b"12x\n"), ("b", b"x\n"), ("c", b"99999999999999999999999\n")]);
+        assert_eq!(c.int("a", 5).unwrap(), 12);
+        assert_eq!(c.int("b", 5).unwrap(), 5);
+        assert_eq!(c.int("none", 6).unwrap(), 6);
+        assert_eq!(c.int("c", 5).unwrap(), u64::MAX);
+    }
+
+    #[test]
+    fn lists_skip_comments_and_maps_keep_the_last_of_equal_keys() {
+        let c = control(&[("l", b"# no\n\na \n b\nC:1\nc:2\nd"), ("n", b"ok\nb\0d\n")]);
+        let want: [&[u8]; 5] = [b"a", b" b", b"C:1", b"c:2", b"d"];
+        assert_eq!(c.list("l").unwrap().unwrap(), want);
+        let map = c.map("l").unwrap().unwrap();
+        assert_eq!((map.get(b"C"), map.get(b"a")), (Some(&b"2"[..]), None));
+        assert!(c.set("l").unwrap().unwrap().contains(b"A"));
+        let err = c.list("n").unwrap_err().to_string();
+        assert!(err.ends_with("n line 2 holds a NUL byte: remove it"), "{err}");
+    }
+}
