@@ -1,13 +1,21 @@
 //! The kernel, made safe. The only crate with `unsafe`; it knows nothing of mail.
+#![allow(unsafe_code, reason = "this crate is where the kernel's calls are made safe")]
 
 pub mod brood;
 pub mod clock;
+pub mod dir;
 pub mod errno;
 pub mod fd;
+pub mod file;
 pub mod lock;
+pub mod net;
 pub mod pass;
 pub mod poll;
+pub mod process;
+pub mod rlimit;
 pub mod sandbox;
 pub mod signal;
 pub mod spawn;
+pub mod tee;
 pub mod user;
+pub mod watch;

@@ -1,1 +1,187 @@
-//! (being written)
+//! UNIX sockets: who is at the other end, and descriptors handed over with a message.
+
+use rustix::fs::Mode;
+use rustix::io::retry_on_intr;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+    sockopt,
+};
+use std::ffi::OsString;
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The most descriptors one message carries, whatever a caller asks for.
+const FDS: usize = 16;
+/// How long a connect waits for room in the listener's queue.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// The process at the other end of a UNIX socket, as the kernel recorded it at connect time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its process id.
+    pub pid: u32,
+    /// Its effective uid.
+    pub uid: u32,
+    /// Its effective gid.
+    pub gid: u32,
+}
+
+/// Asks the kernel who connected (`SO_PEERCRED`).
+pub fn peer(sock: impl AsFd) -> io::Result<Peer> {
+    let said = sockopt::socket_peercred(sock)?;
+    let pid = u32::try_from(said.pid.as_raw_nonzero().get()).unwrap_or(0);
+    Ok(Peer { pid, uid: said.uid.as_raw(), gid: said.gid.as_raw() })
+}
+
+/// Sends one message with descriptors; never raises SIGPIPE.
+pub fn send(sock: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
+    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS))];
+    let mut rights = SendAncillaryBuffer::new(&mut room);
+    if !fds.is_empty() && !rights.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(ErrorKind::InvalidInput.into());
+    }
+    let data = [IoSlice::new(bytes)];
+    Ok(retry_on_intr(|| rustix::net::sendmsg(&sock, &data, &mut rights, SendFlags::NOSIGNAL))?)
+}
+
+/// Receives one message and its descriptors (an exec closes them). Length 0 is the end.
+///
+/// More descriptors than `max_fds`, or a message that did not fit: `InvalidData`, and whatever
+/// came is closed.
+pub fn recv(sock: impl AsFd, buf: &mut [u8], max_fds: usize) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS))];
+    let mut rights = RecvAncillaryBuffer::new(&mut room);
+    let mut data = [IoSliceMut::new(buf)];
+    let said = retry_on_intr(|| {
+        rustix::net::recvmsg(&sock, &mut data, &mut rights, RecvFlags::CMSG_CLOEXEC)
+    })?;
+    let mut fds = Vec::new();
+    for message in rights.drain() {
+        if let RecvAncillaryMessage::ScmRights(more) = message {
+            fds.extend(more);
+        }
+    }
+    if said.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) || fds.len() > max_fds {
+        return Err(io::Error::new(ErrorKind::InvalidData, "a message larger than we allow"));
+    }
+    Ok((said.bytes, fds))
+}
+
+/// How a UNIX socket keeps its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A stream of bytes.
+    Stream,
+    /// Messages, each whole.
+    Seqpacket,
+}
+
+impl Kind {
+    fn number(self) -> SocketType {
+        match self {
+            Self::Stream => SocketType::STREAM,
+            Self::Seqpacket => SocketType::SEQPACKET,
+        }
+    }
+
+    fn socket(self) -> io::Result<OwnedFd> {
+        let (family, flags) = (AddressFamily::UNIX, SocketFlags::CLOEXEC);
+        Ok(rustix::net::socket_with(family, self.number(), flags, None)?)
+    }
+}
+
+/// Listens at `path` with the file's permission bits `mode`.
+///
+/// A dead socket there is replaced; a living one is `AddrInUse`. The socket is made under another
+/// name and renamed into place, so that `path` is never there without a listener behind it.
+pub fn listen(path: &Path, kind: Kind, mode: u32, backlog: i32) -> io::Result<OwnedFd> {
+    if connect(path, kind).is_ok() {
+        return Err(ErrorKind::AddrInUse.into());
+    }
+    let making = making(path);
+    let _ = std::fs::remove_file(&making);
+    let sock = kind.socket()?;
+    rustix::net::bind(&sock, &SocketAddrUnix::new(&making)?)?;
+    rustix::fs::chmod(&making, Mode::from_raw_mode(mode))?;
+    rustix::net::listen(&sock, backlog)?;
+    std::fs::rename(&making, path)?;
+    Ok(sock)
+}
+
+/// The name a socket has until it listens.
+fn making(path: &Path) -> PathBuf {
+    let mut name: OsString = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
+}
+
+/// Connects to the listener at `path`; `TimedOut` if its queue stays full for ten seconds.
+pub fn connect(path: &Path, kind: Kind) -> io::Result<OwnedFd> {
+    let sock = kind.socket()?;
+    let addr = SocketAddrUnix::new(path)?;
+    sockopt::set_socket_timeout(&sock, sockopt::Timeout::Send, Some(CONNECT))?;
+    match retry_on_intr(|| rustix::net::connect(&sock, &addr)) {
+        Err(rustix::io::Errno::AGAIN) => return Err(ErrorKind::TimedOut.into()),
+        said => said?,
+    }
+    sockopt::set_socket_timeout(&sock, sockopt::Timeout::Send, None)?;
+    Ok(sock)
+}
+
+/// Takes the next connection of a UNIX listener; an exec closes it.
+pub fn accept(fd: impl AsFd) -> io::Result<OwnedFd> {
+    Ok(retry_on_intr(|| rustix::net::accept_with(&fd, SocketFlags::CLOEXEC))?)
+}
+
+/// Two connected sockets; an exec closes both.
+pub fn pair(kind: Kind) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (family, flags) = (AddressFamily::UNIX, SocketFlags::CLOEXEC);
+    Ok(rustix::net::socketpair(family, kind.number(), flags, None)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fd;
+
+    #[test]
+    fn a_descriptor_crosses_with_its_message() {
+        let (here, there) = pair(Kind::Seqpacket).unwrap();
+        let (read_end, write_end) = fd::pipe().unwrap();
+        send(&here, b"take this", &[write_end.as_fd()]).unwrap();
+        let mut buf = [0; 100];
+        let (length, fds) = recv(&there, &mut buf, 1).unwrap();
+        assert_eq!(buf.get(..length), Some(&b"take this"[..]));
+        fd::write_all(fds.first().unwrap(), b"through").unwrap();
+        drop((fds, write_end));
+        assert_eq!(fd::read_to_end(&read_end, 100).unwrap(), b"through");
+    }
+
+    #[test]
+    fn too_many_descriptors_or_bytes_are_refused() {
+        let (here, there) = pair(Kind::Seqpacket).unwrap();
+        send(&here, b"x", &[here.as_fd(), here.as_fd()]).unwrap();
+        assert_eq!(recv(&there, &mut [0; 9], 1).unwrap_err().kind(), ErrorKind::InvalidData);
+        send(&here, b"0123456789", &[]).unwrap();
+        assert_eq!(recv(&there, &mut [0; 9], 1).unwrap_err().kind(), ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_listener_knows_its_peer_and_a_dead_socket_is_replaced() {
+        let dir = std::env::temp_dir().join(format!("sys-pass-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("socket");
+        drop(listen(&path, Kind::Stream, 0o600, 5).unwrap());
+        let listener = listen(&path, Kind::Stream, 0o600, 5).unwrap();
+        assert_eq!(listen(&path, Kind::Stream, 0o600, 5).unwrap_err().kind(), ErrorKind::AddrInUse);
+        let _probe = accept(&listener).unwrap();
+        let _client = connect(&path, Kind::Stream).unwrap();
+        let peer = peer(accept(&listener).unwrap()).unwrap();
+        assert_eq!((peer.pid, peer.uid), (std::process::id(), crate::user::euid()));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

@@ -1,0 +1,82 @@
+//! The owner's side: hands jobs over and hears what became of them. Never waits.
+
+use super::word::LENGTH;
+use super::{Event, FDS, VARIABLE};
+use crate::fd;
+use crate::pass::{self, Kind};
+use crate::spawn::Command;
+use crate::user::Ids;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The number of the socket in the clean parent.
+const AT: i32 = 3;
+
+/// A clean parent of ours. Dropping it closes the socket: the clean parent waits for its children
+/// and ends; its owner still reaps it.
+#[derive(Debug)]
+pub struct Brood {
+    sock: OwnedFd,
+    pid: u32,
+}
+
+impl Brood {
+    /// Starts `program` as a clean parent, with the arguments after its name, with further
+    /// variables, as `ids`.
+    pub fn spawn(
+        program: &OsStr,
+        args: &[OsString],
+        env: &[(OsString, OsString)],
+        ids: Option<&Ids>,
+    ) -> io::Result<Self> {
+        let (sock, theirs) = pass::pair(Kind::Seqpacket)?;
+        fd::set_nonblocking(&sock, true)?;
+        let mut command = Command::new(program).args(args).fd(theirs, AT);
+        for (name, value) in env {
+            command = command.env(name, value);
+        }
+        command.ids = ids.cloned();
+        let pid = command.env(VARIABLE, AT.to_string()).spawn()?;
+        Ok(Self { sock, pid })
+    }
+
+    /// The clean parent's pid, by which its owner knows it when it reaps it.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The socket, to poll for answers.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.sock.as_fd()
+    }
+
+    /// Hands a job over: a payload of at most [`base::limits::HANDOVER`] bytes and at most [`FDS`]
+    /// descriptors, which stay open on our side. `WouldBlock`: the clean parent is behind, try
+    /// again; `BrokenPipe` and the like: it is gone or has retired.
+    pub fn hand_over(&self, serial: u64, payload: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        if payload.len() > base::limits::HANDOVER || fds.len() > FDS {
+            return Err(ErrorKind::InvalidInput.into());
+        }
+        let job = [&serial.to_le_bytes()[..], payload].concat();
+        pass::send(&self.sock, &job, fds).map(drop)
+    }
+
+    /// The next answer, if there is one. `UnexpectedEof`: the clean parent is gone, and with it the
+    /// answers for jobs still open. `InvalidData`: it said something we do not know; drop it.
+    pub fn next(&self) -> io::Result<Option<Event>> {
+        let mut word = [0; LENGTH];
+        match pass::recv(&self.sock, &mut word, 0) {
+            Ok((0, _)) => Err(ErrorKind::UnexpectedEof.into()),
+            Ok((length, _)) => {
+                let event = Event::decode(word.get(..length).unwrap_or_default());
+                event.map(Some).ok_or_else(|| ErrorKind::InvalidData.into())
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                Err(ErrorKind::UnexpectedEof.into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

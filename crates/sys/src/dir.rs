@@ -1,0 +1,181 @@
+//! A directory held open, and the files in it by name: what happens here happens in that
+//! directory even if somebody renames it meanwhile.
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// How a file is opened. None of them waits for a FIFO's other end, all close on exec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// Read only.
+    Read,
+    /// Write only, from the start, what is there already.
+    Write,
+    /// Append, made if missing with mode 0600.
+    Append,
+    /// Write from nothing, made if missing with mode 0644.
+    Truncate,
+}
+
+impl How {
+    const fn flags(self) -> (OFlags, u32) {
+        let ours = OFlags::CLOEXEC.union(OFlags::NONBLOCK);
+        match self {
+            How::Read => (ours, 0),
+            How::Write => (ours.union(OFlags::WRONLY), 0),
+            How::Append => (
+                ours.union(OFlags::WRONLY).union(OFlags::APPEND).union(OFlags::CREATE),
+                0o600,
+            ),
+            How::Truncate => {
+                (ours.union(OFlags::WRONLY).union(OFlags::TRUNC).union(OFlags::CREATE), 0o644)
+            }
+        }
+    }
+}
+
+/// What `stat` tells of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Is it a directory?
+    pub directory: bool,
+    /// Permission bits.
+    pub mode: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Names this file has.
+    pub links: u64,
+    /// Device and inode: the file's identity.
+    pub identity: (u64, u64),
+}
+
+/// A directory held open.
+#[derive(Debug)]
+pub struct Dir(OwnedFd);
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Dir {
+    /// Opens a directory by path.
+    pub fn open(path: impl AsRef<Path>) -> io::Result<Dir> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Dir(rustix::fs::open(path.as_ref(), flags, Mode::empty())?))
+    }
+
+    /// Opens a directory in this one.
+    pub fn within(&self, name: impl AsRef<Path>) -> io::Result<Dir> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Dir(rustix::fs::openat(&self.0, name.as_ref(), flags, Mode::empty())?))
+    }
+
+    /// Makes this directory the working directory.
+    pub fn enter(&self) -> io::Result<()> {
+        Ok(rustix::process::fchdir(&self.0)?)
+    }
+
+    /// Opens a file.
+    pub fn file(&self, name: impl AsRef<Path>, how: How) -> io::Result<File> {
+        let (flags, mode) = how.flags();
+        Ok(File::from(rustix::fs::openat(&self.0, name.as_ref(), flags, Mode::from(mode))?))
+    }
+
+    /// Makes a directory.
+    pub fn make_dir(&self, name: impl AsRef<Path>, mode: u32) -> io::Result<()> {
+        Ok(rustix::fs::mkdirat(&self.0, name.as_ref(), Mode::from(mode))?)
+    }
+
+    /// Makes a FIFO.
+    pub fn make_fifo(&self, name: impl AsRef<Path>, mode: u32) -> io::Result<()> {
+        Ok(rustix::fs::mknodat(&self.0, name.as_ref(), FileType::Fifo, Mode::from(mode), 0)?)
+    }
+
+    /// Renames within this directory; what has the new name is replaced.
+    pub fn rename(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.0, from.as_ref(), &self.0, to.as_ref())?)
+    }
+
+    /// Gives a file a second name in this directory.
+    pub fn link(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
+        let none = AtFlags::empty();
+        Ok(rustix::fs::linkat(&self.0, from.as_ref(), &self.0, to.as_ref(), none)?)
+    }
+
+    /// Removes a name that is not a directory.
+    pub fn remove(&self, name: impl AsRef<Path>) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.0, name.as_ref(), AtFlags::empty())?)
+    }
+
+    /// What a name stands for, symbolic links followed.
+    pub fn stat(&self, name: impl AsRef<Path>) -> io::Result<Stat> {
+        let stat = rustix::fs::statat(&self.0, name.as_ref(), AtFlags::empty())?;
+        Ok(Stat {
+            directory: FileType::from_raw_mode(stat.st_mode) == FileType::Directory,
+            mode: stat.st_mode & 0o7777,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            links: u64::from(stat.st_nlink),
+            identity: (u64::from(stat.st_dev), u64::from(stat.st_ino)),
+        })
+    }
+
+    /// The names in this directory but `.` and `..`, in the directory's own order, at most `max`.
+    pub fn names(&self, max: usize) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.0)? {
+            let name = entry?;
+            let name = name.file_name().to_bytes();
+            if name != b"." && name != b".." && names.len() < max {
+                names.push(OsStr::from_bytes(name).to_os_string());
+            }
+        }
+        Ok(names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    #[test]
+    fn a_file_made_renamed_linked_and_removed_is_seen_in_the_directory() {
+        let path = std::env::temp_dir().join(format!("sys-dir-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        let dir = Dir::open(&path).unwrap();
+        dir.file("a", How::Truncate).unwrap().write_all(b"one").unwrap();
+        dir.rename("a", "b").unwrap();
+        dir.link("b", "c").unwrap();
+        let stat = dir.stat("c").unwrap();
+        assert_eq!((stat.size, stat.links, stat.directory), (3, 2, false));
+        dir.file("b", How::Append).unwrap().write_all(b"two").unwrap();
+        let mut text = String::new();
+        dir.file("c", How::Read).unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "onetwo");
+        dir.remove("b").unwrap();
+        assert_eq!(dir.names(10).unwrap(), ["c"]);
+        assert_eq!(dir.file("b", How::Write).unwrap_err().kind(), io::ErrorKind::NotFound);
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn a_fifo_without_reader_is_refused_not_waited_for() {
+        let path = std::env::temp_dir().join(format!("sys-fifo-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        let dir = Dir::open(&path).unwrap();
+        dir.make_fifo("f", 0o600).unwrap();
+        let error = dir.file("f", How::Write).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::NXIO.raw_os_error()));
+        let reader = dir.file("f", How::Read).unwrap();
+        assert!(dir.file("f", How::Write).is_ok());
+        drop(reader);
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+}

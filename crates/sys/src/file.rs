@@ -1,0 +1,54 @@
+//! Files as the supervision programs open them: never hanging on a FIFO, never inherited.
+
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+/// Opens for reading.
+pub fn open_read(path: impl AsRef<Path>) -> io::Result<File> {
+    open(path.as_ref(), OFlags::RDONLY, 0)
+}
+
+/// Opens for writing what exists; a FIFO nobody reads is an error (`ENXIO`).
+pub fn open_write(path: impl AsRef<Path>) -> io::Result<File> {
+    open(path.as_ref(), OFlags::WRONLY, 0)
+}
+
+/// Opens for appending, making the file with mode 0600 if need be.
+pub fn open_append(path: impl AsRef<Path>) -> io::Result<File> {
+    open(path.as_ref(), OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE, 0o600)
+}
+
+/// Opens for writing from nothing, making the file with mode 0644 if need be.
+pub fn open_trunc(path: impl AsRef<Path>) -> io::Result<File> {
+    open(path.as_ref(), OFlags::WRONLY | OFlags::TRUNC | OFlags::CREATE, 0o644)
+}
+
+/// Makes a new file for reading and writing with the given mode; `AlreadyExists` if there is one.
+pub fn create_new(path: impl AsRef<Path>, mode: u32) -> io::Result<File> {
+    open(path.as_ref(), OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, mode)
+}
+
+fn open(path: &Path, how: OFlags, mode: u32) -> io::Result<File> {
+    let how = how | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, how, Mode::from_raw_mode(mode))?.into())
+}
+
+/// Makes a FIFO.
+pub fn mkfifo(path: impl AsRef<Path>, mode: u32) -> io::Result<()> {
+    let mode = Mode::from_raw_mode(mode);
+    Ok(rustix::fs::mknodat(CWD, path.as_ref(), FileType::Fifo, mode, 0)?)
+}
+
+/// Waits until the names in a directory are on the disk: after a link, rename or unlink in it.
+pub fn sync_dir(path: impl AsRef<Path>) -> io::Result<()> {
+    let how = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(path.as_ref(), how, Mode::empty())?;
+    Ok(rustix::fs::fsync(dir)?)
+}
+
+/// Sets the mode bits new files do not get; returns the old ones.
+pub fn umask(bits: u32) -> u32 {
+    rustix::process::umask(Mode::from_raw_mode(bits)).as_raw_mode()
+}

@@ -1,0 +1,124 @@
+//! TCP sockets, as far as the standard library's need help: options before the bind, a backlog, a
+//! limit on connecting.
+
+use crate::poll::{self, Interest};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// A new TCP socket of the family of `addr`; an exec closes it.
+pub fn socket(addr: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let proto = Some(ipproto::TCP);
+    Ok(rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, proto)?)
+}
+
+/// Binds it to `addr` although old connections of that address linger (`SO_REUSEADDR`).
+pub fn bind(sock: impl AsFd, addr: SocketAddr) -> io::Result<()> {
+    sockopt::set_socket_reuseaddr(&sock, true)?;
+    Ok(rustix::net::bind(sock, &addr)?)
+}
+
+/// Makes it listen, with room for `backlog` connections nobody has accepted.
+pub fn listen(sock: impl AsFd, backlog: i32) -> io::Result<()> {
+    Ok(rustix::net::listen(sock, backlog)?)
+}
+
+/// Its own address.
+pub fn local(sock: impl AsFd) -> io::Result<SocketAddr> {
+    Ok(rustix::net::getsockname(sock)?.try_into()?)
+}
+
+/// The next connection and where it comes from; an exec closes it.
+pub fn accept(sock: impl AsFd) -> io::Result<(OwnedFd, SocketAddr)> {
+    let (conn, addr) = retry_on_intr(|| rustix::net::acceptfrom_with(&sock, SocketFlags::CLOEXEC))?;
+    let addr = addr.ok_or(Errno::CONNABORTED)?;
+    Ok((conn, addr.try_into()?))
+}
+
+/// Sends small pieces at once instead of collecting them (`TCP_NODELAY`).
+pub fn nodelay(sock: impl AsFd) -> io::Result<()> {
+    Ok(sockopt::set_tcp_nodelay(sock, true)?)
+}
+
+/// Removes IP options, source routes above all, from a connection. A socket that has none by its
+/// nature (IPv6, loopback) is fine.
+pub fn clear_ip_options(sock: impl AsFd) -> io::Result<()> {
+    use nix::libc;
+    let fd = sock.as_fd().as_raw_fd();
+    // SAFETY: length 0 with a null pointer is IP_OPTIONS' documented way to clear; no memory is
+    // read.
+    let said =
+        unsafe { libc::setsockopt(fd, libc::IPPROTO_IP, libc::IP_OPTIONS, std::ptr::null(), 0) };
+    if said == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    if error.raw_os_error() == Some(libc::ENOPROTOOPT) { Ok(()) } else { Err(error) }
+}
+
+/// Connects to `to`, from the address `from` if one is given, within `limit` (then: `TimedOut`).
+/// The connection is blocking; an exec closes it.
+pub fn connect(to: SocketAddr, from: Option<SocketAddr>, limit: Duration) -> io::Result<TcpStream> {
+    let since = Instant::now();
+    let sock = socket(to)?;
+    if let Some(from) = from {
+        rustix::net::bind(&sock, &from)?;
+    }
+    crate::fd::set_nonblocking(&sock, true)?;
+    match rustix::net::connect(&sock, &to) {
+        Ok(()) => {}
+        Err(Errno::INPROGRESS | Errno::INTR) => established(&sock, since, limit)?,
+        Err(error) => return Err(error.into()),
+    }
+    crate::fd::set_nonblocking(&sock, false)?;
+    Ok(sock.into())
+}
+
+/// Waits for a connection under way.
+fn established(sock: &OwnedFd, since: Instant, limit: Duration) -> io::Result<()> {
+    loop {
+        let left = limit.saturating_sub(since.elapsed());
+        if poll::ready(&[sock.as_fd()], Interest::WRITE, Some(left))?.contains(&true) {
+            return Ok(sockopt::socket_error(sock)??);
+        }
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fd;
+
+    #[test]
+    fn a_connection_knows_both_its_ends() {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let listener = socket(any).unwrap();
+        bind(&listener, any).unwrap();
+        listen(&listener, 5).unwrap();
+        let here = local(&listener).unwrap();
+        let client = connect(here, Some(any), Duration::from_secs(5)).unwrap();
+        let (conn, from) = accept(&listener).unwrap();
+        assert_eq!(from, client.local_addr().unwrap());
+        clear_ip_options(&conn).unwrap();
+        nodelay(&conn).unwrap();
+        fd::write_all(&conn, b"hello").unwrap();
+        drop(conn);
+        assert_eq!(fd::read_to_end(&client, 10).unwrap(), b"hello");
+    }
+
+    #[test]
+    fn a_closed_port_refuses() {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let bound = socket(any).unwrap();
+        bind(&bound, any).unwrap();
+        let error = connect(local(&bound).unwrap(), None, Duration::from_secs(5)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    }
+}

@@ -1,0 +1,96 @@
+//! A process seen from outside: which one it is, whether it still lives, its session.
+
+use crate::signal::Signal;
+use rustix::process::{Pid, PidfdFlags};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// A process held by descriptor: the number cannot come to mean another one. The descriptor is
+/// readable when the process has ended.
+#[derive(Debug)]
+pub struct Held(OwnedFd);
+
+impl AsFd for Held {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Held {
+    /// Takes hold of a process; `ESRCH` if there is none of that number.
+    pub fn open(pid: u32) -> io::Result<Held> {
+        Ok(Held(rustix::process::pidfd_open(number(pid)?, PidfdFlags::empty())?))
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        let signal = rustix::process::Signal::from_named_raw(signal.number())
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(rustix::process::pidfd_send_signal(&self.0, signal)?)
+    }
+}
+
+fn number(pid: u32) -> io::Result<Pid> {
+    let raw = i32::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
+    Ok(Pid::from_raw(raw).ok_or(io::ErrorKind::InvalidInput)?)
+}
+
+/// When a process was started, in clock ticks since boot: with its number, its identity until the
+/// next boot (proc(5), `/proc/PID/stat` field 22).
+pub fn started(pid: u32) -> io::Result<u64> {
+    let stat = read_some(&format!("/proc/{pid}/stat"))?;
+    parse_started(&stat).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// The name of this boot: a number the kernel draws each time it starts.
+pub fn boot() -> io::Result<String> {
+    Ok(read_some("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+fn read_some(path: &str) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(4096).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Field 22; the name, field 2, is in brackets and may hold anything.
+fn parse_started(stat: &str) -> Option<u64> {
+    let (_, after) = stat.rsplit_once(')')?;
+    after.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// Makes this process the leader of a new session, without a terminal.
+pub fn new_session() -> io::Result<()> {
+    rustix::process::setsid()?;
+    Ok(())
+}
+
+/// Puts this process into a group of its own.
+pub fn new_group() -> io::Result<()> {
+    Ok(rustix::process::setpgid(None, None)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_is_found_behind_a_name_with_brackets_and_spaces() {
+        let mut stat = String::from("12 (a) b) S");
+        for field in 4..=30 {
+            stat.push_str(&format!(" {}", field * 100));
+        }
+        assert_eq!(parse_started(&stat), Some(2200));
+        assert_eq!(parse_started("12 (a"), None);
+    }
+
+    #[test]
+    fn this_process_has_a_start_and_a_boot() {
+        let pid = std::process::id();
+        assert_eq!(started(pid).unwrap(), started(pid).unwrap());
+        assert!(boot().unwrap().len() > 30);
+        assert!(Held::open(pid).is_ok());
+        assert!(Held::open(0).is_err());
+    }
+}

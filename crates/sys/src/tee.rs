@@ -1,0 +1,45 @@
+//! Looking into a pipe without taking anything out.
+
+use rustix::pipe::SpliceFlags;
+use std::io;
+use std::os::fd::AsFd;
+
+/// Copies up to `max` bytes that wait in the pipe `from` into the pipe `to`, leaving them in
+/// `from`; 0 at the end of input, `WouldBlock` if nothing waits, `InvalidInput` if either is no
+/// pipe. Never waits.
+pub fn tee(from: impl AsFd, to: impl AsFd, max: usize) -> io::Result<usize> {
+    loop {
+        match rustix::pipe::tee(&from, &to, max, SpliceFlags::NONBLOCK) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// Makes the pipe `own` able to hold as much as the pipe `other`, so that one tee() shows all.
+pub fn match_capacity(own: impl AsFd, other: impl AsFd) -> io::Result<()> {
+    let size = rustix::pipe::fcntl_getpipe_size(other)?;
+    rustix::pipe::fcntl_setpipe_size(own, size)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_is_still_there_to_be_read() {
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        let (own_read, own_write) = rustix::pipe::pipe().unwrap();
+        match_capacity(&own_write, &read).unwrap();
+        rustix::io::write(&write, b"line\n").unwrap();
+        assert_eq!(tee(&read, &own_write, 100).unwrap(), 5);
+        assert_eq!(tee(&read, &own_write, 100).unwrap(), 5);
+        let mut buf = [0; 32];
+        assert_eq!(rustix::io::read(&own_read, &mut buf).unwrap(), 10);
+        assert_eq!(rustix::io::read(&read, &mut buf).unwrap(), 5);
+        assert_eq!(tee(&read, &own_write, 100).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(write);
+        assert_eq!(tee(&read, &own_write, 100).unwrap(), 0);
+    }
+}

@@ -1,0 +1,61 @@
+//! Hearing that a directory's list of names has changed, without asking again and again.
+
+use rustix::fs::inotify::{CreateFlags, WatchFlags};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// A watch on one directory; its descriptor is readable when a name came, went or was replaced.
+#[derive(Debug)]
+pub struct Watch(OwnedFd);
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Watch {
+    /// Starts watching. Fails where the kernel has no inotify or the account has no watch left.
+    pub fn on(dir: &Path) -> io::Result<Watch> {
+        let fd = rustix::fs::inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        let names = WatchFlags::CREATE
+            | WatchFlags::DELETE
+            | WatchFlags::MOVED_FROM
+            | WatchFlags::MOVED_TO
+            | WatchFlags::ONLYDIR;
+        rustix::fs::inotify::add_watch(&fd, dir, names)?;
+        Ok(Watch(fd))
+    }
+
+    /// Forgets what was heard so far; true if there was something.
+    pub fn drain(&self) -> bool {
+        let mut heard = false;
+        let mut buf = [0; 4096];
+        // Bounded: a directory that changes all the time must not hold the caller here.
+        for _ in 0..16 {
+            match rustix::io::read(&self.0, &mut buf) {
+                Ok(n) if n > 0 => heard = true,
+                _ => break,
+            }
+        }
+        heard
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_name_is_heard_once() {
+        let path = std::env::temp_dir().join(format!("sys-watch-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        let watch = Watch::on(&path).unwrap();
+        assert!(!watch.drain());
+        std::fs::create_dir(path.join("new")).unwrap();
+        assert!(watch.drain());
+        assert!(!watch.drain());
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+}
