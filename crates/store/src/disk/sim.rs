@@ -1,0 +1,514 @@
+//! A disk that can lose everything that was not synced, in any part and order.
+//!
+//! Each file has the bytes that readers see and the bytes that are durable; between them lie
+//! *pieces*: parts of writes, cut at 512-byte sectors, and changes of length. Each directory entry
+//! likewise. A power cut keeps any subset of the pieces ([`Sim::power_cut`]); the sectors
+//! themselves never tear. [`Sim::fail_at`] makes the n-th changing call fail.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Access, Disk};
+
+/// What a disk writes whole or not at all.
+pub const SECTOR: usize = 512;
+
+/// What a call that is made to fail does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing happens any more: this call and all later ones fail. Then look at [`Sim::power_cut`].
+    Stop,
+    /// An I/O error, once. If it was a sync, what was to be synced is forgotten by the disk and yet
+    /// seen by readers, and the next sync succeeds: so do Linux file systems.
+    Io,
+    /// The disk is full, once.
+    Full,
+}
+
+#[derive(Clone, Debug)]
+enum Piece {
+    Length(usize),
+    Data { at: usize, bytes: Vec<u8> },
+}
+
+impl Piece {
+    fn apply(&self, to: &mut Vec<u8>) {
+        match self {
+            Self::Length(len) => to.resize(*len, 0),
+            Self::Data { at, bytes } => {
+                let end = at.saturating_add(bytes.len());
+                if to.len() < end {
+                    to.resize(end, 0);
+                }
+                if let Some(slot) = to.get_mut(*at..end) {
+                    slot.copy_from_slice(bytes);
+                }
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Inode {
+    seen: Vec<u8>,
+    durable: Vec<u8>,
+    pieces: Vec<Piece>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Node {
+    Dir,
+    File(usize),
+}
+
+/// A change of names that is not durable yet; a rename is one change.
+#[derive(Clone, Debug)]
+struct Change {
+    remove: Option<PathBuf>,
+    insert: Option<(PathBuf, Node)>,
+}
+
+impl Change {
+    fn touches(&self, dir: &Path) -> bool {
+        let inserted = self.insert.as_ref().map(|(name, _)| name);
+        self.remove.iter().chain(inserted).any(|name| name.parent() == Some(dir))
+    }
+
+    fn apply(&self, to: &mut BTreeMap<PathBuf, Node>) {
+        if let Some(name) = &self.remove {
+            to.remove(name);
+        }
+        if let Some((name, node)) = &self.insert {
+            to.insert(name.clone(), *node);
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    inodes: Vec<Inode>,
+    seen: BTreeMap<PathBuf, Node>,
+    durable: BTreeMap<PathBuf, Node>,
+    changes: Vec<Change>,
+    steps: u64,
+    fault: Option<(u64, Fault)>,
+    stopped: bool,
+    lies: bool,
+}
+
+/// The simulated disk; cheap to clone for another try from the same state.
+#[derive(Clone, Debug, Default)]
+pub struct Sim(RefCell<State>);
+
+/// An open file of a [`Sim`].
+#[derive(Clone, Copy, Debug)]
+pub struct SimFile(usize);
+
+impl Sim {
+    /// An empty disk.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A disk whose syncs say yes and do nothing: every crash test must find it out.
+    pub fn lying() -> Self {
+        let sim = Self::default();
+        sim.0.borrow_mut().lies = true;
+        sim
+    }
+
+    /// Makes the changing call number `step` fail, counted from 0 over the disk's whole life.
+    pub fn fail_at(&self, step: u64, fault: Fault) {
+        self.0.borrow_mut().fault = Some((step, fault));
+    }
+
+    /// How many changing calls there have been.
+    pub fn steps(&self) -> u64 {
+        self.0.borrow().steps
+    }
+
+    /// Was a [`Fault::Stop`] reached?
+    pub fn stopped(&self) -> bool {
+        self.0.borrow().stopped
+    }
+
+    /// How many pieces and changes a power cut may keep or lose.
+    pub fn unsynced(&self) -> usize {
+        let state = self.0.borrow();
+        state.inodes.iter().map(|i| i.pieces.len()).sum::<usize>().saturating_add(state.changes.len())
+    }
+
+    /// The disk after a power cut that keeps what `keep` says of each of [`Sim::unsynced`].
+    pub fn power_cut(&self, mut keep: impl FnMut(usize) -> bool) -> Self {
+        let state = self.0.borrow();
+        let mut names = state.durable.clone();
+        let mut unit = 0..;
+        let mut kept = || unit.next().is_some_and(&mut keep);
+        for change in &state.changes {
+            if kept() {
+                change.apply(&mut names);
+            }
+        }
+        let mut inodes = Vec::with_capacity(state.inodes.len());
+        for inode in &state.inodes {
+            let mut bytes = inode.durable.clone();
+            for piece in &inode.pieces {
+                if kept() {
+                    piece.apply(&mut bytes);
+                }
+            }
+            inodes.push(Inode { seen: bytes.clone(), durable: bytes, pieces: Vec::new() });
+        }
+        orphans(&mut names);
+        let seen = names.clone();
+        Self(RefCell::new(State { inodes, seen, durable: names, lies: state.lies, ..State::default() }))
+    }
+
+    /// The disk after the program (but not the machine) died: nothing lost, nothing synced.
+    pub fn killed(&self) -> Self {
+        let mut state = self.0.borrow().clone();
+        (state.fault, state.stopped) = (None, false);
+        Self(RefCell::new(state))
+    }
+
+    /// Changes one durable byte, as a failing medium does; false if there is no such byte.
+    pub fn rot(&self, name: &Path, at: usize) -> bool {
+        let mut state = self.0.borrow_mut();
+        let Some(Node::File(n)) = state.seen.get(name).copied() else { return false };
+        let Some(inode) = state.inodes.get_mut(n) else { return false };
+        for bytes in [&mut inode.seen, &mut inode.durable] {
+            match bytes.get_mut(at) {
+                Some(byte) => *byte ^= 0x40,
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// Counts a changing call and says whether it happens.
+    fn step(&self) -> io::Result<()> {
+        let mut state = self.0.borrow_mut();
+        let at = state.steps;
+        state.steps = at.saturating_add(1);
+        match state.fault {
+            _ if state.stopped => Err(io::Error::other("the power is gone")),
+            Some((step, fault)) if step == at => match fault {
+                Fault::Stop => {
+                    state.stopped = true;
+                    Err(io::Error::other("the power is gone"))
+                }
+                Fault::Io => Err(io::Error::from_raw_os_error(5)),
+                Fault::Full => Err(io::ErrorKind::StorageFull.into()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn node(&self, name: &Path) -> io::Result<Node> {
+        let state = self.0.borrow();
+        if name.as_os_str().is_empty() {
+            return Ok(Node::Dir);
+        }
+        state.seen.get(name).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn change(&self, change: Change) {
+        let mut state = self.0.borrow_mut();
+        change.apply(&mut state.seen);
+        state.changes.push(change);
+    }
+
+    /// A new name needs a directory to be in and must not be there.
+    fn check_new(&self, name: &Path) -> io::Result<()> {
+        match name.parent().map(|dir| self.node(dir)) {
+            Some(Ok(Node::Dir)) => {}
+            _ => return Err(io::ErrorKind::NotFound.into()),
+        }
+        match self.node(name) {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn with<T>(&self, file: SimFile, act: impl FnOnce(&mut Inode) -> T) -> io::Result<T> {
+        let mut state = self.0.borrow_mut();
+        if state.stopped {
+            return Err(io::Error::other("the power is gone"));
+        }
+        state.inodes.get_mut(file.0).map(act).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+/// Drops names whose directory did not survive.
+fn orphans(names: &mut BTreeMap<PathBuf, Node>) {
+    let dirs: BTreeSet<PathBuf> =
+        names.iter().filter(|(_, n)| **n == Node::Dir).map(|(name, _)| name.clone()).collect();
+    names.retain(|name, _| {
+        name.parent().is_none_or(|dir| dir.as_os_str().is_empty() || dirs.contains(dir))
+    });
+}
+
+impl Inode {
+    fn write(&mut self, bytes: &[u8], at: usize) {
+        let end = at.saturating_add(bytes.len());
+        if self.seen.len() < end {
+            self.push(Piece::Length(end));
+        }
+        let (mut rest, mut at) = (bytes, at);
+        while !rest.is_empty() {
+            let room = SECTOR.saturating_sub(at % SECTOR).min(rest.len());
+            let (now, later) = rest.split_at(room);
+            // A write that changes nothing can neither be lost nor tear anything.
+            if self.seen.get(at..at.saturating_add(room)) != Some(now) {
+                self.push(Piece::Data { at, bytes: now.to_vec() });
+            }
+            (rest, at) = (later, at.saturating_add(room));
+        }
+    }
+
+    fn push(&mut self, piece: Piece) {
+        piece.apply(&mut self.seen);
+        self.pieces.push(piece);
+    }
+
+    fn sync(&mut self) {
+        for piece in self.pieces.drain(..) {
+            piece.apply(&mut self.durable);
+        }
+    }
+}
+
+impl Disk for Sim {
+    type File = SimFile;
+
+    fn create(&self, name: &Path) -> io::Result<SimFile> {
+        self.check_new(name)?;
+        self.step()?;
+        let n = {
+            let mut state = self.0.borrow_mut();
+            state.inodes.push(Inode::default());
+            state.inodes.len().saturating_sub(1)
+        };
+        self.change(Change { remove: None, insert: Some((name.into(), Node::File(n))) });
+        Ok(SimFile(n))
+    }
+
+    fn open(&self, name: &Path, _access: Access) -> io::Result<SimFile> {
+        match self.node(name)? {
+            Node::File(n) => Ok(SimFile(n)),
+            Node::Dir => Err(io::ErrorKind::IsADirectory.into()),
+        }
+    }
+
+    fn read_at(&self, file: &SimFile, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        self.with(*file, |inode| {
+            let rest = inode.seen.get(at..).unwrap_or_default();
+            let n = rest.len().min(buf.len());
+            for (to, from) in buf.iter_mut().zip(rest) {
+                *to = *from;
+            }
+            n
+        })
+    }
+
+    fn write_at(&self, file: &SimFile, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.step()?;
+        let at = usize::try_from(at).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        self.with(*file, |inode| inode.write(bytes, at))
+    }
+
+    fn sync(&self, file: &SimFile) -> io::Result<()> {
+        let lies = self.0.borrow().lies;
+        let outcome = self.step();
+        if outcome.as_ref().is_err_and(|e| e.raw_os_error() == Some(5)) {
+            self.with(*file, |inode| inode.pieces.clear())?;
+        }
+        outcome?;
+        self.with(*file, |inode| if lies { () } else { inode.sync() })
+    }
+
+    fn settle(&self, file: &SimFile) -> io::Result<()> {
+        self.sync(file)?;
+        self.with(*file, |inode| {
+            if inode.pieces.is_empty() {
+                inode.seen.clone_from(&inode.durable);
+            }
+        })
+    }
+
+    fn len(&self, file: &SimFile) -> io::Result<u64> {
+        self.with(*file, |inode| inode.seen.len() as u64)
+    }
+
+    fn truncate(&self, file: &SimFile, len: u64) -> io::Result<()> {
+        self.step()?;
+        let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        self.with(*file, |inode| inode.push(Piece::Length(len)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let node = self.node(from)?;
+        self.step()?;
+        self.change(Change { remove: Some(from.into()), insert: Some((to.into(), node)) });
+        Ok(())
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let node = self.node(from)?;
+        self.check_new(to)?;
+        self.step()?;
+        self.change(Change { remove: None, insert: Some((to.into(), node)) });
+        Ok(())
+    }
+
+    fn unlink(&self, name: &Path) -> io::Result<()> {
+        self.node(name)?;
+        self.step()?;
+        self.change(Change { remove: Some(name.into()), insert: None });
+        Ok(())
+    }
+
+    fn make_dir(&self, name: &Path) -> io::Result<()> {
+        self.check_new(name)?;
+        self.step()?;
+        self.change(Change { remove: None, insert: Some((name.into(), Node::Dir)) });
+        Ok(())
+    }
+
+    fn sync_dir(&self, name: &Path) -> io::Result<()> {
+        self.node(name)?;
+        self.step()?;
+        let mut state = self.0.borrow_mut();
+        if state.lies {
+            return Ok(());
+        }
+        let (now, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut state.changes).into_iter().partition(|c| c.touches(name));
+        state.changes = later;
+        for change in now {
+            change.apply(&mut state.durable);
+        }
+        Ok(())
+    }
+
+    fn list(&self, name: &Path) -> io::Result<Vec<OsString>> {
+        let state = self.0.borrow();
+        if state.stopped {
+            return Err(io::Error::other("the power is gone"));
+        }
+        let inside = state.seen.keys().filter(|path| path.parent() == Some(name));
+        Ok(inside.filter_map(|path| path.file_name()).map(Into::into).collect())
+    }
+}
+
+impl<D: Disk> Disk for &D {
+    type File = D::File;
+
+    fn create(&self, name: &Path) -> io::Result<D::File> {
+        (**self).create(name)
+    }
+    fn open(&self, name: &Path, access: Access) -> io::Result<D::File> {
+        (**self).open(name, access)
+    }
+    fn read_at(&self, file: &D::File, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        (**self).read_at(file, buf, at)
+    }
+    fn write_at(&self, file: &D::File, bytes: &[u8], at: u64) -> io::Result<()> {
+        (**self).write_at(file, bytes, at)
+    }
+    fn sync(&self, file: &D::File) -> io::Result<()> {
+        (**self).sync(file)
+    }
+    fn settle(&self, file: &D::File) -> io::Result<()> {
+        (**self).settle(file)
+    }
+    fn len(&self, file: &D::File) -> io::Result<u64> {
+        (**self).len(file)
+    }
+    fn truncate(&self, file: &D::File, len: u64) -> io::Result<()> {
+        (**self).truncate(file, len)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        (**self).rename(from, to)
+    }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        (**self).link(from, to)
+    }
+    fn unlink(&self, name: &Path) -> io::Result<()> {
+        (**self).unlink(name)
+    }
+    fn make_dir(&self, name: &Path) -> io::Result<()> {
+        (**self).make_dir(name)
+    }
+    fn sync_dir(&self, name: &Path) -> io::Result<()> {
+        (**self).sync_dir(name)
+    }
+    fn list(&self, name: &Path) -> io::Result<Vec<OsString>> {
+        (**self).list(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(sim: &Sim, name: &str) -> Option<Vec<u8>> {
+        let file = sim.open(Path::new(name), Access::Read).ok()?;
+        super::super::read_exact(sim, &file, 0, sim.len(&file).ok()? as usize).ok()
+    }
+
+    #[test]
+    fn unsynced_names_and_bytes_may_be_lost_each_for_itself() {
+        let sim = Sim::new();
+        let file = sim.create(Path::new("a")).unwrap();
+        sim.write_at(&file, b"hello", 0).unwrap();
+        assert_eq!(sim.unsynced(), 3);
+        assert_eq!(bytes(&sim.power_cut(|_| false), "a"), None);
+        assert_eq!(bytes(&sim.power_cut(|n| n == 0), "a").unwrap(), b"");
+        assert_eq!(bytes(&sim.power_cut(|n| n < 2), "a").unwrap(), b"\0\0\0\0\0");
+        assert_eq!(bytes(&sim.power_cut(|_| true), "a").unwrap(), b"hello");
+        sim.sync(&file).unwrap();
+        assert_eq!(bytes(&sim.power_cut(|_| false), "a"), None);
+        sim.sync_dir(Path::new("")).unwrap();
+        assert_eq!(bytes(&sim.power_cut(|_| false), "a").unwrap(), b"hello");
+    }
+
+    #[test]
+    fn a_write_over_two_sectors_tears_between_them() {
+        let sim = Sim::new();
+        let file = sim.create(Path::new("a")).unwrap();
+        sim.sync_dir(Path::new("")).unwrap();
+        sim.write_at(&file, &[1; 600], 0).unwrap();
+        let torn = bytes(&sim.power_cut(|n| n == 2), "a").unwrap();
+        assert_eq!((torn.len(), torn[0], torn[599]), (600, 0, 1));
+    }
+
+    #[test]
+    fn after_a_failed_sync_readers_see_what_the_disk_has_not() {
+        let sim = Sim::new();
+        let file = sim.create(Path::new("a")).unwrap();
+        sim.sync_dir(Path::new("")).unwrap();
+        sim.write_at(&file, b"x", 0).unwrap();
+        sim.fail_at(sim.steps(), Fault::Io);
+        assert!(sim.sync(&file).is_err());
+        assert!(sim.sync(&file).is_ok());
+        assert_eq!(bytes(&sim, "a").unwrap(), b"x");
+        assert_eq!(bytes(&sim.power_cut(|_| true), "a").unwrap(), b"");
+        sim.settle(&file).unwrap();
+        assert_eq!(bytes(&sim, "a").unwrap(), b"");
+    }
+
+    #[test]
+    fn after_a_stop_nothing_works() {
+        let sim = Sim::new();
+        sim.fail_at(1, Fault::Stop);
+        let file = sim.create(Path::new("a")).unwrap();
+        assert!(sim.write_at(&file, b"x", 0).is_err());
+        assert!(sim.len(&file).is_err());
+        assert!(sim.stopped());
+    }
+}
