@@ -1,1 +1,7 @@
 //! SMTP (RFC 5321) as stock `qmail-smtpd` and `qmail-remote` speak it.
+
+pub mod command;
+mod hops;
+pub mod hosts;
+pub mod reply;
+pub mod server;
