@@ -28,10 +28,9 @@ impl How {
         match self {
             How::Read => (ours, 0),
             How::Write => (ours.union(OFlags::WRONLY), 0),
-            How::Append => (
-                ours.union(OFlags::WRONLY).union(OFlags::APPEND).union(OFlags::CREATE),
-                0o600,
-            ),
+            How::Append => {
+                (ours.union(OFlags::WRONLY).union(OFlags::APPEND).union(OFlags::CREATE), 0o600)
+            }
             How::Truncate => {
                 (ours.union(OFlags::WRONLY).union(OFlags::TRUNC).union(OFlags::CREATE), 0o644)
             }

@@ -191,7 +191,7 @@ mod tests {
     fn a_line_too_long_is_passed_over_and_the_next_is_read() {
         let mut file = vec![b'x'; LINE + 1];
         file.extend(b"\nroot:x:0:0:r:/root:/bin/sh");
-        let found = search_lines(&file[..], |line| Passwd::parse(line)).unwrap();
+        let found = search_lines(&file[..], Passwd::parse).unwrap();
         assert_eq!(found.map(|user| user.name), Some(b"root".to_vec()));
     }
 
