@@ -32,3 +32,15 @@ pub const CONTROL_FILE: usize = 16 << 20;
 pub const LOGIN: usize = 512;
 /// One message between a listener and a clean parent: the connection's environment.
 pub const HANDOVER: usize = 32 << 10;
+/// Notes of `qmail-send` that queued has not acknowledged; beyond, no delivery is started.
+pub const NOTES_AWAITED: usize = 1_024;
+/// Letters `qmail-clean` is asked to have forgotten before it has answered.
+pub const CLEANS: u32 = 64;
+/// Bounces that are being queued at a time.
+pub const BOUNCES: u32 = 10;
+/// Lines a POP3 client may say before it is known.
+pub const LOGIN_LINES: u32 = 100;
+/// Name and secret together, so that the checkpassword interface has room for the timestamp too.
+pub const LOGIN_NAME_AND_SECRET: usize = LOGIN - 192;
+/// Letters of one Maildir that a POP3 session shows; the rest waits until some are deleted.
+pub const MAILDROP: usize = 1_000_000;

@@ -1,0 +1,610 @@
+//! The scheduler against a queue that is a map and spawners that are lists.
+
+use std::collections::BTreeMap;
+
+use base::outcome::Outcome;
+use base::time::Moment;
+use base::wire::frame;
+use base::wire::queue::{Entry, Envelope, MAX_REQUEST, Note, Progress, Request, progress_block};
+use base::wire::spawn::{Delivery, MAX_DELIVERY};
+
+use super::*;
+
+/// A letter as the queue on disk has it.
+#[derive(Clone)]
+struct Stored {
+    birth: Moment,
+    old: bool,
+    envelope: Vec<u8>,
+    progress: Vec<Progress>,
+    paragraphs: Vec<Vec<u8>>,
+}
+
+/// A delivery under way.
+#[derive(Clone, Debug, PartialEq)]
+struct Flying {
+    channel: Channel,
+    slot: u32,
+    letter: u64,
+    index: u32,
+    perhaps: bool,
+    sender: Vec<u8>,
+    recipient: Vec<u8>,
+}
+
+/// Everything around the scheduler.
+struct World {
+    schedule: Schedule,
+    now: Moment,
+    disk: BTreeMap<u64, Stored>,
+    flying: Vec<Flying>,
+    unacked: Vec<u64>,
+    cleaning: Vec<u64>,
+    bouncing: Vec<(u64, Vec<u8>)>,
+    log: String,
+}
+
+fn rules() -> Rules {
+    let mut rules = Rules::new(b"here".to_vec(), Vec::new());
+    rules.domains(vec![b"here".to_vec()], vec![(b"v.org".to_vec(), b"vu".to_vec())]);
+    rules
+}
+
+impl World {
+    fn new(local: u32, remote: u32) -> Self {
+        let mut out = Actions::default();
+        let schedule = Schedule::new(rules(), [local, remote], 604_800, &mut out);
+        let mut world = Self {
+            schedule,
+            now: Moment::from_secs(1_000_000_000),
+            disk: BTreeMap::new(),
+            flying: Vec::new(),
+            unacked: Vec::new(),
+            cleaning: Vec::new(),
+            bouncing: Vec::new(),
+            log: String::new(),
+        };
+        world.carry(out);
+        world
+    }
+
+    fn linked(local: u32, remote: u32) -> Self {
+        let mut world = Self::new(local, remote);
+        world.step(Event::Listed);
+        world.log.clear();
+        world
+    }
+
+    fn step(&mut self, event: Event<'_>) {
+        let mut out = Actions::default();
+        self.schedule.step(event, self.now, &mut out);
+        self.carry(out);
+    }
+
+    fn carry(&mut self, out: Actions) {
+        self.log.push_str(std::str::from_utf8(&out.log).unwrap());
+        for (channel, bytes) in Channel::BOTH.into_iter().zip(&out.deliver) {
+            let mut bytes = &bytes[..];
+            while let Some((frame, used)) = frame::take(bytes, MAX_DELIVERY).unwrap() {
+                let d = Delivery::decode(frame).unwrap();
+                let flying = Flying {
+                    channel,
+                    slot: d.slot,
+                    letter: d.letter,
+                    index: d.index,
+                    perhaps: d.perhaps,
+                    sender: d.sender.to_vec(),
+                    recipient: d.recipient.to_vec(),
+                };
+                let twice = |f: &Flying| (f.channel, f.slot) == (channel, d.slot);
+                assert!(!self.flying.iter().any(twice), "slot used twice");
+                self.flying.push(flying);
+                bytes = &bytes[used..];
+            }
+        }
+        let mut bytes = &out.notes[..];
+        while let Some((frame, used)) = frame::take(bytes, MAX_REQUEST).unwrap() {
+            let Request::Note { serial, letter, index, note } = Request::decode(frame).unwrap()
+            else {
+                panic!("only notes are sent");
+            };
+            self.write_note(letter, index, note);
+            self.unacked.push(serial);
+            bytes = &bytes[used..];
+        }
+        self.cleaning.extend(out.clean);
+        self.bouncing.extend(out.bounce);
+    }
+
+    fn write_note(&mut self, letter: u64, index: u32, note: Note<'_>) {
+        let Some(stored) = self.disk.get_mut(&letter) else { return };
+        let place = &mut stored.progress[index as usize];
+        let settled = matches!(place, Progress::Done | Progress::Failed);
+        match note {
+            _ if settled => (),
+            Note::Done => *place = Progress::Done,
+            Note::Deferred(at) => *place = Progress::Deferred(at),
+            Note::Failed(paragraph) => {
+                *place = Progress::Failed;
+                stored.paragraphs.push(paragraph.to_vec());
+            }
+        }
+    }
+
+    fn store(&mut self, id: u64, sender: &str, recipients: &[&str]) {
+        let mut envelope = Vec::new();
+        for field in std::iter::once(&sender).chain(recipients) {
+            base::text0::put(&mut envelope, field.as_bytes());
+        }
+        let progress = vec![Progress::Waiting; recipients.len()];
+        let birth = self.now;
+        let stored = Stored { birth, old: false, envelope, progress, paragraphs: Vec::new() };
+        self.disk.insert(id, stored);
+    }
+
+    fn tell(&mut self, id: u64) {
+        let s = self.disk[&id].clone();
+        let block = progress_block(s.progress.iter().copied());
+        let envelope = Envelope::new(&s.envelope).unwrap();
+        let entry = Entry::new(id, s.birth, 249, 0, 28543, s.old, envelope, &block).unwrap();
+        self.step(Event::Entry(entry));
+    }
+
+    fn arrive(&mut self, id: u64, sender: &str, recipients: &[&str]) {
+        self.store(id, sender, recipients);
+        self.tell(id);
+    }
+
+    /// Ends the oldest delivery (or that at `at`).
+    fn land(&mut self, at: usize, outcome: Outcome, text: &str) -> Flying {
+        let f = self.flying.remove(at);
+        let report = Report { slot: f.slot, outcome: Some(outcome), text: text.as_bytes() };
+        self.step(Event::Report(f.channel, report));
+        f
+    }
+
+    fn ack_all(&mut self) {
+        for serial in std::mem::take(&mut self.unacked) {
+            self.step(Event::Ack(serial));
+        }
+    }
+
+    fn clean_all(&mut self) {
+        for id in std::mem::take(&mut self.cleaning) {
+            self.disk.remove(&id);
+            self.step(Event::Cleaned(id, true));
+        }
+    }
+
+    fn lines(&self, word: &str) -> usize {
+        self.log.lines().filter(|line| line.contains(word)).count()
+    }
+
+    /// Lets time pass until something is wanted.
+    fn sleep(&mut self) {
+        self.now = self.schedule.wake().unwrap().max(self.now);
+        self.step(Event::Wake);
+    }
+}
+
+#[test]
+fn a_letter_to_a_mailbox_leaves_the_log_of_stock() {
+    let mut w = World::new(10, 20);
+    w.step(Event::Listed);
+    w.arrive(10_111_050, "s@x.org", &["tuser@here"]);
+    w.land(0, Outcome::Done, "did 1+0+0\n");
+    assert_eq!(w.cleaning, [], "nothing goes before its note is written");
+    w.ack_all();
+    w.clean_all();
+    assert_eq!(
+        w.log,
+        "status: local 0/10 remote 0/20\n\
+         new msg 10111050\n\
+         info msg 10111050: bytes 249 from <s@x.org> qp 28543 uid 0\n\
+         starting delivery 1: msg 10111050 to local tuser@here\n\
+         status: local 1/10 remote 0/20\n\
+         delivery 1: success: did_1+0+0/\n\
+         status: local 0/10 remote 0/20\n\
+         end msg 10111050\n"
+    );
+}
+
+#[test]
+fn a_letter_without_recipients_ends_at_once() {
+    let mut w = World::linked(1, 1);
+    w.arrive(1, "s@x", &[]);
+    w.clean_all();
+    assert!(w.log.ends_with("end msg 1\n"));
+}
+
+#[test]
+fn years_of_deferrals_end_in_one_bounce_at_the_seventy_ninth_attempt() {
+    let mut w = World::linked(10, 20);
+    let birth = w.now;
+    w.arrive(1, "s@x", &["a@here"]);
+    let mut ages = vec![0];
+    while w.bouncing.is_empty() {
+        w.land(0, Outcome::Later, "busy\n");
+        w.ack_all();
+        if w.bouncing.is_empty() {
+            w.sleep();
+            ages.push(w.now.since(birth) / 1_000_000);
+        }
+    }
+    assert_eq!(ages.len(), 79);
+    assert!(ages.iter().zip(0u64..).all(|(&age, k)| age == (10 * k).pow(2)));
+    assert!(w.log.ends_with(
+        "delivery 79: failure: busy/I'm_not_going_to_try_again;_this_message_has_been_in_the_queue_too_long./\n\
+         status: local 0/10 remote 0/20\n"
+    ));
+    assert_eq!(
+        w.disk[&1].paragraphs,
+        [b"<a@here>:\nbusy\nI'm not going to try again; this message has been in the queue too long.\n\n"]
+    );
+    w.step(Event::Bounced(1, Bounced::Settled(77)));
+    assert!(w.log.ends_with("bounce msg 1 qp 77\nend msg 1\n"));
+    assert_eq!(w.schedule.wake(), None);
+}
+
+#[test]
+fn a_slow_delivery_counts_its_retry_from_its_start() {
+    let mut w = World::linked(1, 20);
+    w.arrive(1, "s@x", &["a@far"]);
+    w.now = w.now.plus_secs(300);
+    w.land(0, Outcome::Later, "");
+    w.ack_all();
+    let birth = w.disk[&1].birth;
+    assert_eq!(w.disk[&1].progress, [Progress::Deferred(birth.plus_secs(400))]);
+    assert_eq!(w.schedule.wake(), Some(birth.plus_secs(400)));
+}
+
+#[test]
+fn a_bounce_waits_for_every_recipient_and_names_the_failed_ones() {
+    let mut w = World::linked(10, 20);
+    w.arrive(1, "s@x", &["a@v.org", "b@far", "c@here"]);
+    assert_eq!(
+        w.flying.iter().map(|f| f.recipient.clone()).collect::<Vec<_>>(),
+        [&b"vu-a@v.org"[..], b"c@here", b"b@far"]
+    );
+    w.land(0, Outcome::Never, "no such\n");
+    w.land(1, Outcome::Never, "refused");
+    w.ack_all();
+    assert_eq!(w.bouncing, []);
+    w.land(0, Outcome::Done, "");
+    w.ack_all();
+    assert_eq!(w.bouncing, [(1, b"s@x".to_vec())]);
+    let paragraphs = [&b"<a@v.org>:\nno such\n\n"[..], b"<b@far>:\nrefused\n\n"];
+    assert_eq!(w.disk[&1].paragraphs, paragraphs);
+    w.bouncing.clear();
+    w.step(Event::Bounced(1, Bounced::Refused));
+    assert!(w.log.ends_with("warning: trouble injecting bounce message, will try later\n"));
+    w.now = w.now.plus_secs(122);
+    w.step(Event::Wake);
+    assert_eq!(w.bouncing, []);
+    w.sleep();
+    assert_eq!(w.bouncing.len(), 1);
+    w.step(Event::Bounced(1, Bounced::Queued(5)));
+    assert_eq!(w.cleaning, [1], "a bounce through another program leaves the letter to clean");
+    w.clean_all();
+    assert!(w.log.ends_with("bounce msg 1 qp 5\nend msg 1\n"));
+}
+
+#[test]
+fn a_double_bounce_that_fails_is_discarded() {
+    let mut w = World::linked(10, 20);
+    w.arrive(4, "#@[]", &["postmaster@here"]);
+    w.land(0, Outcome::Never, "no\n");
+    w.ack_all();
+    assert!(w.log.ends_with("triple bounce: discarding bounce/4\n"));
+    assert_eq!((w.bouncing.len(), w.cleaning.len()), (0, 1));
+}
+
+#[test]
+fn list_mail_carries_the_readers_name_and_what_is_too_long_fails_without_a_pipe() {
+    let mut w = World::linked(10, 20);
+    w.arrive(1, "list-@h.org-@[]", &["ok@r.org"]);
+    assert_eq!(w.flying[0].sender, b"list-ok=r.org@h.org");
+    assert!(w.log.contains("from <list-@h.org-@[]> qp"));
+    let long = format!("list-{}@h.org-@[]", "x".repeat(600));
+    let reader = format!("{}@far", "y".repeat(600));
+    w.arrive(2, &long, &[&reader]);
+    assert_eq!(w.flying.len(), 1);
+    w.ack_all();
+    assert_eq!(w.bouncing.len(), 1);
+}
+
+#[test]
+fn only_letters_from_an_earlier_run_were_perhaps_delivered_and_only_once() {
+    let mut w = World::new(10, 20);
+    for id in [1, 2, 3] {
+        w.store(id, "s@x", &["a@here"]);
+        w.disk.get_mut(&id).unwrap().old = id < 3;
+    }
+    let later = w.now.plus_secs(50);
+    w.disk.get_mut(&2).unwrap().progress = vec![Progress::Deferred(later)];
+    for id in [1, 2, 3] {
+        w.tell(id);
+    }
+    assert_eq!(w.flying, [], "nothing starts before the list is complete");
+    w.step(Event::Listed);
+    assert_eq!(w.flying.iter().map(|f| f.perhaps).collect::<Vec<_>>(), [true, false]);
+    w.sleep();
+    assert_eq!(w.now, later);
+    assert!(w.flying[2].perhaps);
+    assert_eq!(w.lines("new msg"), 2, "a letter already tried is not announced again");
+    w.land(0, Outcome::Later, "");
+    w.ack_all();
+    w.step(Event::Hurry);
+    assert!(w.flying.iter().any(|f| f.letter == 1 && !f.perhaps));
+}
+
+#[test]
+fn a_held_channel_starts_nothing_and_the_other_goes_on() {
+    let mut w = World::linked(10, 0);
+    w.arrive(1, "s@x", &["a@far", "b@here"]);
+    assert_eq!(w.flying.len(), 1);
+    w.land(0, Outcome::Done, "");
+    assert_eq!(w.schedule.wake(), None);
+}
+
+#[test]
+fn alrm_makes_everything_due_and_hup_changes_where_new_letters_go() {
+    let mut w = World::linked(10, 20);
+    w.arrive(1, "s@x", &["a@here"]);
+    w.land(0, Outcome::Later, "");
+    w.step(Event::Wake);
+    assert!(w.flying.is_empty());
+    w.step(Event::Hurry);
+    assert_eq!(w.flying.len(), 1);
+    w.step(Event::Domains(vec![b"new".to_vec()], Vec::new()));
+    w.arrive(2, "s@x", &["a@here", "a@new"]);
+    let way = |name: &[u8]| w.flying.iter().find(|f| f.letter == 2 && f.recipient == name);
+    assert_eq!(way(b"a@here").unwrap().channel, Channel::Remote);
+    assert_eq!(way(b"a@new").unwrap().channel, Channel::Local);
+}
+
+#[test]
+fn after_term_what_runs_is_heard_out_and_nothing_starts() {
+    let mut w = World::linked(1, 20);
+    w.arrive(1, "s@x", &["a@here", "b@here"]);
+    w.step(Event::Exit);
+    assert!(!w.schedule.over(w.now));
+    w.land(0, Outcome::Done, "");
+    assert!(w.log.ends_with("status: local 0/1 remote 0/20 exitasap\n"));
+    assert!(w.flying.is_empty() && !w.schedule.over(w.now));
+    w.ack_all();
+    assert!(w.schedule.over(w.now));
+}
+
+#[test]
+fn what_is_finished_still_leaves_after_term() {
+    let mut w = World::linked(1, 20);
+    w.arrive(1, "s@x", &["a@here"]);
+    w.step(Event::Exit);
+    w.land(0, Outcome::Done, "");
+    w.ack_all();
+    assert!(!w.schedule.over(w.now));
+    w.clean_all();
+    assert!(w.schedule.over(w.now) && w.log.ends_with("end msg 1\n"));
+}
+
+#[test]
+fn deliveries_start_while_a_crowd_of_new_letters_comes_in() {
+    let mut w = World::linked(3, 20);
+    for id in 1..=1000 {
+        w.arrive(id, "s@x", &["a@here"]);
+        assert_eq!(w.flying.len(), 3.min(id as usize));
+        if id > 3 {
+            w.land(0, Outcome::Done, "");
+            w.ack_all();
+            w.clean_all();
+            assert_eq!(w.flying.len(), 3);
+        }
+    }
+    assert_eq!(w.lines("end msg"), 997);
+}
+
+#[test]
+fn when_queued_is_slow_to_write_no_more_is_started() {
+    let mut w = World::linked(10, 20);
+    for id in 1..=2000 {
+        w.arrive(id, "s@x", &["a@here"]);
+    }
+    while !w.flying.is_empty() {
+        w.land(0, Outcome::Done, "");
+    }
+    assert!((1024..1050).contains(&w.unacked.len()));
+    w.ack_all();
+    assert_eq!(w.flying.len(), 10);
+}
+
+#[test]
+fn reports_that_come_while_queued_is_away_are_noted_when_it_is_back() {
+    let mut w = World::linked(10, 20);
+    w.arrive(1, "s@x", &["a@here", "b@far", "c@far"]);
+    w.step(Event::Unlinked);
+    w.land(0, Outcome::Done, "");
+    w.land(0, Outcome::Never, "no\n");
+    assert!(w.unacked.is_empty(), "nothing is sent to nobody");
+    w.arrive(2, "s@x", &["d@here"]);
+    assert_eq!(w.flying.len(), 1, "nothing is started meanwhile");
+    w.tell(1);
+    w.tell(2);
+    w.step(Event::Listed);
+    assert_eq!(w.unacked.len(), 2);
+    assert_eq!(w.flying.len(), 2);
+    w.land(0, Outcome::Done, "");
+    w.ack_all();
+    assert_eq!(w.bouncing.len(), 1);
+    assert_eq!(w.lines("new msg 1\n"), 0);
+    assert_eq!(w.lines("new msg"), 2, "a letter met again is not new");
+}
+
+#[test]
+fn a_letter_queued_has_lost_is_forgotten() {
+    let mut w = World::linked(10, 20);
+    w.arrive(1, "s@x", &["a@here", "b@far"]);
+    w.land(0, Outcome::Done, "");
+    w.unacked.clear();
+    w.disk.clear();
+    w.step(Event::Unlinked);
+    w.step(Event::Listed);
+    assert!(w.log.ends_with("end msg 1\n"));
+    w.land(0, Outcome::Done, "");
+    assert!(w.unacked.is_empty() && w.schedule.wake().is_none());
+    w.step(Event::Exit);
+    assert!(w.schedule.over(w.now));
+}
+
+#[test]
+fn a_report_on_an_empty_slot_is_a_warning() {
+    let mut w = World::linked(10, 20);
+    for slot in [0, 10, u32::MAX] {
+        let report = Report { slot, outcome: Some(Outcome::Done), text: b"" };
+        w.step(Event::Report(Channel::Local, report));
+    }
+    assert_eq!(w.lines("warning: internal error: delivery report out of range"), 3);
+}
+
+#[test]
+fn a_letter_qmail_clean_could_not_forget_is_tried_again() {
+    let mut w = World::linked(10, 20);
+    w.arrive(1, "s@x", &[]);
+    w.cleaning.clear();
+    w.step(Event::Cleaned(1, false));
+    assert!(w.log.ends_with("warning: qmail-clean unable to clean up foop/1\n"));
+    w.sleep();
+    assert_eq!(w.cleaning, [1]);
+}
+
+/// xorshift: enough to shuffle a test.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % sides as u64) as usize
+    }
+}
+
+/// What each recipient of the random play has seen.
+#[derive(Default)]
+struct Tally {
+    delivered: BTreeMap<(u64, u32), u32>,
+    ended: BTreeMap<u64, u32>,
+    bounced: u32,
+}
+
+fn play(w: &mut World, dice: &mut Dice, tally: &mut Tally, linked: &mut bool) {
+    match dice.roll(7) {
+        0 | 1 if !w.flying.is_empty() => {
+            let outcome = [Outcome::Done, Outcome::Later, Outcome::Never][dice.roll(3)];
+            let at = dice.roll(w.flying.len());
+            let f = w.land(at, outcome, "said\n");
+            if outcome != Outcome::Later {
+                *tally.delivered.entry((f.letter, f.index)).or_default() += 1;
+            }
+        }
+        2 | 3 if *linked && !w.unacked.is_empty() => {
+            let serial = w.unacked.remove(dice.roll(w.unacked.len()));
+            w.step(Event::Ack(serial));
+        }
+        4 if !w.cleaning.is_empty() => {
+            let id = w.cleaning.remove(dice.roll(w.cleaning.len()));
+            let gone = *linked && dice.roll(4) > 0;
+            if gone {
+                w.disk.remove(&id);
+            }
+            w.step(Event::Cleaned(id, gone));
+        }
+        5 if !w.bouncing.is_empty() => {
+            let (id, _) = w.bouncing.remove(dice.roll(w.bouncing.len()));
+            let how = if *linked && dice.roll(4) > 0 {
+                let stored = w.disk.remove(&id).unwrap();
+                let failed = stored.progress.iter().filter(|&&p| p == Progress::Failed).count();
+                assert_eq!(stored.paragraphs.len(), failed);
+                tally.bounced += 1;
+                Bounced::Settled(1)
+            } else {
+                Bounced::Refused
+            };
+            w.step(Event::Bounced(id, how));
+        }
+        _ if *linked && dice.roll(40) == 0 => {
+            *linked = false;
+            w.unacked.clear();
+            w.step(Event::Unlinked);
+        }
+        _ if !*linked => {
+            for id in w.disk.keys().copied().collect::<Vec<_>>() {
+                w.disk.get_mut(&id).unwrap().old = true;
+                w.tell(id);
+            }
+            w.step(Event::Listed);
+            *linked = true;
+        }
+        _ => {
+            w.now = w.now.plus_secs(dice.roll(2000) as u64);
+            w.step(Event::Wake);
+        }
+    }
+}
+
+#[test]
+fn every_recipient_is_settled_exactly_once_in_whatever_order_things_happen() {
+    for seed in 1..=60 {
+        let mut dice = Dice(0x9e37_79b9_7f4a_7c15 ^ (seed << 20));
+        let mut w = World::linked(3, 5);
+        let (mut tally, mut linked, mut recipients) = (Tally::default(), true, 0);
+        for id in 1..=20_u64 {
+            let count = dice.roll(5);
+            let names: Vec<String> =
+                (0..count).map(|n| format!("u{n}@{}", ["here", "far"][dice.roll(2)])).collect();
+            recipients += count;
+            w.store(id, "s@x", &names.iter().map(String::as_str).collect::<Vec<_>>());
+            if linked {
+                w.tell(id);
+            }
+            for _ in 0..dice.roll(20) {
+                play(&mut w, &mut dice, &mut tally, &mut linked);
+            }
+        }
+        let mut turns = 0;
+        while !w.disk.is_empty() || !linked {
+            play(&mut w, &mut dice, &mut tally, &mut linked);
+            turns += 1;
+            assert!(turns < 1_000_000, "seed {seed} does not come to an end");
+        }
+        for line in w.log.lines() {
+            if let Some(id) = line.strip_prefix("end msg ") {
+                *tally.ended.entry(id.parse().unwrap()).or_default() += 1;
+            }
+        }
+        assert_eq!(tally.delivered.len(), recipients, "seed {seed}");
+        assert!(tally.delivered.values().all(|&n| n == 1), "seed {seed}: settled twice");
+        assert!(tally.ended.len() == 20 && tally.ended.values().all(|&n| n == 1), "seed {seed}");
+        assert!(w.flying.is_empty() && w.schedule.letters.is_empty());
+    }
+}
+
+#[test]
+fn a_hundred_thousand_letters_pass_in_no_time() {
+    let mut w = World::linked(120, 120);
+    for id in 1..=100_000 {
+        w.store(id, "s@x", &["a@here"]);
+    }
+    w.step(Event::Unlinked);
+    for id in 1..=100_000 {
+        w.tell(id);
+    }
+    w.step(Event::Listed);
+    assert_eq!(w.schedule.lines[0].len(), 100_000 - 120);
+    while !w.flying.is_empty() {
+        w.land(w.flying.len() - 1, Outcome::Done, "");
+        w.ack_all();
+        w.clean_all();
+    }
+    assert!(w.disk.is_empty() && w.schedule.letters.is_empty());
+}
