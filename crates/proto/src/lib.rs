@@ -7,5 +7,7 @@ extern crate alloc;
 
 pub mod dot;
 pub mod line;
+pub mod pop3;
+pub mod sasl;
 mod scan;
 pub mod smtp;

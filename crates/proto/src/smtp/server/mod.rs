@@ -89,8 +89,10 @@ pub enum Expects {
 pub enum Verdict {
     /// Whether a recipient is welcome.
     Recipient(Welcome),
-    /// Whether the queue takes a letter.
-    Begun(bool),
+    /// The queue takes a letter.
+    Begun,
+    /// The queue cannot be started.
+    NoQueue,
     /// The letter is on disk.
     Queued {
         /// When, in seconds since the epoch.
@@ -98,7 +100,7 @@ pub enum Verdict {
         /// The process that queued it.
         pid: u32,
     },
-    /// The letter is not on disk.
+    /// The letter is not on disk, or the queue will not begin one.
     Refused(Outcome, Vec<u8>),
 }
 
@@ -136,7 +138,8 @@ pub enum Action {
     Reply(Reply),
     /// Find this out and come back with [`Input::Answer`].
     Ask(Question),
-    /// Begin a letter: start with our `Received` line. Answer with [`Verdict::Begun`].
+    /// Begin a letter: start with our `Received` line. Answer with
+    /// [`Verdict::Begun`], [`Verdict::NoQueue`] or [`Verdict::Refused`].
     Begin {
         /// The name the client gave with HELO or EHLO, if it did.
         helo: Option<Vec<u8>>,

@@ -96,8 +96,9 @@ impl<'s> Session<'s> {
             (State::Asking(envelope, recipient), Input::Answer(Verdict::Recipient(welcome))) => {
                 self.do_rcpt(envelope, &recipient, welcome)
             }
-            (State::Opening(envelope), Input::Answer(Verdict::Begun(begun))) => {
-                self.do_data(envelope, begun)
+            (State::Opening(envelope), Input::Answer(Verdict::Begun)) => self.do_data(envelope),
+            (State::Opening(_), Input::Answer(Verdict::NoQueue)) => {
+                self.settle(State::Idle, Reply::NoQueue)
             }
             (State::Body(letter), Input::Data(bytes)) => self.body(letter, bytes),
             (State::Body(letter), Input::End) => self.end(letter),
@@ -107,9 +108,10 @@ impl<'s> Session<'s> {
             (State::Committing, Input::Answer(Verdict::Queued { secs, pid })) => {
                 self.settle(State::Idle, Reply::Queued { secs, pid })
             }
-            (State::Committing, Input::Answer(Verdict::Refused(outcome, text))) => {
-                self.settle(State::Idle, Reply::Refused(outcome, text))
-            }
+            (
+                State::Opening(_) | State::Committing,
+                Input::Answer(Verdict::Refused(outcome, text)),
+            ) => self.settle(State::Idle, Reply::Refused(outcome, text)),
             (
                 state,
                 Input::Line(_)
@@ -223,10 +225,7 @@ impl<'s> Session<'s> {
         }
     }
 
-    fn do_data(&mut self, envelope: Envelope, begun: bool) -> Actions {
-        if !begun {
-            return self.settle(State::Idle, Reply::NoQueue);
-        }
+    fn do_data(&mut self, envelope: Envelope) -> Actions {
         let letter = Letter { envelope, hops: Hops::default(), size: 0, doomed: None };
         self.settle(State::Body(letter), Reply::GoAhead)
     }
