@@ -1,2 +1,72 @@
-//! (being written)
-fn main() {}
+//! The workshop: everything that is done to the house rather than in it.
+#![forbid(unsafe_code)]
+
+mod arrows;
+mod blocks;
+mod build;
+mod clients;
+mod crash;
+mod host;
+mod rooms;
+mod tally;
+mod test;
+mod up;
+mod walk;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What the workshop can do.
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Build, run, test and measure qmail-rs")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build, set up a home and run the whole mail server in the foreground.
+    Up(up::Up),
+    /// Run every check and test; the last line counts them.
+    Test(test::Test),
+    /// The same as `test`: what the build server runs.
+    Ci(test::Test),
+    /// Check the dependency arrows between the crates.
+    Arrows,
+    /// Check the budget of lines per file.
+    Rooms,
+    /// Check that the functions ARCHITECTURE.md walks through exist.
+    Walk,
+    /// Rehearse power cuts: the simulator, then (as root) a real ext4 on a logged block device.
+    Crash(crash::Crash),
+    /// Drive a running server with real clients.
+    Clients(clients::Clients),
+}
+
+/// The repository's root.
+fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map_or_else(|| here.clone(), PathBuf::from)
+}
+
+fn main() -> ExitCode {
+    let done = match Args::parse().task {
+        Task::Up(up) => up.run(),
+        Task::Test(test) | Task::Ci(test) => test.run(),
+        Task::Arrows => tally::single("arrows", arrows::check),
+        Task::Rooms => tally::single("rooms", rooms::check),
+        Task::Walk => tally::single("walk", walk::check),
+        Task::Crash(crash) => crash.run(),
+        Task::Clients(clients) => clients.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The write log as `qemu-storage-daemon`'s blklogwrites driver leaves it (the format of Linux's
+//! dm-log-writes): a superblock, then entries, each a sector of its own followed by its data.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::tally::Trouble;
+
+const MAGIC: u64 = 0x006a_736c_7b61_7363;
+const FLUSH: u64 = 1;
+const DISCARD: u64 = 4;
+
+/// One thing the disk was told.
+pub(crate) struct Entry {
+    /// Where on the disk, in bytes.
+    sector: u64,
+    /// Where the data lies in the log, and how long it is.
+    data: (u64, u64),
+    /// Everything before this is now durable.
+    pub flush: bool,
+    /// Where the entry ends in the log: its place in time.
+    pub end: u64,
+}
+
+/// All of them, in order.
+pub(crate) struct WriteLog {
+    path: PathBuf,
+    pub entries: Vec<Entry>,
+}
+
+impl WriteLog {
+    /// Reads the log's index; the data stays in the file.
+    pub(crate) fn read(path: &Path) -> Result<Self, Trouble> {
+        let file = File::open(path).map_err(|e| e.to_string())?;
+        let length = file.metadata().map_err(|e| e.to_string())?.len();
+        let magic = number(&file, 0)?;
+        if magic != MAGIC {
+            return Err(format!("{}: {magic:#x} is not a write log", path.display()));
+        }
+        let (count, sector) = (number(&file, 16)?, number(&file, 24)? & 0xffff_ffff);
+        let mut entries = Vec::new();
+        let mut at = sector;
+        for _ in 0..count {
+            let [to, sectors, flags] =
+                [number(&file, at)?, number(&file, at + 8)?, number(&file, at + 16)?];
+            let len = if flags & DISCARD == 0 { sectors * sector } else { 0 };
+            let data = (at + sector, len);
+            at += sector + len;
+            entries.push(Entry { sector: to * sector, data, flush: flags & FLUSH != 0, end: at });
+        }
+        if at > length {
+            return Err(format!("{}: cut short", path.display()));
+        }
+        Ok(Self { path: path.into(), entries })
+    }
+
+    /// Writes an entry's data where it belongs on an image.
+    pub(crate) fn apply(&self, entry: &Entry, image: &Path) -> Result<(), Trouble> {
+        let (at, len) = entry.data;
+        let mut bytes = vec![0; len as usize];
+        let done = File::open(&self.path).and_then(|log| log.read_exact_at(&mut bytes, at));
+        let image = OpenOptions::new().write(true).open(image);
+        done.and_then(|()| image?.write_all_at(&bytes, entry.sector)).map_err(|e| e.to_string())
+    }
+}
+
+fn number(file: &File, at: u64) -> Result<u64, Trouble> {
+    let mut bytes = [0; 8];
+    file.read_exact_at(&mut bytes, at).map_err(|e| e.to_string())?;
+    Ok(u64::from_le_bytes(bytes))
+}

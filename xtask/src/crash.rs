@@ -1,0 +1,53 @@
+//! `cargo xtask crash`: power cuts rehearsed, first in the simulator, then on real blocks.
+
+use std::process::{Command, Stdio};
+
+use clap::Args;
+
+use crate::blocks;
+use crate::tally::{Ending, Tally, Trouble, passes};
+
+/// Simulated states tried by `cargo xtask test`.
+const BOUNDED: &str = "20000";
+/// Block-level states tried by default.
+const BLOCK_STATES: u32 = 240;
+
+/// Rehearse power cuts.
+#[derive(Args)]
+pub(crate) struct Crash {
+    /// Stop the simulator after about this many states of each kind; all of them if not given.
+    #[arg(long)]
+    states: Option<u64>,
+    /// Block-level states on ext4; 0 leaves them out.
+    #[arg(long, default_value_t = BLOCK_STATES)]
+    blocks: u32,
+}
+
+impl Crash {
+    /// The simulator's whole space, then the block rig.
+    pub(crate) fn run(self) -> Result<(), Trouble> {
+        let mut tally = Tally::default();
+        let states = self.states.map(|n| n.to_string());
+        tally.check("simulated power cuts", || simulate(states.as_deref()));
+        if self.blocks > 0 {
+            tally.check("power cuts on ext4", || blocks::rehearse(self.blocks));
+        }
+        tally.verdict()
+    }
+}
+
+/// The part of the simulator that belongs in every test run.
+pub(crate) fn bounded(tally: &mut Tally) {
+    tally.check("simulated power cuts", || simulate(Some(BOUNDED)));
+}
+
+/// Runs the explorer; it exits with 1 at the first broken promise.
+fn simulate(states: Option<&str>) -> Ending {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(crate::root()).stdin(Stdio::null());
+    cargo.args(["run", "--quiet", "--release", "--locked", "--package", "crash", "--", "all"]);
+    if let Some(states) = states {
+        cargo.args(["--states", states]);
+    }
+    passes(&mut cargo)
+}

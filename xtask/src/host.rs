@@ -1,0 +1,52 @@
+//! What the tests need of the machine they run on, and how it gets there.
+
+use std::process::{Command, Stdio};
+
+/// A program from somebody else, and the Debian package that brings it.
+const FOREIGN: &[(&str, &str)] = &[
+    ("curl", "curl"),
+    ("fetchmail", "fetchmail"),
+    ("mpop", "mpop"),
+    ("msmtp", "msmtp"),
+    ("python3", "python3"),
+    ("/usr/sbin/smtp-source", "postfix"),
+    ("swaks", "swaks"),
+];
+
+/// Whether a program can be run here.
+pub(crate) fn has(program: &str) -> bool {
+    Command::new("sh")
+        .args(["-c", "command -v \"$0\" >/dev/null", program])
+        .status()
+        .is_ok_and(|s| s.success())
+}
+
+/// Installs the foreign clients that are missing: on Debian, as root. Elsewhere the tests that
+/// need them are skipped, aloud.
+pub(crate) fn prepare() {
+    let missing: Vec<&str> =
+        FOREIGN.iter().filter(|(program, _)| !has(program)).map(|(_, package)| *package).collect();
+    if missing.is_empty() || sys::user::euid() != 0 || !has("apt-get") {
+        return;
+    }
+    println!("installing {}", missing.join(" "));
+    apt(&["update"]);
+    let mut install = vec!["install", "--yes", "--no-install-recommends"];
+    install.extend(missing);
+    apt(&install);
+}
+
+/// Runs apt-get without questions and without starting any service it brings.
+pub(crate) fn apt(args: &[&str]) {
+    let status = Command::new("apt-get")
+        .arg("-qq")
+        .args(args)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .env("RUNLEVEL", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status();
+    if !status.is_ok_and(|s| s.success()) {
+        println!("apt-get {} did not succeed; what needs it will be skipped", args.join(" "));
+    }
+}
