@@ -12,6 +12,7 @@ pub mod net;
 pub mod pass;
 pub mod poll;
 pub mod process;
+pub mod random;
 pub mod rlimit;
 pub mod sandbox;
 pub mod signal;

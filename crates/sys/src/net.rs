@@ -3,7 +3,7 @@
 
 use crate::poll::{self, Interest};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -58,6 +58,12 @@ pub fn clear_ip_options(sock: impl AsFd) -> io::Result<()> {
     }
     let error = io::Error::last_os_error();
     if error.raw_os_error() == Some(libc::ENOPROTOOPT) { Ok(()) } else { Err(error) }
+}
+
+/// Sends what there is room for now, without waiting and without SIGPIPE; returns how much.
+pub fn send_now(sock: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    Ok(retry_on_intr(|| rustix::net::send(&sock, bytes, flags))?)
 }
 
 /// Connects to `to`, from the address `from` if one is given, within `limit` (then: `TimedOut`).

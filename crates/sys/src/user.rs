@@ -35,6 +35,30 @@ pub fn drop_to(ids: &Ids) -> io::Result<()> {
     nix::unistd::setgroups(&groups)?;
     nix::unistd::setresgid(gid, gid, gid)?;
     nix::unistd::setresuid(uid, uid, uid)?;
+    prove(uid)
+}
+
+/// Takes one group and no others, for good: the first half of what `tcpserver -g -u` does. A
+/// process that is not root may only keep the gid it has.
+pub fn set_gid(gid: u32) -> io::Result<()> {
+    if !Uid::effective().is_root() && egid() == gid {
+        return Ok(());
+    }
+    let gid = Gid::from_raw(gid);
+    nix::unistd::setgroups(&[gid])?;
+    Ok(nix::unistd::setresgid(gid, gid, gid)?)
+}
+
+/// Takes a uid for good and proves that root cannot be had again; groups stay. A process that is
+/// not root may only keep the uid it has.
+pub fn set_uid(uid: u32) -> io::Result<()> {
+    let uid = Uid::from_raw(uid);
+    nix::unistd::setresuid(uid, uid, uid)?;
+    prove(uid)
+}
+
+/// Fails if a uid that is not root can become root.
+fn prove(uid: Uid) -> io::Result<()> {
     if !uid.is_root() && nix::unistd::setuid(Uid::from_raw(0)).is_ok() {
         return Err(io::Error::new(ErrorKind::PermissionDenied, "root can be had again"));
     }

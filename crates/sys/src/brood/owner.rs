@@ -30,14 +30,19 @@ impl Brood {
         env: &[(OsString, OsString)],
         ids: Option<&Ids>,
     ) -> io::Result<Self> {
-        let (sock, theirs) = pass::pair(Kind::Seqpacket)?;
-        fd::set_nonblocking(&sock, true)?;
-        let mut command = Command::new(program).args(args).fd(theirs, AT);
+        let mut command = Command::new(program).args(args);
         for (name, value) in env {
             command = command.env(name, value);
         }
         command.ids = ids.cloned();
-        let pid = command.env(VARIABLE, AT.to_string()).spawn()?;
+        Self::start(command)
+    }
+
+    /// Starts a clean parent described in full; its descriptor 3 is the socket.
+    pub fn start(command: Command<'_>) -> io::Result<Self> {
+        let (sock, theirs) = pass::pair(Kind::Seqpacket)?;
+        fd::set_nonblocking(&sock, true)?;
+        let pid = command.fd(theirs, AT).env(VARIABLE, AT.to_string()).spawn()?;
         Ok(Self { sock, pid })
     }
 
@@ -66,16 +71,20 @@ impl Brood {
     /// answers for jobs still open. `InvalidData`: it said something we do not know; drop it.
     pub fn next(&self) -> io::Result<Option<Event>> {
         let mut word = [0; LENGTH];
-        match pass::recv(&self.sock, &mut word, 0) {
+        let said = match pass::recv(&self.sock, &mut word, 0) {
+            // Said once if it died with jobs unread; what it answered before is still there.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                pass::recv(&self.sock, &mut word, 0)
+            }
+            said => said,
+        };
+        match said {
             Ok((0, _)) => Err(ErrorKind::UnexpectedEof.into()),
             Ok((length, _)) => {
                 let event = Event::decode(word.get(..length).unwrap_or_default());
                 event.map(Some).ok_or_else(|| ErrorKind::InvalidData.into())
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => {
-                Err(ErrorKind::UnexpectedEof.into())
-            }
             Err(error) => Err(error),
         }
     }
