@@ -2,9 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod envdir;
+mod fghack;
 mod getopt;
 mod message;
 mod multilog;
+mod pgrphack;
+mod readproctitle;
+mod run;
 mod setlock;
 mod setuidgid;
 mod softlimit;
@@ -39,7 +43,22 @@ const PROGRAMS: &[Program] = &[
         sentence: "run a program with another account's ids in UID and GID",
         main: setuidgid::envuidgid,
     },
+    Program {
+        name: "fghack",
+        sentence: "keep a program that backgrounds itself in the foreground",
+        main: fghack::main,
+    },
     Program { name: "multilog", sentence: "write a log, rotated by size", main: multilog::main },
+    Program {
+        name: "pgrphack",
+        sentence: "run a program in a process group of its own",
+        main: pgrphack::main,
+    },
+    Program {
+        name: "readproctitle",
+        sentence: "show a log where ps shows the command line",
+        main: readproctitle::main,
+    },
     Program { name: "setlock", sentence: "run a program holding a lock", main: setlock::main },
     Program {
         name: "setuidgid",
