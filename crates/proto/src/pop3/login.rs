@@ -11,6 +11,9 @@ use base::limits;
 use super::{OK, capabilities, no, split, word, yes};
 use crate::sasl;
 
+/// Bytes of the host name in the timestamp, so that it always fits [`limits::LOGIN`].
+const TIMESTAMP_HOST: usize = 150;
+
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input<'a> {
@@ -111,7 +114,7 @@ impl Session {
     /// A client that has just connected, and the greeting.
     pub fn new(pid: u32, unix_time: u64, host: &[u8]) -> (Self, Actions) {
         let mut timestamp = alloc::format!("<{pid}.{unix_time}@").into_bytes();
-        timestamp.extend(host.iter().filter(|c| c.is_ascii_graphic()));
+        timestamp.extend(host.iter().filter(|c| c.is_ascii_graphic()).take(TIMESTAMP_HOST));
         timestamp.push(b'>');
         let greeting = Action::Reply([b"+OK ", timestamp.as_slice(), b"\r\n"].concat());
         (Self { state: State::Start, timestamp, lines: 0, bad: 0 }, vec![greeting])
