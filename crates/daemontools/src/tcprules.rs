@@ -1,7 +1,0 @@
-//! compile rules for tcpserver
-
-use std::ffi::OsString;
-
-pub(crate) fn main(_args: &[OsString]) -> i32 {
-    111
-}
