@@ -241,7 +241,8 @@ mod tests {
 
     #[test]
     fn a_line_loses_blanks_at_its_end_and_an_empty_file_is_an_empty_line() {
-        let c = control(&[("a", b" #x \t \nsecond\n"), ("b", b""), ("c", b"x\r\n"), ("me", b"m\n")]);
+        let c =
+            control(&[("a", b" #x \t \nsecond\n"), ("b", b""), ("c", b"x\r\n"), ("me", b"m\n")]);
         assert_eq!(c.line("a").unwrap().unwrap(), b" #x");
         assert_eq!(c.line_or_me("b").unwrap().unwrap(), b"");
         assert_eq!(c.line("c").unwrap().unwrap(), b"x\r");

@@ -71,7 +71,7 @@ impl Home {
     /// # Errors
     /// [`HomeError::Home`] if that directory cannot be looked at.
     pub fn find() -> Result<Self, HomeError> {
-        Self::at(choose(std::env::var_os("QMAILHOME"), std::env::current_exe().ok()))
+        Self::at(choose(std::env::var_os("QMAILHOME"), std::env::current_exe().ok().as_deref()))
     }
 
     /// The home at `root`.
@@ -117,16 +117,16 @@ impl Home {
     /// # Errors
     /// [`HomeError`] if a system home's roles are not all known.
     pub fn roles(&self) -> Result<Roles, HomeError> {
-        if self.is_private() { Ok(Roles::all(self.owner_ids())) } else { Roles::read(self) }
+        if self.is_private() { Ok(Roles::all(&self.owner_ids())) } else { Roles::read(self) }
     }
 }
 
 /// [`Home::find`]'s choice, apart from the machine.
-fn choose(variable: Option<OsString>, program: Option<PathBuf>) -> PathBuf {
+fn choose(variable: Option<OsString>, program: Option<&Path>) -> PathBuf {
     if let Some(home) = variable.filter(|home| !home.is_empty()) {
         return home.into();
     }
-    let beside = program.as_deref().and_then(|program| {
+    let beside = program.and_then(|program| {
         let bin = program.parent().filter(|dir| dir.ends_with("bin"))?;
         bin.parent().filter(|home| home.join("control").is_dir())
     });
@@ -137,6 +137,9 @@ fn choose(variable: Option<OsString>, program: Option<PathBuf>) -> PathBuf {
 fn ids(uid: u32, gid: u32) -> Ids {
     Ids { uid, gid, groups: vec![gid] }
 }
+
+/// A role's uid and gid, if the source knows it.
+type Found = Result<Option<(u32, u32)>, HomeError>;
 
 /// The users and groups of the mail system (stock `conf-users`, `conf-groups`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,7 +166,7 @@ pub struct Roles {
 
 impl Roles {
     /// Every role is `ids` (a private home).
-    pub fn all(ids: Ids) -> Self {
+    pub fn all(ids: &Ids) -> Self {
         let one = || ids.clone();
         Self {
             alias: one(),
@@ -193,10 +196,7 @@ impl Roles {
     }
 
     /// Asks `source` for every role's uid and gid.
-    fn from_source(
-        path: &Path,
-        source: &dyn Fn(&str) -> Result<Option<(u32, u32)>, HomeError>,
-    ) -> Result<Self, HomeError> {
+    fn from_source(path: &Path, source: &dyn Fn(&str) -> Found) -> Result<Self, HomeError> {
         let role = |name: &'static str| {
             let found = source(name)?.filter(|found| found.0 != 0);
             let (uid, gid) = found.ok_or_else(|| HomeError::Missing(path.into(), name))?;
@@ -218,7 +218,7 @@ impl Roles {
 }
 
 /// The uid and gid of a system account.
-fn account(name: &str) -> Result<Option<(u32, u32)>, HomeError> {
+fn account(name: &str) -> Found {
     let found = sys::user::by_name(name.as_bytes())
         .map_err(|err| HomeError::Unreadable("/etc/passwd".into(), err))?;
     Ok(found.map(|passwd| (passwd.uid, passwd.gid)))
@@ -264,7 +264,10 @@ mod tests {
 
     #[test]
     fn the_variable_wins_and_an_empty_one_does_not_count() {
-        assert_eq!(choose(Some("/srv/q".into()), Some("/x/bin/qmail".into())), Path::new("/srv/q"));
+        assert_eq!(
+            choose(Some("/srv/q".into()), Some(Path::new("/x/bin/qmail"))),
+            Path::new("/srv/q")
+        );
         assert_eq!(choose(Some("".into()), None), Path::new(DEFAULT));
     }
 
@@ -272,8 +275,8 @@ mod tests {
     fn a_program_in_a_homes_bin_finds_that_home() {
         let dir = std::env::temp_dir().join(format!("home-test-{}", std::process::id()));
         std::fs::create_dir_all(dir.join("control")).unwrap();
-        assert_eq!(choose(None, Some(dir.join("bin/qmail"))), dir);
-        assert_eq!(choose(None, Some(dir.join("sbin/qmail"))), Path::new(DEFAULT));
+        assert_eq!(choose(None, Some(&dir.join("bin/qmail"))), dir);
+        assert_eq!(choose(None, Some(&dir.join("sbin/qmail"))), Path::new(DEFAULT));
         let home = Home::at(&dir).unwrap();
         assert_eq!(home.owner(), std::fs::metadata(&dir).unwrap().uid());
         std::fs::remove_dir_all(&dir).unwrap();

@@ -3,4 +3,7 @@
 
 pub mod client;
 pub mod control;
+pub mod disk;
 pub mod home;
+pub mod maildir;
+pub mod users;

@@ -1,0 +1,400 @@
+//! Maildir: a letter is a file, its state is its name, and nothing needs a lock.
+//!
+//! A delivery writes `tmp/NAME`, syncs it, links it to `new/NAME` and syncs `new/`. The name is
+//! made from the letter's number in the queue, so a delivery repeated after a crash finds its own
+//! file: no loss and no duplicate. A name is given only to synced bytes: what can be seen is whole.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use base::time::Moment;
+
+use crate::disk::{Disk, remove};
+
+/// Bytes of the host's name that go into a file name.
+const HOST: usize = 64;
+/// Bytes read and written at a time.
+const PIECE: usize = 64 << 10;
+
+/// A Maildir file name, taken apart. Every part may be missing but the stem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name<'a> {
+    /// What stays the same while flags change: everything before the first colon.
+    pub stem: &'a [u8],
+    /// `S=`: the file's size in bytes.
+    pub size: Option<u64>,
+    /// `W=`: its size with every line ended by CRLF, as POP3 counts.
+    pub wire: Option<u64>,
+    /// The flags after `:2,`; empty if there are none.
+    pub flags: &'a [u8],
+}
+
+impl<'a> Name<'a> {
+    /// Takes a name apart; never fails, since anybody may have made the name.
+    pub fn parse(name: &'a [u8]) -> Self {
+        let colon = name.iter().position(|&c| c == b':').unwrap_or(name.len());
+        let (stem, info) = name.split_at_checked(colon).unwrap_or((name, b""));
+        let field = |key: &[u8]| {
+            let mut fields = stem.split(|&c| c == b',').skip(1);
+            let digits = fields.find_map(|field| field.strip_prefix(key))?;
+            std::str::from_utf8(digits).ok()?.parse().ok()
+        };
+        let flags = info.strip_prefix(b":2,").unwrap_or_default();
+        Self { stem, size: field(b"S="), wire: field(b"W="), flags }
+    }
+
+    /// Whether a flag (`S`een, `R`eplied, `T`rashed, …) is set.
+    pub fn has(&self, flag: u8) -> bool {
+        self.flags.contains(&flag)
+    }
+}
+
+/// What tells one delivery from every other on this host, however often it is repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// When the letter was queued.
+    pub birth: Moment,
+    /// Its number in the queue.
+    pub letter: u64,
+    /// Which of its recipients.
+    pub index: u32,
+    /// Which Maildir instruction of the recipient's `.qmail`, from 0.
+    pub instruction: u32,
+}
+
+impl Mark {
+    /// The part of the name before the host.
+    fn unique(&self) -> String {
+        let Self { birth, letter, index, instruction } = self;
+        let (secs, micros) = (birth.secs(), birth.subsec_micros());
+        match instruction {
+            0 => format!("{secs}.M{micros}Q{letter}R{index}"),
+            n => format!("{secs}.M{micros}Q{letter}R{index}I{n}"),
+        }
+    }
+}
+
+/// The unique part of a delivery that qmail-send knows nothing of: time and process.
+pub fn unqueued(now: Moment, pid: u32, instruction: u32) -> String {
+    format!("{}.M{}P{pid}I{instruction}", now.secs(), now.subsec_micros())
+}
+
+/// A letter's size as a file and on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Bytes.
+    pub file: u64,
+    /// Bytes if every line ended in CRLF.
+    pub wire: u64,
+    /// The last byte counted was a CR.
+    after_cr: bool,
+}
+
+impl Sizes {
+    /// Counts further bytes.
+    pub fn add(&mut self, bytes: &[u8]) {
+        let mut bare = 0_u64;
+        for &byte in bytes {
+            bare = bare.saturating_add(u64::from(byte == b'\n' && !self.after_cr));
+            self.after_cr = byte == b'\r';
+        }
+        let len = bytes.len() as u64;
+        self.file = self.file.saturating_add(len);
+        self.wire = self.wire.saturating_add(len).saturating_add(bare);
+    }
+}
+
+/// The file name of a delivery.
+pub fn name(mark: &Mark, host: &[u8], sizes: &Sizes) -> OsString {
+    named(&mark.unique(), host, sizes)
+}
+
+/// A file name from its unique part: `unique.host,S=…,W=…`. A slash or colon in the host's name is
+/// written in octal, as the Maildir specification asks.
+pub fn named(unique: &str, host: &[u8], sizes: &Sizes) -> OsString {
+    let mut name = unique.as_bytes().to_vec();
+    name.push(b'.');
+    for &c in host.iter().take(HOST) {
+        match c {
+            b'/' => name.extend_from_slice(b"\\057"),
+            b':' => name.extend_from_slice(b"\\072"),
+            b',' => name.extend_from_slice(b"\\054"),
+            0 => {}
+            c => name.push(c),
+        }
+    }
+    name.extend_from_slice(format!(",S={},W={}", sizes.file, sizes.wire).as_bytes());
+    OsString::from_vec(name)
+}
+
+/// Where a letter's bytes come from: `read(buf, at)` as [`Disk::read_at`].
+pub trait Source {
+    /// Reads at an offset until `buf` is full or the letter ends.
+    ///
+    /// # Errors
+    /// What the letter's disk says.
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize>;
+}
+
+impl Source for [u8] {
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        let rest = usize::try_from(at).ok().and_then(|at| self.get(at..)).unwrap_or_default();
+        let n = rest.len().min(buf.len());
+        if let (Some(to), Some(from)) = (buf.get_mut(..n), rest.get(..n)) {
+            to.copy_from_slice(from);
+        }
+        Ok(n)
+    }
+}
+
+impl Source for std::fs::File {
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let at = at.saturating_add(done as u64);
+            match std::os::unix::fs::FileExt::read_at(self, rest, at) {
+                Ok(0) => break,
+                Ok(n) => done = done.saturating_add(n),
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// Shows a letter's bytes to `each`, piece by piece.
+fn pieces<S: Source + ?Sized>(
+    letter: &S,
+    mut each: impl FnMut(&[u8]) -> Result<(), DeliverError>,
+) -> Result<(), DeliverError> {
+    let (mut buf, mut at) = (vec![0; PIECE], 0_u64);
+    loop {
+        let n = letter.read_at(&mut buf, at).map_err(DeliverError::Letter)?;
+        let piece = buf.get(..n).unwrap_or_default();
+        if piece.is_empty() {
+            return Ok(());
+        }
+        each(piece)?;
+        at = at.saturating_add(n as u64);
+    }
+}
+
+/// The sizes of `head` followed by the letter.
+///
+/// # Errors
+/// [`DeliverError::Letter`].
+pub fn measure<S: Source + ?Sized>(head: &[u8], letter: &S) -> Result<Sizes, DeliverError> {
+    let mut sizes = Sizes::default();
+    sizes.add(head);
+    pieces(letter, |piece| {
+        sizes.add(piece);
+        Ok(())
+    })?;
+    Ok(sizes)
+}
+
+/// A delivery did not happen; nothing of it can be seen.
+#[derive(Debug)]
+pub enum DeliverError {
+    /// The letter cannot be read.
+    Letter(io::Error),
+    /// The Maildir cannot be written.
+    Maildir(io::Error),
+}
+
+impl fmt::Display for DeliverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Letter(err) => write!(f, "unable to read the letter: {err}"),
+            Self::Maildir(err) => write!(f, "unable to write the maildir: {err}"),
+        }
+    }
+}
+
+impl std::error::Error for DeliverError {}
+
+impl From<io::Error> for DeliverError {
+    fn from(err: io::Error) -> Self {
+        Self::Maildir(err)
+    }
+}
+
+/// Delivers `head` followed by the letter under `name` into the Maildir that `disk` is. When it
+/// returns, the letter is on disk.
+///
+/// With `perhaps` an earlier attempt may have got through: then its file is looked for in `new/`
+/// and `cur/` first. (A file that its reader has already removed is delivered again.)
+///
+/// # Errors
+/// [`DeliverError`].
+pub fn deliver<D: Disk, S: Source + ?Sized>(
+    disk: &D,
+    name: &OsStr,
+    perhaps: bool,
+    head: &[u8],
+    letter: &S,
+) -> Result<(), DeliverError> {
+    if perhaps && already(disk, name)? {
+        return Ok(());
+    }
+    let tmp = Path::new("tmp").join(name);
+    let new = Path::new("new").join(name);
+    remove(disk, &tmp)?;
+    let written = write(disk, &tmp, head, letter);
+    let linked = written.and_then(|()| match disk.link(&tmp, &new) {
+        // Our own earlier delivery: nobody else makes this name.
+        Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        linked => Ok(linked?),
+    });
+    // A leftover in tmp/ harms nobody, and the outcome is settled without it.
+    let _ = disk.unlink(&tmp);
+    linked?;
+    disk.sync_dir(Path::new("new")).map_err(|err| {
+        // Whether the name will last cannot be known any more: take it back and say so.
+        let _ = disk.unlink(&new);
+        err.into()
+    })
+}
+
+/// Writes and syncs the file.
+fn write<D: Disk, S: Source + ?Sized>(
+    disk: &D,
+    tmp: &Path,
+    head: &[u8],
+    letter: &S,
+) -> Result<(), DeliverError> {
+    let file = disk.create(tmp)?;
+    disk.write_at(&file, head, 0)?;
+    let mut at = head.len() as u64;
+    pieces(letter, |piece| {
+        disk.write_at(&file, piece, at)?;
+        at = at.saturating_add(piece.len() as u64);
+        Ok(())
+    })?;
+    Ok(disk.sync(&file)?)
+}
+
+/// Whether a file with this name's stem is in `new/` or `cur/`; if so its name is made durable.
+/// First `new/`: a reader moves files from there to `cur/`, never back.
+fn already<D: Disk>(disk: &D, name: &OsStr) -> io::Result<bool> {
+    let stem = Name::parse(name.as_bytes()).stem;
+    for dir in [Path::new("new"), Path::new("cur")] {
+        let names = match disk.list(dir) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
+            listed => listed?,
+        };
+        if names.iter().any(|name| Name::parse(name.as_bytes()).stem == stem) {
+            disk.sync_dir(dir)?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What a reader leaves behind when it says QUIT: one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leave {
+    /// Where it is, such as `new/NAME`, relative to the Maildir.
+    pub file: PathBuf,
+    /// Remove it; otherwise it moves from `new/` to `cur/`.
+    pub delete: bool,
+}
+
+/// Removes what was deleted and moves what was seen from `new/` to `cur/`, in this order of steps:
+/// first every move, then every removal, then both directories are synced. So a power cut may bring
+/// a deleted letter back, but takes none that was not deleted. A file that is gone is no error
+/// (another reader was faster). How many could not be done.
+///
+/// # Errors
+/// The directories cannot be synced.
+pub fn settle<D: Disk>(disk: &D, leaves: &[Leave]) -> io::Result<usize> {
+    let moves = leaves.iter().filter(|leave| !leave.delete).map(|leave| seen(disk, &leave.file));
+    let moves = moves.filter(Result::is_err).count();
+    let deleted = leaves.iter().filter(|leave| leave.delete);
+    let removals = deleted.filter(|leave| remove(disk, &leave.file).is_err()).count();
+    disk.sync_dir(Path::new("cur"))?;
+    disk.sync_dir(Path::new("new"))?;
+    Ok(moves.saturating_add(removals))
+}
+
+/// Moves a file of `new/` to `cur/`; one that is elsewhere stays.
+fn seen<D: Disk>(disk: &D, file: &Path) -> io::Result<()> {
+    let Ok(name) = file.strip_prefix("new") else { return Ok(()) };
+    let mut to = Path::new("cur").join(name).into_os_string();
+    if !to.as_bytes().contains(&b':') {
+        to.push(":2,");
+    }
+    match disk.rename(file, Path::new(&to)) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+        moved => moved,
+    }
+}
+
+/// Makes a Maildir's three directories where they are missing.
+///
+/// # Errors
+/// What the disk says.
+pub fn make<D: Disk>(disk: &D) -> io::Result<()> {
+    for dir in ["tmp", "new", "cur"] {
+        crate::disk::ensure_dir(disk, Path::new(dir))?;
+    }
+    disk.sync_dir(Path::new(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Access;
+    use crate::disk::sim::Sim;
+
+    const MARK: Mark =
+        Mark { birth: Moment::from_micros(12_000_034), letter: 7, index: 1, instruction: 0 };
+
+    fn text(disk: &Sim, file: &str) -> Vec<u8> {
+        let file = disk.open(Path::new(file), Access::Read).unwrap();
+        let len = usize::try_from(disk.len(&file).unwrap()).unwrap();
+        crate::disk::read_exact(disk, &file, 0, len).unwrap()
+    }
+
+    #[test]
+    fn names_are_taken_apart_and_strange_ones_survive() {
+        let n = Name::parse(b"1.M2Q3R0.h,S=10,W=12:2,RS");
+        assert_eq!((n.stem, n.size, n.wire), (&b"1.M2Q3R0.h,S=10,W=12"[..], Some(10), Some(12)));
+        assert!(n.has(b'S') && n.has(b'R') && !n.has(b'T'));
+        let n = Name::parse(b"S=5,S=x,W=99999999999999999999:1,S");
+        assert_eq!((n.size, n.wire, n.flags), (None, None, &b""[..]));
+        assert_eq!(Name::parse(b"").stem, b"");
+    }
+
+    #[test]
+    fn a_name_says_which_delivery_it_is_and_how_big() {
+        let sizes = measure(b"R: x\n", &b"a\r\nb\n"[..]).unwrap();
+        assert_eq!((sizes.file, sizes.wire), (10, 12));
+        assert_eq!(name(&MARK, b"h/o:t", &sizes), "12.M34Q7R1.h\\057o\\072t,S=10,W=12");
+        let third = Mark { instruction: 2, ..MARK };
+        assert_eq!(name(&third, b"h", &sizes), "12.M34Q7R1I2.h,S=10,W=12");
+    }
+
+    #[test]
+    fn a_delivery_is_whole_in_new_and_a_repeated_one_is_the_same() {
+        let disk = Sim::new();
+        make(&disk).unwrap();
+        let name = OsStr::new("a,S=1");
+        for perhaps in [false, false, true] {
+            deliver(&disk, name, perhaps, b"head\n", &b"body\n"[..]).unwrap();
+            assert_eq!(disk.list(Path::new("new")).unwrap(), [name]);
+            assert_eq!(text(&disk, "new/a,S=1"), b"head\nbody\n");
+            assert!(disk.list(Path::new("tmp")).unwrap().is_empty());
+        }
+        let left = settle(&disk, &[Leave { file: "new/a,S=1".into(), delete: false }]).unwrap();
+        assert_eq!((left, disk.list(Path::new("cur")).unwrap()), (0, vec!["a,S=1:2,".into()]));
+        deliver(&disk, name, true, b"head\n", &b"body\n"[..]).unwrap();
+        assert!(disk.list(Path::new("new")).unwrap().is_empty());
+        settle(&disk, &[Leave { file: "cur/a,S=1:2,".into(), delete: true }]).unwrap();
+        assert!(disk.list(Path::new("cur")).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,272 @@
+//! From an address to a mailbox: the one way, for the RCPT check, for deliveries and for logins.
+//!
+//! [`routing`] says whether an address is ours and what its local part becomes, [`lookup`] whose
+//! that local part is (`users/cdb`, then the system's own users, then `alias`), [`dotqmail`] which
+//! `.qmail` file rules it.
+
+pub mod assign;
+pub mod dotqmail;
+pub mod exists;
+pub mod routing;
+
+use std::fmt;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use base::cdb::Cdb;
+
+pub use exists::{Exists, mailbox_exists};
+pub use routing::{Route, Routing, resolve};
+
+use crate::home::{Home, bytes};
+
+/// Names of this many bytes or more are not looked for among the system's users.
+const LOGIN_NAME: usize = 32;
+/// Where a system user's name may end and an extension begin.
+const BREAK: u8 = b'-';
+
+/// Whose mailbox it is, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The name of the user.
+    pub user: Vec<u8>,
+    /// As whom deliveries are made.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// The directory with the `.qmail` files; absolute.
+    pub home: Vec<u8>,
+    /// What stands between `.qmail` and the extension: empty, or `-`.
+    pub dash: Vec<u8>,
+    /// The extension, in the case it was written in.
+    pub ext: Vec<u8>,
+}
+
+impl Account {
+    /// The account's ids; its one group is `gid`.
+    pub fn ids(&self) -> sys::user::Ids {
+        sys::user::Ids { uid: self.uid, gid: self.gid, groups: vec![self.gid] }
+    }
+}
+
+/// An account could not be looked up now. Each has stock `qmail-lspawn`'s exit code.
+#[derive(Debug)]
+pub enum LookupError {
+    /// `users/cdb` cannot be read or is damaged.
+    Cdb(PathBuf, io::Error),
+    /// A user's home cannot be looked at now.
+    Home(Vec<u8>, io::Error),
+    /// There is no alias user.
+    NoAlias(String),
+    /// `/etc/passwd` cannot be read.
+    Passwd(io::Error),
+}
+
+impl LookupError {
+    /// The exit code between stock `qmail-getpw` and `qmail-lspawn`.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Home(..) => 115,
+            Self::NoAlias(_) => 116,
+            Self::Cdb(..) => 117,
+            Self::Passwd(_) => 118,
+        }
+    }
+}
+
+impl fmt::Display for LookupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cdb(path, err) => {
+                write!(f, "unable to read {}: {err} (mend: run qmail-newu)", path.display())
+            }
+            Self::Home(home, err) => {
+                write!(f, "unable to stat {}: {err}", String::from_utf8_lossy(home))
+            }
+            Self::NoAlias(why) => write!(f, "unable to find alias user: {why}"),
+            Self::Passwd(err) => write!(f, "unable to read /etc/passwd: {err}"),
+        }
+    }
+}
+
+impl std::error::Error for LookupError {}
+
+/// Whose the local part is. Never nobody: what no account claims is the alias user's.
+///
+/// # Errors
+/// [`LookupError`]: it cannot be told now.
+pub fn lookup(home: &Home, local: &[u8]) -> Result<Account, LookupError> {
+    Directory::new(home).lookup(local)
+}
+
+/// [`lookup`] with `users/cdb` kept in memory for as long as the file stays the same.
+#[derive(Debug)]
+pub struct Directory {
+    home: Home,
+    cdb: Option<(Stamp, Vec<u8>)>,
+}
+
+/// What changes when a file is replaced: device, inode, length, mtime in ns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp(u64, u64, u64, i64, i64);
+
+impl Stamp {
+    /// The stamp of an open or named file.
+    pub fn of(meta: &std::fs::Metadata) -> Self {
+        Self(meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec())
+    }
+}
+
+impl Directory {
+    /// The users of `home`; nothing is read yet.
+    pub fn new(home: &Home) -> Self {
+        Self { home: home.clone(), cdb: None }
+    }
+
+    /// As the function [`lookup`].
+    ///
+    /// # Errors
+    /// [`LookupError`]: it cannot be told now.
+    pub fn lookup(&mut self, local: &[u8]) -> Result<Account, LookupError> {
+        match self.assigned(local)? {
+            Some(account) => Ok(account),
+            None => getpw(&self.home, local),
+        }
+    }
+
+    /// The account `users/assign` gives the local part; `None` if it gives none.
+    ///
+    /// # Errors
+    /// [`LookupError::Cdb`].
+    pub fn assigned(&mut self, local: &[u8]) -> Result<Option<Account>, LookupError> {
+        let path = self.home.path("users/cdb");
+        let wrong = |err| LookupError::Cdb(path.clone(), err);
+        self.refresh(&path).map_err(wrong)?;
+        let Some((_, cdb)) = &self.cdb else { return Ok(None) };
+        assign::find(cdb, local)
+            .map_err(|err| wrong(io::Error::new(io::ErrorKind::InvalidData, err.to_string())))
+    }
+
+    /// Reads the file again if it is another one than before.
+    fn refresh(&mut self, path: &Path) -> io::Result<()> {
+        let mut file = match std::fs::File::open(path) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {
+                self.cdb = None;
+                return Ok(());
+            }
+            opened => opened?,
+        };
+        let stamp = Stamp::of(&file.metadata()?);
+        if self.cdb.as_ref().is_none_or(|(known, _)| *known != stamp) {
+            let mut cdb = Vec::new();
+            file.read_to_end(&mut cdb)?;
+            Cdb::new(&cdb)
+                .map_err(|err| io::Error::new(io::ErrorKind::InvalidData, err.to_string()))?;
+            self.cdb = Some((stamp, cdb));
+        }
+        Ok(())
+    }
+}
+
+/// What stock `qmail-getpw` answers: the longest name of a system user the local part begins with,
+/// else the alias user.
+fn getpw(home: &Home, local: &[u8]) -> Result<Account, LookupError> {
+    for at in (0..=local.len()).rev() {
+        let Some((name, rest)) = local.split_at_checked(at) else { continue };
+        if name.len() >= LOGIN_NAME || !(rest.is_empty() || rest.starts_with(&[BREAK])) {
+            continue;
+        }
+        let user = sys::user::by_name(&name.to_ascii_lowercase()).map_err(LookupError::Passwd)?;
+        let Some(user) = user.filter(|user| user.uid != 0 && may_become(home, user.uid)) else {
+            continue;
+        };
+        if owns_home(&user)? {
+            let (dash, ext) = rest.split_at_checked(1).unwrap_or_default();
+            let (dash, ext) = (dash.to_vec(), ext.to_vec());
+            let (uid, gid) = (user.uid, user.gid);
+            return Ok(Account { user: user.name, uid, gid, home: user.home, dash, ext });
+        }
+    }
+    alias(home, local)
+}
+
+/// In a private home deliveries are made under one uid only.
+fn may_become(home: &Home, uid: u32) -> bool {
+    !home.is_private() || uid == home.owner()
+}
+
+/// Whether the user has a home of their own; that is how an account is switched off.
+fn owns_home(user: &sys::user::Passwd) -> Result<bool, LookupError> {
+    use std::os::unix::ffi::OsStrExt;
+    match std::fs::metadata(std::ffi::OsStr::from_bytes(&user.home)) {
+        Ok(meta) => Ok(meta.uid() == user.uid),
+        Err(err) if dotqmail::is_temporary(&err) => Err(LookupError::Home(user.home.clone(), err)),
+        Err(_) => Ok(false),
+    }
+}
+
+/// The alias user with the whole local part as extension.
+fn alias(home: &Home, local: &[u8]) -> Result<Account, LookupError> {
+    let roles = home.roles().map_err(|err| LookupError::NoAlias(err.to_string()))?;
+    Ok(Account {
+        user: b"alias".to_vec(),
+        uid: roles.alias.uid,
+        gid: roles.alias.gid,
+        home: bytes(&home.path("alias")).to_vec(),
+        dash: b"-".to_vec(),
+        ext: local.to_vec(),
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A private home of its own for a test.
+    pub(crate) fn home(tag: &str) -> Home {
+        let dir = std::env::temp_dir().join(format!("users-{tag}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        for below in ["control", "users", "alias"] {
+            std::fs::create_dir_all(dir.join(below)).unwrap();
+        }
+        // A system home needs its roles; a private one ignores them.
+        let roles: String = ["alias", "qmaild", "qmaill", "qmailp", "qmailq", "qmailr", "qmails"]
+            .iter()
+            .map(|name| format!("{name}:47790:42108\n"))
+            .collect();
+        std::fs::write(dir.join("users/roles"), roles).unwrap();
+        Home::at(dir).unwrap()
+    }
+
+    #[test]
+    fn what_nobody_claims_is_the_alias_users() {
+        let home = home("alias");
+        let account = lookup(&home, b"No-Such.User").unwrap();
+        assert_eq!((&account.user[..], &account.dash[..]), (&b"alias"[..], &b"-"[..]));
+        assert_eq!(account.ext, b"No-Such.User");
+        assert_eq!(account.home, bytes(&home.path("alias")));
+    }
+
+    #[test]
+    fn root_never_gets_mail_directly() {
+        assert_eq!(lookup(&home("root"), b"root-x").unwrap().user, b"alias");
+    }
+
+    #[test]
+    fn a_replaced_file_is_read_again_and_a_damaged_one_is_an_error() {
+        let home = home("cdb");
+        let mut users = Directory::new(&home);
+        let put = |text: &[u8]| {
+            let cdb = assign::compile(text).unwrap();
+            std::fs::write(home.path("users/cdb.tmp"), cdb).unwrap();
+            std::fs::rename(home.path("users/cdb.tmp"), home.path("users/cdb")).unwrap();
+        };
+        put(b"=joe:joe:5:6:/j:::\n.\n");
+        assert_eq!(users.lookup(b"JOE").unwrap().uid, 5);
+        put(b"=joe:joe:7:6:/joe:::\n.\n");
+        assert_eq!(users.lookup(b"joe").unwrap().uid, 7);
+        std::fs::write(home.path("users/cdb"), b"").unwrap();
+        assert_eq!(users.lookup(b"joe").unwrap_err().exit_code(), 117);
+    }
+}
