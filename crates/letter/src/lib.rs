@@ -5,3 +5,6 @@
 extern crate alloc;
 
 pub mod bounce;
+pub mod date;
+pub mod header;
+pub mod received;
