@@ -12,6 +12,7 @@ mod run;
 mod setlock;
 mod setuidgid;
 mod softlimit;
+mod status;
 mod supervise;
 mod svc;
 mod svok;
