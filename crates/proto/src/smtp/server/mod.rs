@@ -6,6 +6,7 @@ mod framing;
 mod session;
 
 use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use base::outcome::Outcome;
@@ -31,14 +32,14 @@ pub struct Settings {
     pub own: OwnAddresses,
 }
 
-/// `control/badmailfrom`: senders and `@domain`s whose letters nobody wants.
+/// `control/badmailfrom`: senders and `@domain`s whose letters nobody wants. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct BadSenders(BTreeSet<Vec<u8>>);
+pub struct BadSenders(Arc<BTreeSet<Vec<u8>>>);
 
 impl BadSenders {
     /// Takes the lines of the file.
     pub fn new<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Self {
-        Self(lines.map(<[u8]>::to_ascii_lowercase).collect())
+        Self(Arc::new(lines.map(<[u8]>::to_ascii_lowercase).collect()))
     }
 
     /// Whether the sender, or `@` and its domain, is listed; case does not matter.

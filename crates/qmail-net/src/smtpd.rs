@@ -1,7 +1,0 @@
-//! receive letters by SMTP
-
-use std::ffi::OsString;
-
-pub(crate) fn main(_args: &[OsString]) -> i32 {
-    111
-}

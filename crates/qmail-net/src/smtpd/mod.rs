@@ -1,0 +1,100 @@
+//! receive letters by SMTP
+//!
+//! *Runs as* qmaild (never root) · *hears* the client on descriptors 0 and 1, or on the connection
+//! its clean parent is handed · *opens* `control/`, `users/cdb` and accounts' `.qmail` names ·
+//! *speaks to* queued, or to the program `$QMAILQUEUE` names
+
+mod circumstances;
+mod intake;
+mod patience;
+mod program;
+mod received;
+mod site;
+mod talk;
+mod welcome;
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, OwnedFd};
+
+use store::home::Home;
+use sys::{brood, fd, net, user};
+
+use self::circumstances::Circumstances;
+use self::site::Site;
+use self::talk::Ends;
+
+/// Connections at once in one clean parent; tcpserver's own limit is normally lower.
+const CHILDREN: usize = 10_000;
+/// Connections until a clean parent makes way for a fresh one.
+const RETIRE: u64 = 100_000;
+
+/// Serves one client on descriptors 0 and 1; or, as a clean parent, each connection it is handed.
+pub(crate) fn main(_args: &[OsString]) -> i32 {
+    let brood = brood::requested();
+    match prepare() {
+        Ok(home) => brood.map_or_else(|| serve_one(&home), |socket| serve_many(socket, &home)),
+        Err(trouble) => {
+            eprintln!("qmail-smtpd: fatal: {trouble}");
+            111
+        }
+    }
+}
+
+/// The home, once it is certain that this process may listen to strangers.
+fn prepare() -> Result<Home, String> {
+    let home = Home::find().map_err(|err| err.to_string())?;
+    if user::euid() == 0 && !home.is_private() {
+        return Err("refusing to run as root: run me as qmaild (tcpserver -u)".to_owned());
+    }
+    std::env::set_current_dir(home.root())
+        .map_err(|err| format!("unable to chdir to {}: {err}", home.root().display()))?;
+    Ok(home)
+}
+
+fn serve_one(home: &Home) -> i32 {
+    let ends = Ends { hear: fd::stdin(), speak: fd::stdout() };
+    // Not a TCP connection perhaps: then there is nothing to set.
+    let _ = net::nodelay(ends.speak);
+    serve(ends, home, &Circumstances::of_process())
+}
+
+fn serve_many(socket: OwnedFd, home: &Home) -> i32 {
+    let site = Site::load(home);
+    if let Err(err) = &site {
+        eprintln!("qmail-smtpd: warning: {err}");
+    }
+    let limits = brood::Serve { max_children: CHILDREN, retire_after: RETIRE };
+    let served = brood::serve(socket, limits, |block, fds| {
+        let Some(connection) = fds.first() else { return 111 };
+        // On a blocking descriptor a slow reader could hold one write for ever.
+        let set = fd::set_nonblocking(connection, true).and_then(|()| net::nodelay(connection));
+        if set.is_err() {
+            return 111;
+        }
+        let ends = Ends { hear: connection.as_fd(), speak: connection.as_fd() };
+        let about = Circumstances::of_handover(block);
+        match &site {
+            Ok(site) if site.is_fresh(home) => talk::talk(ends, home, site, &about),
+            Ok(_) | Err(_) => serve(ends, home, &about),
+        }
+    });
+    match served {
+        Ok(()) => 0,
+        Err(err) => {
+            eprintln!("qmail-smtpd: fatal: unable to serve: {err}");
+            111
+        }
+    }
+}
+
+/// One connection, the control files read for it; its exit code.
+fn serve(ends: Ends<'_>, home: &Home, about: &Circumstances) -> i32 {
+    match Site::load(home) {
+        Ok(site) => talk::talk(ends, home, &site, about),
+        Err(err) => {
+            eprintln!("qmail-smtpd: fatal: {err}");
+            talk::send_away(ends);
+            1
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! One connection, from the greeting to its end: read, step, carry out, write.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use proto::smtp::reply::Reply;
+use proto::smtp::server::{
+    Action, Ending, Expects, Framing, Input, Question, Session, Settings, Verdict,
+};
+use store::home::Home;
+use sys::{clock, fd};
+
+use super::circumstances::Circumstances;
+use super::intake::Intake;
+use super::patience::Patience;
+use super::received;
+use super::site::Site;
+use super::welcome::Door;
+
+/// Bytes read at once between letters: a pipelined batch of commands.
+const COMMANDS: usize = 4 << 10;
+/// Bytes read at once inside a letter.
+const LETTER: usize = 64 << 10;
+/// Replies are written when input is awaited, or when there are this many bytes of them.
+const REPLIES: usize = 4 << 10;
+
+/// Where a client is heard and answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends<'a> {
+    pub(crate) hear: BorrowedFd<'a>,
+    pub(crate) speak: BorrowedFd<'a>,
+}
+
+/// Everything one conversation needs but its state.
+struct Talk<'a> {
+    ends: Ends<'a>,
+    settings: &'a Settings,
+    about: &'a Circumstances,
+    door: Door<'a>,
+    intake: Intake<'a>,
+    patience: Patience,
+    replies: Vec<u8>,
+}
+
+/// Talks until the end; 0 after QUIT, else 1.
+pub(crate) fn talk(ends: Ends<'_>, home: &Home, site: &Site, about: &Circumstances) -> i32 {
+    let settings = site.settings(about);
+    let mut talk = Talk {
+        ends,
+        settings: &settings,
+        about,
+        door: Door::new(home, site),
+        intake: Intake::new(home, about),
+        patience: Patience::new(site.timeout, clock::monotonic()),
+        replies: Vec::new(),
+    };
+    let ending = talk.run();
+    // Whatever broke the conversation, no letter may be half begun.
+    talk.intake.abort();
+    match ending {
+        Ok(Ending::Quit) => 0,
+        Ok(Ending::Broken) | Err(_) => 1,
+    }
+}
+
+/// Says that the control files cannot be read.
+pub(crate) fn send_away(ends: Ends<'_>) {
+    let mut text = Vec::new();
+    Reply::NoControls.encode(b"", &mut text);
+    // The client may have gone already; there is nobody else to tell.
+    let _ = fd::write_all_within(ends.speak, &text, std::time::Duration::from_secs(60));
+}
+
+impl Talk<'_> {
+    /// The conversation; an error is a client who does not listen any more.
+    fn run(&mut self) -> io::Result<Ending> {
+        let (mut session, actions) = Session::open(self.settings);
+        let mut ending = self.act(actions, &[])?.err();
+        let (mut framing, mut room) = (Framing::default(), vec![0; COMMANDS]);
+        while ending.is_none() {
+            let letter = session.expects() == Expects::Data;
+            if letter && room.len() < LETTER {
+                room = vec![0; LETTER];
+            }
+            let heard = self.hear(&mut room, letter)?;
+            let mut bytes = match &heard {
+                Heard::Bytes(len) => room.get(..*len).unwrap_or_default(),
+                Heard::Eof | Heard::Silence => &[],
+            };
+            let mut input = match heard {
+                Heard::Bytes(_) => framing.next(session.expects(), &mut bytes),
+                Heard::Eof => Some(Input::Eof),
+                Heard::Silence => Some(Input::Deadline),
+            };
+            while let Some(happened) = input.take() {
+                (session, ending) = self.step(session, happened)?;
+                if ending.is_none() {
+                    input = framing.next(session.expects(), &mut bytes);
+                }
+            }
+        }
+        self.flush()?;
+        Ok(ending.unwrap_or(Ending::Broken))
+    }
+
+    /// One input, and whatever answers it leads to.
+    fn step<'s>(
+        &mut self,
+        mut session: Session<'s>,
+        input: Input<'_>,
+    ) -> io::Result<(Session<'s>, Option<Ending>)> {
+        let piece = if let Input::Data(piece) = input { piece } else { &[] };
+        if !matches!(input, Input::Data(_)) {
+            self.patience.renew(clock::monotonic());
+        }
+        let mut next = Some(input);
+        while let Some(input) = next.take() {
+            let (stepped, actions) = session.step(input);
+            session = stepped;
+            match self.act(actions, piece)? {
+                Ok(answer) => next = answer.map(Input::Answer),
+                Err(ending) => return Ok((session, Some(ending))),
+            }
+        }
+        Ok((session, None))
+    }
+
+    /// Carries actions out: an answer for the session if it asked something, or the end.
+    fn act(
+        &mut self,
+        actions: Vec<Action>,
+        piece: &[u8],
+    ) -> io::Result<Result<Option<Verdict>, Ending>> {
+        let mut answer = None;
+        for action in actions {
+            match action {
+                Action::Reply(reply) => self.say(&reply)?,
+                Action::Ask(Question::Recipient { address, relay }) => {
+                    answer = Some(Verdict::Recipient(self.door.welcome(&address, relay)));
+                }
+                Action::Begin { helo } => {
+                    let received = received::line(self.about, helo.as_deref(), clock::now());
+                    answer = Some(self.intake.begin(&received));
+                }
+                Action::Body => self.intake.chunk(piece),
+                Action::Commit { envelope } => answer = Some(self.intake.commit(&envelope)),
+                Action::Abort => self.intake.abort(),
+                Action::Close(ending) => return Ok(Err(ending)),
+            }
+        }
+        Ok(Ok(answer))
+    }
+
+    fn say(&mut self, reply: &Reply) -> io::Result<()> {
+        reply.encode(&self.settings.greeting, &mut self.replies);
+        if self.replies.len() >= REPLIES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        fd::write_all_within(self.ends.speak, &self.replies, self.patience.timeout())?;
+        self.replies.clear();
+        Ok(())
+    }
+
+    /// Writes what there is to say and waits for the client.
+    fn hear(&mut self, room: &mut [u8], letter: bool) -> io::Result<Heard> {
+        self.flush()?;
+        let left = self.patience.left(letter, clock::monotonic());
+        match fd::read_within(self.ends.hear, room, left) {
+            Ok(0) => Ok(Heard::Eof),
+            Ok(len) => {
+                self.patience.heard(len);
+                Ok(Heard::Bytes(len))
+            }
+            Err(err) if err.kind() == io::ErrorKind::TimedOut => Ok(Heard::Silence),
+            Err(err) => Err(err),
+        }
+    }
+}
+
+/// What came of waiting for a client.
+enum Heard {
+    /// So many bytes.
+    Bytes(usize),
+    /// It has gone.
+    Eof,
+    /// Nothing in time.
+    Silence,
+}
