@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod arrows;
+mod bench;
 mod blocks;
 mod build;
 mod clients;
@@ -42,6 +43,8 @@ enum Task {
     Walk,
     /// Rehearse power cuts: the simulator, then (as root) a real ext4 on a logged block device.
     Crash(crash::Crash),
+    /// Measure ourselves and the peers, in turns, in one run.
+    Bench(bench::Bench),
     /// Drive a running server with real clients.
     Clients(clients::Clients),
 }
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Task::Rooms => tally::single("rooms", rooms::check),
         Task::Walk => tally::single("walk", walk::check),
         Task::Crash(crash) => crash.run(),
+        Task::Bench(bench) => bench.run(),
         Task::Clients(clients) => clients.run(),
     };
     match done {

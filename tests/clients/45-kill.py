@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""While letters come in, kill -9 takes every program of ours in turn, 50 times: every letter that
+was acknowledged arrives exactly once, and every service is back within a second."""
+
+import random
+import signal
+import threading
+
+from mail import *
+
+KILLS = int(os.environ.get("KILLS", "50"))
+SENDERS = 8
+PROGRAMS = ["qmail-queued", "qmail-send", "qmail-lspawn", "qmail-rspawn", "qmail-clean", "qmail-pspawn",
+            "tcpserver", "qmail-smtpd", "qmail-popup", "multilog", "supervise"]
+_, maildir = account("kill")
+acknowledged, lock, stop = [], threading.Lock(), threading.Event()
+chance = random.Random(7)
+
+
+def sender(number):
+    """Sends letters one after another, noting each that was acknowledged; begins anew when cut off."""
+    n = 0
+    while not stop.is_set():
+        try:
+            with smtplib.SMTP(*SMTP, timeout=20) as smtp:
+                for _ in range(20):
+                    n += 1
+                    name = f"{number}-{n}"
+                    smtp.sendmail("a@example.net", [f"kill@{HOST}"], f"Subject: {name}\n\n{'x' * 2000}\n")
+                    with lock:
+                        acknowledged.append(name)
+                    if stop.is_set():
+                        break
+        except (OSError, smtplib.SMTPException):
+            time.sleep(0.05)
+
+
+def alive(name):
+    return {pid for pid, row in processes().items() if row[1] == name}
+
+
+threads = [threading.Thread(target=sender, args=(n,)) for n in range(SENDERS)]
+for thread in threads:
+    thread.start()
+killed = {}
+slowest = 0.0
+for turn in range(KILLS):
+    name = PROGRAMS[turn % len(PROGRAMS)]
+    wait_for(f"{name} runs", 10, lambda: alive(name))
+    victims = alive(name)
+    victim = chance.choice(sorted(victims))
+    try:
+        os.kill(victim, signal.SIGKILL)
+    except ProcessLookupError:
+        continue
+    killed[name] = killed.get(name, 0) + 1
+    begun = time.monotonic()
+    wait_for(f"{name} is back", 10, lambda: len(alive(name) - {victim}) >= len(victims) or name in ("qmail-smtpd", "qmail-popup") and alive(name) - {victim})
+    slowest = max(slowest, time.monotonic() - begun)
+    time.sleep(chance.uniform(0.1, 0.5))
+stop.set()
+for thread in threads:
+    thread.join()
+print(f"{sum(killed.values())} kills ({killed}), {len(acknowledged)} letters acknowledged, slowest return {slowest:.2f} s")
+check(len(acknowledged) > KILLS, "hardly any letter was acknowledged")
+expected = set(acknowledged)
+wait_for("every acknowledged letter in the Maildir", 120, lambda: count(maildir) >= len(expected) and expected <= set(subjects(maildir)))
+wait_for("the queue is empty", 60, lambda: b"messages in queue: 0\n" in bin("qmail-qstat"))
+got = subjects(maildir)
+check(len(got) == len(set(got)), f"{len(got) - len(set(got))} letters came twice")
+check(expected <= set(got), f"lost: {sorted(expected - set(got))[:5]}")
+check(slowest <= 1.5, f"a service took {slowest:.2f} s to come back")

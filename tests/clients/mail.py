@@ -1,0 +1,110 @@
+"""What several scenarios share: where the server is, letters with a name, and a look at Maildirs."""
+
+import email
+import os
+import pathlib
+import smtplib
+import socket
+import subprocess
+import sys
+import time
+
+HOME = pathlib.Path(os.environ["QMAIL_HOME"])
+SMTP = (os.environ["SMTP_HOST"], int(os.environ["SMTP_PORT"]))
+POP3 = (os.environ["POP3_HOST"], int(os.environ["POP3_PORT"]))
+USER = os.environ["MAIL_USER"]
+PASSWORD = os.environ["MAIL_PASSWORD"]
+HOST = (HOME / "control/me").read_text().strip()
+ADDRESS = f"{USER}@{HOST}"
+
+
+def fail(why):
+    """Ends the scenario: it did not hold."""
+    print(f"{sys.argv[0]}: {why}", file=sys.stderr)
+    sys.exit(1)
+
+
+def skip(why):
+    """Ends the scenario: it cannot be tried here."""
+    print(f"{sys.argv[0]}: skipped: {why}")
+    sys.exit(77)
+
+
+def check(holds, why):
+    """Ends the scenario unless `holds`."""
+    if not holds:
+        fail(why)
+
+
+def bin(name, *args, **more):
+    """Runs one of the home's own programs and returns what it printed."""
+    done = subprocess.run([HOME / "bin" / name, *args], capture_output=True, timeout=60, **more)
+    check(done.returncode == 0, f"{name} {args}: exit {done.returncode}: {done.stderr!r}")
+    return done.stdout
+
+
+def account(name):
+    """Makes an account of its own for a scenario, so that scenarios do not meet; its Maildir."""
+    secret = f"secret of {name}"
+    bin("qmailctl", "user", "add", name, "--password-stdin", input=secret.encode() + b"\n")
+    return secret, HOME / "mail" / HOST / name / "Maildir"
+
+
+def letters(maildir):
+    """Every letter in a Maildir, as bytes."""
+    found = []
+    for part in ("new", "cur"):
+        for path in sorted((maildir / part).iterdir()):
+            found.append(path.read_bytes())
+    return found
+
+
+def count(maildir):
+    """How many letters a Maildir holds."""
+    return sum(len(os.listdir(maildir / part)) for part in ("new", "cur"))
+
+
+def wait_for(what, seconds, holds):
+    """Waits until `holds()`; ends the scenario after `seconds`."""
+    until = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > until:
+            fail(f"after {seconds} s: {what}")
+        time.sleep(0.05)
+
+
+def wait_count(maildir, number, seconds=60):
+    """Waits until a Maildir holds `number` letters, and insists on no more."""
+    wait_for(f"{number} letters in {maildir}", seconds, lambda: count(maildir) >= number)
+    check(count(maildir) == number, f"{count(maildir)} letters instead of {number}")
+
+
+def subjects(maildir):
+    """The subjects of all letters in a Maildir."""
+    return [email.message_from_bytes(text)["Subject"] for text in letters(maildir)]
+
+
+def log(service):
+    """Everything a service has logged that is still kept."""
+    files = sorted((HOME / "log" / service).glob("@*")) + [HOME / "log" / service / "current"]
+    return b"".join(f.read_bytes() for f in files).decode("latin-1")
+
+
+def processes():
+    """The server's processes: pid -> (parent, name, uid, command line)."""
+    table, wanted = {}, {int(os.environ["SVSCAN"])}
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                status = dict(line.split(":", 1) for line in (entry / "status").read_text().splitlines())
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+            except (OSError, ValueError):
+                continue
+            uid = int(status["Uid"].split()[1])
+            name = os.path.basename(words[0].decode()) if words[0] else status["Name"].strip()
+            table[int(entry.name)] = (int(status["PPid"]), name, uid, words)
+    while True:
+        more = {pid for pid, row in table.items() if row[0] in wanted} - wanted
+        if not more:
+            return {pid: row for pid, row in table.items() if pid in wanted}
+        wanted |= more
