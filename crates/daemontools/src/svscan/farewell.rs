@@ -1,0 +1,119 @@
+//! How one service and then its log are brought down when svscan is told to end: a pure machine.
+
+use std::time::Duration;
+
+/// What a service gets between TERM and KILL, and a log between its end of input and TERM.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What either gets after the harder word, before we go without it.
+const LAST: Duration = Duration::from_secs(5);
+
+/// How far one service is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Nothing said yet.
+    Running,
+    /// Told `dx`.
+    Stopping(Duration),
+    /// Killed.
+    Killed(Duration),
+    /// The service is gone; its log has met the end of its input and was told `x`.
+    Draining(Duration),
+    /// The log was told `dx`.
+    LogStopping(Duration),
+    /// The log was killed.
+    LogKilled(Duration),
+    /// Nothing is left to wait for.
+    Gone,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Write these commands to the service's supervise.
+    Service(&'static [u8]),
+    /// Close our ends of the pipe and write these commands to the log's supervise.
+    Drain(&'static [u8]),
+    /// Write these commands to the log's supervise.
+    Log(&'static [u8]),
+}
+
+impl Stage {
+    /// One step; `service` and `log` tell whether their supervises live.
+    pub(super) fn step(self, service: bool, log: bool, now: Duration) -> (Stage, Option<Order>) {
+        let late = |since: Duration, limit: Duration| now.saturating_sub(since) >= limit;
+        match self {
+            Stage::Running if service => (Stage::Stopping(now), Some(Order::Service(b"dx"))),
+            Stage::Stopping(since) if service && late(since, PATIENCE) => {
+                (Stage::Killed(now), Some(Order::Service(b"k")))
+            }
+            Stage::Stopping(_) if service => (self, None),
+            Stage::Killed(since) if service && !late(since, LAST) => (self, None),
+            Stage::Running | Stage::Stopping(_) | Stage::Killed(_) if log => {
+                (Stage::Draining(now), Some(Order::Drain(b"x")))
+            }
+            Stage::Draining(since) if log && late(since, PATIENCE) => {
+                (Stage::LogStopping(now), Some(Order::Log(b"dx")))
+            }
+            Stage::LogStopping(since) if log && late(since, LAST) => {
+                (Stage::LogKilled(now), Some(Order::Log(b"k")))
+            }
+            Stage::Draining(_) | Stage::LogStopping(_) if log => (self, None),
+            Stage::LogKilled(since) if log && !late(since, LAST) => (self, None),
+            Stage::Running
+            | Stage::Stopping(_)
+            | Stage::Killed(_)
+            | Stage::Draining(_)
+            | Stage::LogStopping(_)
+            | Stage::LogKilled(_)
+            | Stage::Gone => (Stage::Gone, None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    /// Steps once a second with the given lives and lists the orders with their seconds.
+    fn play(service_dies: u64, log_dies: u64) -> (Vec<(u64, Order)>, u64) {
+        let (mut stage, mut orders) = (Stage::Running, Vec::new());
+        for second in 0..100 {
+            let (next, order) =
+                stage.step(second < service_dies, second < log_dies, secs(1000 + second));
+            orders.extend(order.map(|order| (second, order)));
+            stage = next;
+            if stage == Stage::Gone {
+                return (orders, second);
+            }
+        }
+        (orders, 100)
+    }
+
+    #[test]
+    fn first_the_service_then_its_log() {
+        let orders = vec![(0, Order::Service(b"dx")), (2, Order::Drain(b"x"))];
+        assert_eq!(play(2, 3), (orders, 3));
+    }
+
+    #[test]
+    fn who_does_not_listen_is_killed_and_the_whole_is_bounded() {
+        let orders = vec![
+            (0, Order::Service(b"dx")),
+            (10, Order::Service(b"k")),
+            (15, Order::Drain(b"x")),
+            (25, Order::Log(b"dx")),
+            (30, Order::Log(b"k")),
+        ];
+        assert_eq!(play(99, 99), (orders, 35));
+    }
+
+    #[test]
+    fn a_service_already_down_only_needs_its_log_told() {
+        assert_eq!(play(0, 1), (vec![(0, Order::Drain(b"x"))], 1));
+        assert_eq!(play(0, 0), (vec![], 0));
+    }
+}
