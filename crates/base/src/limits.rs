@@ -24,6 +24,8 @@ pub const REPORT: usize = 10_000;
 pub const LOCAL_OUTPUT: usize = 3_000;
 /// What is kept of one reply of a remote server (spec `qmail-smtp.md` §7.6).
 pub const REMOTE_REPLY: usize = 5_000;
+/// One reply of a remote server, kept or not; beyond, it is no SMTP server.
+pub const REMOTE_REPLY_TOTAL: usize = 64 << 10;
 /// Text with which queued refuses a letter.
 pub const QUEUE_TEXT: usize = 255;
 /// A control file that is read whole.
@@ -44,3 +46,7 @@ pub const LOGIN_LINES: u32 = 100;
 pub const LOGIN_NAME_AND_SECRET: usize = LOGIN - 192;
 /// Letters of one Maildir that a POP3 session shows; the rest waits until some are deleted.
 pub const MAILDROP: usize = 1_000_000;
+/// One file of queued's log.
+pub const LOG_SEGMENT: u64 = 16 << 20;
+/// The longest envelope that queued takes: it must fit a record with the letter.
+pub const LOGGED_ENVELOPE: usize = 4 << 20;

@@ -1,5 +1,6 @@
 //! SMTP (RFC 5321) as stock `qmail-smtpd` and `qmail-remote` speak it.
 
+pub mod client;
 pub mod command;
 mod hops;
 pub mod hosts;
