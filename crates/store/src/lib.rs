@@ -6,4 +6,6 @@ pub mod control;
 pub mod disk;
 pub mod home;
 pub mod maildir;
+pub mod passwords;
+pub mod queue;
 pub mod users;

@@ -30,7 +30,7 @@ pub enum Access {
 /// in the last component. Every call goes on after an interrupting signal.
 pub trait Disk {
     /// An open file; closed when dropped (closing syncs nothing).
-    type File;
+    type File: std::fmt::Debug;
 
     /// Makes a file that was not there, open for reading and writing, mode 0600.
     ///

@@ -96,6 +96,7 @@ struct State {
     steps: u64,
     fault: Option<(u64, Fault)>,
     stopped: bool,
+    full: bool,
     lies: bool,
 }
 
@@ -125,6 +126,11 @@ impl Sim {
         self.0.borrow_mut().fault = Some((step, fault));
     }
 
+    /// From now on no file grows, and none is made, or they do again.
+    pub fn set_full(&self, full: bool) {
+        self.0.borrow_mut().full = full;
+    }
+
     /// How many changing calls there have been.
     pub fn steps(&self) -> u64 {
         self.0.borrow().steps
@@ -138,7 +144,12 @@ impl Sim {
     /// How many pieces and changes a power cut may keep or lose.
     pub fn unsynced(&self) -> usize {
         let state = self.0.borrow();
-        state.inodes.iter().map(|i| i.pieces.len()).sum::<usize>().saturating_add(state.changes.len())
+        state
+            .inodes
+            .iter()
+            .map(|i| i.pieces.len())
+            .sum::<usize>()
+            .saturating_add(state.changes.len())
     }
 
     /// The disk after a power cut that keeps what `keep` says of each of [`Sim::unsynced`].
@@ -164,7 +175,13 @@ impl Sim {
         }
         orphans(&mut names);
         let seen = names.clone();
-        Self(RefCell::new(State { inodes, seen, durable: names, lies: state.lies, ..State::default() }))
+        Self(RefCell::new(State {
+            inodes,
+            seen,
+            durable: names,
+            lies: state.lies,
+            ..State::default()
+        }))
     }
 
     /// The disk after the program (but not the machine) died: nothing lost, nothing synced.
@@ -219,6 +236,14 @@ impl Sim {
         let mut state = self.0.borrow_mut();
         change.apply(&mut state.seen);
         state.changes.push(change);
+    }
+
+    /// Is there no room for a file of `len` bytes (that has `now`)?
+    fn check_room(&self, now: usize, len: usize) -> io::Result<()> {
+        if self.0.borrow().full && len > now {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
     }
 
     /// A new name needs a directory to be in and must not be there.
@@ -286,6 +311,7 @@ impl Disk for Sim {
 
     fn create(&self, name: &Path) -> io::Result<SimFile> {
         self.check_new(name)?;
+        self.check_room(0, 1)?;
         self.step()?;
         let n = {
             let mut state = self.0.borrow_mut();
@@ -318,6 +344,8 @@ impl Disk for Sim {
     fn write_at(&self, file: &SimFile, bytes: &[u8], at: u64) -> io::Result<()> {
         self.step()?;
         let at = usize::try_from(at).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let now = self.with(*file, |inode| inode.seen.len())?;
+        self.check_room(now, at.saturating_add(bytes.len()))?;
         self.with(*file, |inode| inode.write(bytes, at))
     }
 

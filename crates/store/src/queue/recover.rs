@@ -1,0 +1,325 @@
+//! Reading the log at a start: cut a torn end, refuse a hole.
+//!
+//! Every segment's header says with which sequence it begins, so the last record of the segment
+//! before it is known. Only the newest segment may end anywhere: what was being written when the
+//! power went is cut off there, unless a later record proves that the missing one was on disk. After
+//! that a new segment begins, so that the cut, too, is on record, and what lies behind it is never
+//! read as part of the log.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+
+use super::Config;
+use super::alarm::{Alarm, doing};
+use super::index::{Index, Place};
+use super::log::{Log, Segment, Trouble, path};
+use super::record::{ALIGN, Found, Record};
+use super::segment::{BLOCK, HEADER, Header, Top};
+use crate::disk::{Access, Disk, ensure_dir};
+
+/// How far ahead of the expected one a record's sequence may be to be looked at in the search for
+/// a hole: more records than any segment holds.
+const AHEAD: u64 = 1 << 32;
+
+/// A file below `log/`.
+struct Slot<F> {
+    slot: u64,
+    file: F,
+    len: u64,
+    top: Top,
+}
+
+/// Everything recovery learns.
+pub(super) struct Recovered<D: Disk> {
+    pub(super) log: Log<D>,
+    pub(super) index: Index,
+    /// Alarms that were passed over because the owner asked to salvage what is there.
+    pub(super) passed: Vec<Alarm>,
+}
+
+/// Collects alarms, or stops at the first.
+struct Alarms {
+    salvage: bool,
+    passed: Vec<Alarm>,
+}
+
+impl Alarms {
+    fn raise(&mut self, alarm: Alarm) -> Result<(), Alarm> {
+        if !self.salvage {
+            return Err(alarm);
+        }
+        self.passed.push(alarm);
+        Ok(())
+    }
+}
+
+/// Opens or founds the log.
+pub(super) fn recover<D: Disk>(disk: D, config: Config) -> Result<Recovered<D>, Alarm> {
+    let mut alarms = Alarms { salvage: config.salvage, passed: Vec::new() };
+    make_dirs(&disk)?;
+    let slots = newest_settled(&disk)?;
+    refuse_newer(&slots)?;
+    let (live, free, damaged) = sort(slots, &mut alarms)?;
+    let mut index = Index::default();
+    let mut next = read_all(&disk, &live, &mut index, &mut alarms)?;
+    for slot in damaged {
+        next = check_damaged(&disk, &slot, next, &mut alarms)?;
+        doing("remove a damaged segment", disk.unlink(&path(slot.slot)))?;
+    }
+    let live = live.into_iter().map(|(number, s)| segment(s.slot, number, s.file, s.len));
+    let live: VecDeque<_> = live.collect();
+    let free = keep_ready(&disk, free, config.segment)?;
+    let mut log = Log::begin(disk, config, live, free, next).map_err(begin_failed)?;
+    log.release(|number| index.needs(number));
+    Ok(Recovered { log, index, passed: alarms.passed })
+}
+
+fn segment<F>(slot: u64, number: u64, file: F, size: u64) -> Segment<F> {
+    Segment { slot, number, file, size }
+}
+
+fn begin_failed(trouble: Trouble) -> Alarm {
+    let (Trouble::Full(error) | Trouble::Broken(error)) = trouble;
+    Alarm::Disk { doing: "begin a new segment in queue/log".to_owned(), error }
+}
+
+fn make_dirs<D: Disk>(disk: &D) -> Result<(), Alarm> {
+    for dir in ["log", "big"] {
+        doing("make queue/log and queue/big", ensure_dir(disk, Path::new(dir)))?;
+    }
+    // Not only when they were made now: an earlier start may have died before this.
+    doing("sync the directory queue", disk.sync_dir(Path::new("")))
+}
+
+/// Reads every header, with the newest segment's bytes as the disk holds them: an earlier queued
+/// that died may have left things in the cache alone.
+fn newest_settled<D: Disk>(disk: &D) -> Result<Vec<Slot<D::File>>, Alarm> {
+    let mut slots = Vec::new();
+    for name in doing("list queue/log", disk.list(Path::new("log")))? {
+        if let Some(slot) = name.to_str().and_then(|n| n.parse().ok()).filter(|&n: &u64| n > 0) {
+            slots.push(doing(&format!("read queue/log/{slot}"), open_slot(disk, slot))?);
+        }
+    }
+    let mut settled = 0;
+    while let Some(newest) = slots.iter_mut().max_by_key(|s| number(&s.top)) {
+        if number(&newest.top) == 0 || newest.slot == settled {
+            break;
+        }
+        settled = newest.slot;
+        let name = format!("sync queue/log/{settled}");
+        newest.top =
+            doing(&name, disk.settle(&newest.file).and_then(|()| top(disk, &newest.file)))?;
+    }
+    Ok(slots)
+}
+
+fn open_slot<D: Disk>(disk: &D, slot: u64) -> std::io::Result<Slot<D::File>> {
+    let file = disk.open(&path(slot), Access::Write)?;
+    let (len, top) = (disk.len(&file)?, top(disk, &file)?);
+    Ok(Slot { slot, file, len, top })
+}
+
+fn top<D: Disk>(disk: &D, file: &D::File) -> std::io::Result<Top> {
+    let mut sector = [0; HEADER];
+    let n = disk.read_at(file, &mut sector, 0)?;
+    Ok(Header::decode(sector.get(..n).unwrap_or_default()))
+}
+
+fn number(top: &Top) -> u64 {
+    match top {
+        Top::Sound(header) => header.number,
+        Top::Blank | Top::Newer(_) | Top::Damaged => 0,
+    }
+}
+
+fn refuse_newer<F>(slots: &[Slot<F>]) -> Result<(), Alarm> {
+    slots.iter().try_for_each(|s| match s.top {
+        Top::Newer(version) => Err(Alarm::Newer { file: s.slot.to_string(), version }),
+        Top::Sound(_) | Top::Blank | Top::Damaged => Ok(()),
+    })
+}
+
+type Live<F> = BTreeMap<u64, Slot<F>>;
+
+/// Which files are the log, which are free, which are damaged.
+#[expect(clippy::type_complexity, reason = "three lists, taken apart at once")]
+fn sort<F>(
+    slots: Vec<Slot<F>>,
+    alarms: &mut Alarms,
+) -> Result<(Live<F>, Vec<Slot<F>>, Vec<Slot<F>>), Alarm> {
+    let headers = slots.iter().filter_map(|s| match s.top {
+        Top::Sound(header) => Some(header),
+        Top::Blank | Top::Newer(_) | Top::Damaged => None,
+    });
+    let newest = headers.max_by_key(|h| h.number);
+    let oldest = newest.map_or(0, |h| h.oldest);
+    let (mut live, mut free, mut damaged) = (Live::new(), Vec::new(), Vec::new());
+    for slot in slots {
+        match slot.top {
+            Top::Sound(h) if h.number >= oldest => {
+                let file = slot.slot.to_string();
+                if let Some(twin) = live.insert(h.number, slot) {
+                    let files = [twin.slot.to_string(), file];
+                    return Err(Alarm::Twice { files, number: h.number });
+                }
+            }
+            Top::Sound(_) | Top::Blank => free.push(slot),
+            Top::Damaged | Top::Newer(_) => damaged.push(slot),
+        }
+    }
+    if let Some(newest) = newest {
+        for number in (oldest..newest.number).filter(|n| !live.contains_key(n)) {
+            alarms.raise(Alarm::Missing { number, newest: newest.number })?;
+        }
+    }
+    Ok((live, free, damaged))
+}
+
+/// Free files that are whole; others are removed and made again when needed.
+fn keep_ready<D: Disk>(
+    disk: &D,
+    free: Vec<Slot<D::File>>,
+    size: u64,
+) -> Result<Vec<Segment<D::File>>, Alarm> {
+    let mut ready = Vec::new();
+    for s in free {
+        let number = number(&s.top);
+        if number > 0 && s.len == size {
+            ready.push(segment(s.slot, number, s.file, s.len));
+        } else {
+            doing("remove an unfinished segment", disk.unlink(&path(s.slot)))?;
+        }
+    }
+    Ok(ready)
+}
+
+/// Reads every record in order; the sequence after the last.
+fn read_all<D: Disk>(
+    disk: &D,
+    live: &Live<D::File>,
+    index: &mut Index,
+    alarms: &mut Alarms,
+) -> Result<u64, Alarm> {
+    let mut next = 1;
+    let mut following = live.values().skip(1);
+    for slot in live.values() {
+        let Top::Sound(header) = slot.top else { continue };
+        let until = following.next().and_then(|s| match s.top {
+            Top::Sound(h) => Some(h.first),
+            Top::Blank | Top::Newer(_) | Top::Damaged => None,
+        });
+        next = Reading { disk, slot, header, next: header.first }.run(until, index, alarms)?;
+    }
+    index.settle();
+    Ok(next)
+}
+
+/// One segment being read.
+struct Reading<'a, D: Disk> {
+    disk: &'a D,
+    slot: &'a Slot<D::File>,
+    header: Header,
+    next: u64,
+}
+
+impl<D: Disk> Reading<'_, D> {
+    /// Reads up to the sequence `until`, or as far as there is anything if this is the newest.
+    fn run(
+        mut self,
+        until: Option<u64>,
+        index: &mut Index,
+        alarms: &mut Alarms,
+    ) -> Result<u64, Alarm> {
+        let len = usize::try_from(self.header.size.min(self.slot.len)).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; len];
+        let doing_what = format!("read queue/log/{}", self.slot.slot);
+        let n = doing(&doing_what, self.disk.read_at(&self.slot.file, &mut bytes, 0))?;
+        bytes.truncate(n);
+        let mut at = BLOCK as usize;
+        loop {
+            at = self.records(&bytes, at, until, index)?;
+            if until == Some(self.next) {
+                return Ok(self.next);
+            }
+            let Some((place, known)) = self.proof(&bytes, at, until) else { return Ok(self.next) };
+            alarms.raise(Alarm::Hole {
+                file: self.slot.slot.to_string(),
+                offset: at,
+                missing: self.next,
+                known,
+            })?;
+            // Only to salvage: go on with what is there.
+            let Some(place) = place else { return Ok(known) };
+            (at, self.next) = (place, known);
+        }
+    }
+
+    /// Takes records one after the other; where the first that is not there should be.
+    fn records(
+        &mut self,
+        bytes: &[u8],
+        mut at: usize,
+        until: Option<u64>,
+        index: &mut Index,
+    ) -> Result<usize, Alarm> {
+        while until.is_none_or(|until| self.next < until) {
+            let Some((begin, found)) = expected(bytes, at, self.next) else { break };
+            let record = Record::decode(found.body)
+                .ok_or_else(|| Alarm::Newer { file: self.slot.slot.to_string(), version: 0 })?;
+            let place = Place {
+                segment: self.header.number,
+                offset: u32::try_from(begin).unwrap_or(u32::MAX),
+                len: u32::try_from(found.len).unwrap_or(u32::MAX),
+            };
+            index.apply(found.sequence, &record, place);
+            at = begin.saturating_add(found.len);
+            self.next = self.next.saturating_add(1);
+        }
+        Ok(at)
+    }
+
+    /// What proves that the next record was on disk: a later record that says so (and where it
+    /// is), or the segment that follows this one.
+    fn proof(&self, bytes: &[u8], at: usize, until: Option<u64>) -> Option<(Option<usize>, u64)> {
+        let ahead = self.next.saturating_add(1)..self.next.saturating_add(AHEAD);
+        let from = at.next_multiple_of(ALIGN);
+        let later = (from..bytes.len()).step_by(ALIGN).find_map(|at| {
+            let rest = bytes.get(at..)?;
+            Found::claim(rest).filter(|claim| ahead.contains(claim))?;
+            let found = Found::at(rest)?;
+            let counts = until.is_none_or(|until| found.sequence < until);
+            let proves = until.is_some() || found.synced >= self.next;
+            (counts && proves).then_some((Some(at), found.sequence))
+        });
+        later.or(until.map(|until| (None, until)))
+    }
+}
+
+/// The record with this sequence, at `at` or at the block after it (where a sync ended).
+fn expected(bytes: &[u8], at: usize, sequence: u64) -> Option<(usize, Found<'_>)> {
+    [at, at.next_multiple_of(BLOCK as usize)].into_iter().find_map(|at| {
+        let rest = bytes.get(at..)?;
+        Found::claim(rest).filter(|&claim| claim == sequence)?;
+        Some((at, Found::at(rest)?))
+    })
+}
+
+/// A file whose header cannot be read is no loss unless records of this log follow it: recycling
+/// it was cut short. The sequence to go on with.
+fn check_damaged<D: Disk>(
+    disk: &D,
+    slot: &Slot<D::File>,
+    next: u64,
+    alarms: &mut Alarms,
+) -> Result<u64, Alarm> {
+    let len = usize::try_from(slot.len.saturating_sub(BLOCK)).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; len];
+    let what = format!("read queue/log/{}", slot.slot);
+    let n = doing(&what, disk.read_at(&slot.file, &mut bytes, BLOCK))?;
+    bytes.truncate(n);
+    let Some(found) = Found::at(&bytes).filter(|found| found.sequence >= next) else {
+        return Ok(next);
+    };
+    alarms.raise(Alarm::Header { file: slot.slot.to_string() })?;
+    Ok(found.sequence.saturating_add(AHEAD))
+}

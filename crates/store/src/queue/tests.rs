@@ -1,0 +1,236 @@
+//! The queue on a pretended disk; the long sweep over all power cuts is in `tests/crash`.
+
+use std::path::Path;
+
+use base::time::Moment;
+use base::wire::queue::{Envelope, Note, Progress};
+
+use super::{Alarm, Config, Content, NewLetter, Queue, Stored, Trouble};
+use crate::disk::sim::{Fault, Sim};
+
+fn small() -> Config {
+    Config {
+        segment: 5 * 4096,
+        inline: 600,
+        envelope: 4096,
+        spares: 2,
+        carry_above: 2,
+        salvage: false,
+    }
+}
+
+fn open(sim: &Sim) -> Queue<&Sim> {
+    Queue::open(sim, small()).unwrap().0
+}
+
+fn letter(
+    content: Content<'_, crate::disk::sim::SimFile>,
+) -> NewLetter<'_, crate::disk::sim::SimFile> {
+    NewLetter {
+        birth: Moment::from_secs(1),
+        uid: 5,
+        pid: 6,
+        finishes: None,
+        envelope: Envelope::new(b"s@x\0a@b\0c@d\0").unwrap(),
+        content,
+    }
+}
+
+fn accept(queue: &mut Queue<&Sim>, bytes: &[u8]) -> u64 {
+    queue.accept(&letter(Content::Inline(bytes))).unwrap()
+}
+
+fn inline(queue: &mut Queue<&Sim>, id: u64) -> Vec<u8> {
+    match queue.content(id).unwrap() {
+        Stored::Inline(bytes) => bytes,
+        Stored::Apart(_) => panic!("letter {id} lies apart"),
+    }
+}
+
+#[test]
+fn a_letter_and_what_came_of_it_survive_a_start() {
+    let sim = Sim::new();
+    let mut queue = open(&sim);
+    let id = accept(&mut queue, b"hello");
+    assert!(queue.note(id, 0, Note::Done).unwrap());
+    assert!(queue.note(id, 1, Note::Failed(b"<c@d>:\nno\n\n")).unwrap());
+    assert!(!queue.note(id, 2, Note::Done).unwrap());
+    queue.commit().unwrap();
+    let sim = sim.power_cut(|_| false);
+    let mut queue = open(&sim);
+    let known = queue.index().get(id).unwrap();
+    assert!(known.progress().eq([Progress::Done, Progress::Failed]));
+    assert_eq!((known.uid, known.pid, known.size), (5, 6, 5));
+    assert_eq!(inline(&mut queue, id), b"hello");
+    assert_eq!(queue.envelope(id).unwrap(), b"s@x\0a@b\0c@d\0");
+    assert_eq!(queue.paragraphs(id).unwrap(), [b"<c@d>:\nno\n\n"]);
+    assert!(queue.next_id() > id);
+}
+
+#[test]
+fn a_bounce_and_the_end_of_its_letter_are_one() {
+    let sim = Sim::new();
+    let mut queue = open(&sim);
+    let first = accept(&mut queue, b"hello");
+    let bounce = NewLetter { finishes: Some(first), ..letter(Content::Inline(b"sorry")) };
+    let id = queue.accept(&bounce).unwrap();
+    queue.commit().unwrap();
+    let sim = sim.power_cut(|_| false);
+    let queue = open(&sim);
+    assert_eq!(queue.index().iter().map(|(id, _)| id).collect::<Vec<_>>(), [id]);
+}
+
+#[test]
+fn a_large_letter_lies_apart_until_it_is_finished() {
+    let sim = Sim::new();
+    let mut queue = open(&sim);
+    let mut spill = queue.spill().unwrap();
+    queue.push(&mut spill, &[b'x'; 1500]).unwrap();
+    let id = queue.accept(&letter(Content::Spilled(&spill))).unwrap();
+    queue.commit().unwrap();
+    let sim = sim.power_cut(|_| false);
+    let mut queue = open(&sim);
+    assert!(matches!(queue.content(id).unwrap(), Stored::Apart(_)));
+    queue.finish(id).unwrap();
+    assert!(matches!(queue.content(id), Err(e) if e.kind() == std::io::ErrorKind::NotFound));
+    queue.commit().unwrap();
+    assert!(crate::disk::Disk::list(&sim, Path::new("big")).unwrap().is_empty());
+}
+
+#[test]
+fn files_are_used_again_and_what_stays_is_carried_forward() {
+    let sim = Sim::new();
+    let mut queue = open(&sim);
+    let stays = accept(&mut queue, b"I stay");
+    queue.note(stays, 1, Note::Failed(b"<c@d>:\nno\n\n")).unwrap();
+    queue.commit().unwrap();
+    for n in 0..200_u32 {
+        let id = accept(&mut queue, &n.to_le_bytes());
+        queue.commit().unwrap();
+        queue.finish(id).unwrap();
+        queue.tend().unwrap();
+    }
+    queue.commit().unwrap();
+    assert!(queue.index().get(stays).unwrap().place.segment > 20);
+    let files = crate::disk::Disk::list(&sim, Path::new("log")).unwrap().len();
+    assert!(files <= 8, "{files} files");
+    let sim = sim.power_cut(|_| false);
+    let mut queue = open(&sim);
+    assert_eq!(queue.index().len(), 1);
+    assert_eq!(inline(&mut queue, stays), b"I stay");
+    assert_eq!(queue.paragraphs(stays).unwrap(), [b"<c@d>:\nno\n\n"]);
+    let known = queue.index().get(stays).unwrap();
+    assert!(known.progress().eq([Progress::Waiting, Progress::Failed]));
+}
+
+#[test]
+fn a_torn_end_is_cut_and_a_second_start_agrees() {
+    let sim = Sim::new();
+    let mut queue = open(&sim);
+    let kept = accept(&mut queue, b"kept");
+    queue.commit().unwrap();
+    let torn = accept(&mut queue, &[7; 580]);
+    let last = accept(&mut queue, b"after it");
+    queue.flush().unwrap();
+    let unsynced = sim.unsynced();
+    let sim = sim.power_cut(|n| n + 1 == unsynced);
+    let mut queue = open(&sim);
+    assert_eq!(queue.index().iter().map(|(id, _)| id).collect::<Vec<_>>(), [kept]);
+    let again = accept(&mut queue, b"again");
+    assert_eq!(again, torn);
+    queue.commit().unwrap();
+    let sim = sim.power_cut(|_| false);
+    let mut queue = open(&sim);
+    assert_eq!(inline(&mut queue, again), b"again");
+    assert!(queue.index().get(last).is_none());
+}
+
+/// A queue with three letters, each synced for itself; the offsets of their records' blocks.
+fn three() -> (Sim, [u64; 3]) {
+    let sim = Sim::new();
+    let mut queue = open(&sim);
+    let ids = [b"one", b"two", b"six"].map(|bytes| {
+        let id = accept(&mut queue, bytes);
+        queue.commit().unwrap();
+        id
+    });
+    drop(queue);
+    (sim, ids)
+}
+
+#[test]
+fn a_hole_is_an_alarm_and_names_the_place() {
+    let (sim, ids) = three();
+    assert!(sim.rot(Path::new("log/1"), 2 * 4096 + 30));
+    let alarm = Queue::open(&sim, small()).unwrap_err();
+    assert!(
+        matches!(&alarm, Alarm::Hole { file, missing, known, .. }
+            if file == "1" && *missing == ids[1] && *known == ids[2]),
+        "{alarm}"
+    );
+    let config = Config { salvage: true, ..small() };
+    let (queue, passed) = Queue::open(&sim, config).unwrap();
+    assert_eq!(passed.len(), 1);
+    drop(queue);
+    let queue = open(&sim);
+    let left: Vec<_> = queue.index().iter().map(|(id, _)| id).collect();
+    assert_eq!(left, [ids[0], ids[2]]);
+}
+
+#[test]
+fn a_damaged_or_missing_segment_is_an_alarm() {
+    let (sim, _) = three();
+    assert!(sim.rot(Path::new("log/1"), 20));
+    assert!(matches!(Queue::open(&sim, small()), Err(Alarm::Header { .. })));
+    let (sim, _) = three();
+    drop(open(&sim));
+    crate::disk::Disk::unlink(&sim, Path::new("log/1")).unwrap();
+    assert!(matches!(Queue::open(&sim, small()), Err(Alarm::Missing { number: 1, .. })));
+    let config = Config { salvage: true, ..small() };
+    assert_eq!(Queue::open(&sim, config).unwrap().1.len(), 1);
+    assert!(open(&sim).index().is_empty());
+}
+
+#[test]
+fn a_failed_sync_ends_all_acknowledgement_and_a_new_start_believes_only_the_disk() {
+    let sim = Sim::new();
+    let mut queue = open(&sim);
+    let kept = accept(&mut queue, b"kept");
+    queue.commit().unwrap();
+    accept(&mut queue, b"never on disk");
+    queue.flush().unwrap();
+    sim.fail_at(sim.steps(), Fault::Io);
+    assert!(matches!(queue.commit(), Err(Trouble::Broken(_))));
+    assert!(matches!(queue.commit(), Err(Trouble::Broken(_))));
+    assert!(queue.accept(&letter(Content::Inline(b"more"))).is_err());
+    drop(queue);
+    let sim = sim.killed();
+    let queue = open(&sim);
+    assert_eq!(queue.index().iter().map(|(id, _)| id).collect::<Vec<_>>(), [kept]);
+}
+
+#[test]
+fn on_a_full_disk_letters_are_refused_and_notes_are_still_taken() {
+    let sim = Sim::new();
+    let mut queue = open(&sim);
+    let id = accept(&mut queue, b"in time");
+    queue.commit().unwrap();
+    queue.tend().unwrap();
+    sim.set_full(true);
+    let mut taken = 0;
+    let refusal = loop {
+        match queue.accept(&letter(Content::Inline(&[1; 600]))) {
+            Ok(_) => queue.commit().unwrap(),
+            Err(trouble) => break trouble,
+        }
+        taken += 1;
+    };
+    assert!(matches!(refusal, Trouble::Full(_)) && taken > 0, "{refusal} after {taken}");
+    for _ in 0..300 {
+        assert!(queue.note(id, 0, Note::Deferred(Moment::from_secs(3))).unwrap());
+    }
+    queue.commit().unwrap();
+    sim.set_full(false);
+    accept(&mut queue, b"there is room again");
+    queue.commit().unwrap();
+}
