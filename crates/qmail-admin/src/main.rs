@@ -1,2 +1,86 @@
-//! (being written)
-fn main() {}
+//! For people: `qmailctl`, which sets a home up, keeps its domains and accounts, and steers it.
+#![forbid(unsafe_code)]
+
+mod accounts;
+mod assign;
+mod domains;
+mod permissions;
+mod scripts;
+mod setup;
+mod steer;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use store::home::Home;
+
+/// What went wrong, in words for an administrator: which file, and how to mend it.
+type Trouble = String;
+
+/// Sets up and steers a qmail-rs home.
+#[derive(Parser)]
+#[command(name = "qmailctl", version, about)]
+struct Args {
+    /// The home; else the one this program stands in, else /var/qmail.
+    #[arg(long, global = true, value_name = "DIR")]
+    home: Option<PathBuf>,
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Make the home, or complete it: settings that are there are kept.
+    Setup(setup::Setup),
+    /// Add a domain whose mail is delivered here.
+    #[command(subcommand)]
+    Domain(domains::Domain),
+    /// Add or list accounts.
+    #[command(subcommand)]
+    User(accounts::User),
+    #[command(flatten)]
+    Steer(steer::Steer),
+}
+
+fn main() -> ExitCode {
+    let mut args: Vec<OsString> = std::env::args_os().collect();
+    if !is_named(args.first(), "qmailctl") && args.len() > 1 {
+        args.remove(0);
+    }
+    if is_named(args.first(), "help") {
+        println!("{:16} set up and steer the mail system", "qmailctl");
+        return ExitCode::SUCCESS;
+    }
+    let args = Args::parse_from(args);
+    match run(args) {
+        Ok(code) => code,
+        Err(why) => {
+            eprintln!("qmailctl: fatal: {why}");
+            ExitCode::from(111)
+        }
+    }
+}
+
+/// Whether a path's last component is `name`.
+fn is_named(path: Option<&OsString>, name: &str) -> bool {
+    path.is_some_and(|p| Path::new(p).file_name().is_some_and(|last| last == name))
+}
+
+fn run(args: Args) -> Result<ExitCode, Trouble> {
+    if let Task::Setup(setup) = args.task {
+        return setup.run(args.home.as_deref()).map(|()| ExitCode::SUCCESS);
+    }
+    let home = match args.home {
+        Some(dir) => Home::at(std::path::absolute(&dir).map_err(|e| e.to_string())?),
+        None => Home::find(),
+    };
+    let home = home.map_err(|e| e.to_string())?;
+    match args.task {
+        Task::Setup(_) => Ok(ExitCode::SUCCESS),
+        Task::Domain(domain) => domain.run(&home).map(|()| ExitCode::SUCCESS),
+        Task::User(user) => user.run(&home).map(|()| ExitCode::SUCCESS),
+        Task::Steer(steer) => steer.run(&home),
+    }
+}

@@ -1,0 +1,182 @@
+//! Accounts: a line in `users/assign`, a password beside it, a Maildir.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::Command;
+
+use clap::Subcommand;
+use store::control::Control;
+use store::home::Home;
+use store::passwords;
+use store::users::{Route, Routing, resolve};
+use sys::user::Ids;
+
+use crate::Trouble;
+use crate::assign::{self, Account};
+use crate::domains::{checked, read};
+use crate::permissions::{about, directory, replace};
+
+/// The first uid given to an account that exists nowhere else.
+const FIRST_UID: u32 = 48_000;
+/// A password's most bytes; the checkpassword interface carries 512 with the name.
+const PASSWORD: u64 = 256;
+
+/// What can be done with accounts.
+#[derive(Subcommand)]
+pub(crate) enum User {
+    /// Add an account; it works at once. Without --password-stdin a password is made and printed.
+    Add {
+        /// name@domain; a name alone is of this host's own domain.
+        address: String,
+        /// Read the password from standard input, up to the first line end.
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// List the accounts.
+    List,
+}
+
+impl User {
+    /// Carries the command out.
+    pub(crate) fn run(self, home: &Home) -> Result<(), Trouble> {
+        match self {
+            Self::List => list(home),
+            Self::Add { address, password_stdin: true } => {
+                let mut secret = Vec::new();
+                let all = std::io::stdin().take(PASSWORD + 2).read_to_end(&mut secret);
+                all.map_err(|e| format!("standard input: {e}"))?;
+                let line = secret.split(|&c| c == b'\n').next().unwrap_or_default();
+                add(home, &address, line.strip_suffix(b"\r").unwrap_or(line))
+            }
+            Self::Add { address, password_stdin: false } => {
+                let password = random_password()?;
+                add(home, &address, password.as_bytes())?;
+                println!("{address}:{password}");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Twenty letters and digits nobody can guess (100 bits), none easily taken for another.
+pub(crate) fn random_password() -> Result<String, Trouble> {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut random = [0; 20];
+    let path = Path::new("/dev/urandom");
+    about(path, std::fs::File::open(path).and_then(|mut f| f.read_exact(&mut random)))?;
+    Ok(random.iter().map(|r| char::from(ALPHABET[usize::from(r % 32)])).collect())
+}
+
+/// Adds an account: Maildir, password, then the assignment, which makes it exist.
+pub(crate) fn add(home: &Home, address: &str, secret: &[u8]) -> Result<(), Trouble> {
+    if secret.is_empty() || secret.len() as u64 > PASSWORD || secret.contains(&0) {
+        return Err(format!("the password must have 1 to {PASSWORD} bytes, none of them NUL"));
+    }
+    let address = Address::new(home, address)?;
+    let _lock = lock(home)?;
+    let file = home.path("users/assign");
+    let text = read(&file)?;
+    let mail = home.path("mail").join(&address.domain).join(&address.name);
+    let ids = owner(home, &text);
+    let account = Account {
+        local: &address.local,
+        uid: ids.uid,
+        gid: ids.gid,
+        home: &mail.to_string_lossy(),
+    };
+    let text = assign::with_account(&text, &account)
+        .ok_or_else(|| format!("{} is assigned already, see {}", address.local, file.display()))?;
+    directory(&home.path("mail").join(&address.domain), 0o755, &home.owner_ids())?;
+    directory(&mail, 0o700, &ids)?;
+    for dir in ["Maildir", "Maildir/tmp", "Maildir/new", "Maildir/cur"] {
+        directory(&mail.join(dir), 0o700, &ids)?;
+    }
+    set_password(home, &address, secret)?;
+    replace(&file, 0o644, text.as_bytes())?;
+    compile(home)
+}
+
+/// Puts the secret's hash into the list of passwords.
+fn set_password(home: &Home, address: &Address, secret: &[u8]) -> Result<(), Trouble> {
+    let full = format!("{}@{}", address.name, address.domain);
+    let salt = passwords::salt().map_err(|e| format!("no random numbers: {e}"))?;
+    let hash = passwords::hash(secret, &salt).map_err(|e| format!("the password: {e}"))?;
+    passwords::set(home, address.domain.as_bytes(), full.as_bytes(), Some(&hash))
+        .map_err(|e| e.to_string())
+}
+
+/// An address checked, and the local part by which deliveries know it.
+struct Address {
+    name: String,
+    domain: String,
+    local: String,
+}
+
+impl Address {
+    fn new(home: &Home, address: &str) -> Result<Self, Trouble> {
+        let control = Control::new(home);
+        let me = control.line_or_me("envnoathost").map_err(|e| e.to_string())?.unwrap_or_default();
+        let me = String::from_utf8_lossy(&me).into_owned();
+        let (name, domain) = address.rsplit_once('@').unwrap_or((address, &me));
+        let plain = |c: u8| c.is_ascii_alphanumeric() || b"._-+=".contains(&c);
+        let fits = (1..=64).contains(&name.len()) && name.bytes().all(plain);
+        if !fits || name.starts_with('.') || name.contains("..") {
+            return Err(format!("{name} cannot be a mailbox name: letters, digits and . _ - + ="));
+        }
+        let (name, domain) = (name.to_lowercase(), checked(domain)?);
+        let routing = Routing::load(&control).map_err(|e| e.to_string())?;
+        match resolve(&routing, format!("{name}@{domain}").as_bytes()) {
+            Route::Local(rewritten) => {
+                let rewritten = String::from_utf8_lossy(&rewritten).into_owned();
+                let local = rewritten.rsplit_once('@').map_or(rewritten.as_str(), |(l, _)| l);
+                Ok(Self { name, domain, local: local.to_lowercase() })
+            }
+            Route::Remote(_) => {
+                Err(format!("{domain} is not delivered here: qmailctl domain add {domain} first"))
+            }
+        }
+    }
+}
+
+/// As whom an account's mail is kept: the home's owner, or in a system home a uid of its own.
+fn owner(home: &Home, assign: &str) -> Ids {
+    if home.is_private() {
+        return home.owner_ids();
+    }
+    let uid = assign::free_uid(assign, FIRST_UID);
+    Ids { uid, gid: uid, groups: vec![uid] }
+}
+
+/// Held while `users/` is edited, so that two administrators do not lose each other's lines.
+fn lock(home: &Home) -> Result<std::fs::File, Trouble> {
+    let path = home.path("users/lock");
+    let file = about(&path, std::fs::File::create(&path))?;
+    about(&path, file.lock())?;
+    Ok(file)
+}
+
+/// Compiles `users/assign`, so that the account exists for every program at once.
+fn compile(home: &Home) -> Result<(), Trouble> {
+    let program = home.path("bin/qmail-newu");
+    let status = Command::new(&program).env("QMAILHOME", home.root()).status();
+    match about(&program, status)?.success() {
+        true => Ok(()),
+        false => Err("qmail-newu did not accept users/assign".into()),
+    }
+}
+
+/// Lists the accounts, one address a line, with their homes.
+fn list(home: &Home) -> Result<(), Trouble> {
+    let text = read(&home.path("users/assign"))?;
+    let mail = home.path("mail");
+    let mut out = std::io::stdout().lock();
+    for (local, dir) in assign::exact(&text) {
+        let below = Path::new(dir).strip_prefix(&mail).ok();
+        let parts = below.and_then(|b| Some((b.parent()?.to_str()?, b.file_name()?.to_str()?)));
+        let address = parts.map_or_else(|| local.to_owned(), |(d, name)| format!("{name}@{d}"));
+        if writeln!(out, "{address}\t{dir}").is_err() {
+            break;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! `users/assign`, edited: the accounts as lines of text, a final line with a single dot.
+
+/// One account's two lines: its own address, and its extensions (`name-anything`).
+pub(crate) struct Account<'a> {
+    pub(crate) local: &'a str,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) home: &'a str,
+}
+
+impl Account<'_> {
+    fn lines(&self) -> [String; 2] {
+        let Self { local, uid, gid, home } = self;
+        [
+            format!("={local}:{local}:{uid}:{gid}:{home}:::"),
+            format!("+{local}-:{local}:{uid}:{gid}:{home}:-::"),
+        ]
+    }
+}
+
+/// The text with an account added before the final dot; `None` if the address is assigned already.
+pub(crate) fn with_account(text: &str, account: &Account<'_>) -> Option<String> {
+    let exact = format!("={}:", account.local);
+    let lines: Vec<&str> = text.lines().take_while(|line| *line != ".").collect();
+    if lines.iter().any(|line| line.to_lowercase().starts_with(&exact)) {
+        return None;
+    }
+    let added = account.lines();
+    let all = lines.into_iter().chain(added.iter().map(String::as_str)).chain(["."]);
+    Some(all.flat_map(|line| [line, "\n"]).collect())
+}
+
+/// The exact addresses assigned, as `(local part, home)`.
+pub(crate) fn exact(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.lines().take_while(|line| *line != ".").filter_map(|line| {
+        let mut fields = line.strip_prefix('=')?.split(':');
+        Some((fields.next()?, fields.nth(3)?))
+    })
+}
+
+/// The smallest uid from `first` up that no line uses.
+pub(crate) fn free_uid(text: &str, first: u32) -> u32 {
+    let uids = text.lines().filter_map(|line| line.split(':').nth(2)?.parse::<u32>().ok());
+    uids.filter(|uid| *uid >= first).max().map_or(first, |uid| uid.saturating_add(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOB: Account<'_> = Account { local: "bob", uid: 48_000, gid: 9, home: "/q/mail/bob" };
+
+    #[test]
+    fn an_account_goes_before_the_dot_and_only_once() {
+        let text = with_account("=joe:joe:1:1:/h:::\n.\nnoise\n", &BOB).unwrap();
+        assert_eq!(
+            text,
+            "=joe:joe:1:1:/h:::\n=bob:bob:48000:9:/q/mail/bob:::\n+bob-:bob:48000:9:/q/mail/bob:-::\n.\n"
+        );
+        assert!(with_account(&text, &BOB).is_none());
+        assert!(exact(&text).eq([("joe", "/h"), ("bob", "/q/mail/bob")]));
+        assert_eq!((free_uid(&text, 48_000), free_uid("", 48_000)), (48_001, 48_000));
+    }
+}

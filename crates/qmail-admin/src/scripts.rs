@@ -1,0 +1,91 @@
+//! The run scripts of the services, as people know them from Life with qmail.
+
+use std::path::Path;
+
+use store::home::{Home, Roles};
+use sys::user::Ids;
+
+/// One service: its name and its run script; each has a logger.
+pub(crate) struct Service {
+    pub(crate) name: &'static str,
+    pub(crate) run: String,
+}
+
+/// Where the two servers listen, as `address port` for tcpserver.
+pub(crate) struct Listen {
+    pub(crate) smtp: String,
+    pub(crate) pop3: String,
+}
+
+/// Every service of a home, in the order in which they are best started.
+pub(crate) fn services(home: &Home, roles: &Roles, listen: &Listen) -> Vec<Service> {
+    let bin = quoted(&home.path("bin"));
+    let control = quoted(&home.path("control"));
+    let queued = become_role(home, &roles.qmailq);
+    let ids = listener_ids(home, &roles.qmaild);
+    let rules = quoted(&home.path("service/qmail-smtpd/rules.cdb"));
+    let listener = format!(
+        "LOCAL=$(head -n 1 {control}/me)\nMAX=$(head -n 1 {control}/concurrencyincoming)\n\
+         exec {bin}/tcpserver -v -f -R -H -l \"$LOCAL\" -c \"$MAX\" -b 128{ids}"
+    );
+    [
+        ("queued", format!("exec {queued}{bin}/qmail-queued")),
+        ("pspawn", format!("exec {bin}/qmail-pspawn")),
+        ("qmail-send", format!("exec {bin}/qmail-start \"$(cat {control}/defaultdelivery)\"")),
+        ("qmail-smtpd", format!("{listener} -x {rules} {} {bin}/qmail-smtpd", listen.smtp)),
+        ("qmail-pop3d", format!("{listener} {} {bin}/qmail-popup \"$LOCAL\"", listen.pop3)),
+    ]
+    .into_iter()
+    .map(|(name, command)| Service { name, run: script(home, &command) })
+    .collect()
+}
+
+/// A logger's run script.
+pub(crate) fn logger(home: &Home, roles: &Roles, name: &str) -> String {
+    let dir = quoted(&home.path("log").join(name));
+    let drop = become_role(home, &roles.qmaill);
+    script(home, &format!("exec {drop}{}/multilog t s1000000 n20 {dir}", quoted(&home.path("bin"))))
+}
+
+/// A shell script that says its errors where its log goes, in a clean environment.
+fn script(home: &Home, command: &str) -> String {
+    let (home, bin) = (quoted(home.root()), quoted(&home.path("bin")));
+    format!(
+        "#!/bin/sh\nexec 2>&1\nPATH={bin}:/usr/bin:/bin\nQMAILHOME={home}\nexport PATH QMAILHOME\n{command}\n"
+    )
+}
+
+/// The words that make a program run as a role; none in a private home.
+fn become_role(home: &Home, role: &Ids) -> String {
+    if home.is_private() {
+        return String::new();
+    }
+    format!("{}/setuidgid {}:{} ", quoted(&home.path("bin")), role.uid, role.gid)
+}
+
+/// tcpserver's own way of becoming a role.
+fn listener_ids(home: &Home, role: &Ids) -> String {
+    if home.is_private() { String::new() } else { format!(" -u {} -g {}", role.uid, role.gid) }
+}
+
+/// A path as one word of the shell.
+fn quoted(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if text.chars().all(plain) {
+        text.into_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stays_one_word() {
+        assert_eq!(quoted(Path::new("/var/qmail")), "/var/qmail");
+        assert_eq!(quoted(Path::new("/tmp/a b's")), r"'/tmp/a b'\''s'");
+    }
+}

@@ -1,0 +1,210 @@
+//! `qmailctl setup`: a home made, or completed; what is there is kept.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::Args;
+use store::home::{Home, Roles};
+use sys::user::Ids;
+
+use crate::permissions::{about, directory, own, replace, unless_there};
+use crate::scripts::{self, Listen};
+use crate::{Trouble, accounts};
+
+/// The uids and gids of the roles where the system has no accounts for them.
+const PRIVATE_ROLES: &str = "\
+# name:uid:gid of each role, for a system without qmail's accounts
+alias:47790:42108
+qmaild:47791:42108
+qmaill:47792:42108
+qmailp:47793:42108
+qmailq:47794:42107
+qmailr:47795:42107
+qmails:47796:42107
+";
+
+/// Who may send where: this host relays for itself.
+const RULES: &str = "127.:allow,RELAYCLIENT=\"\",TCPREMOTEHOST=\"localhost\"\n::1:allow,RELAYCLIENT=\"\",TCPREMOTEHOST=\"localhost\"\n:allow\n";
+
+/// The binaries whose programs become links in `bin/`.
+const BINARIES: [&str; 4] = ["daemontools", "qmail", "qmail-admin", "qmail-net"];
+
+/// Make the home, or complete it.
+#[derive(Args)]
+pub(crate) struct Setup {
+    /// The host's own name; the machine's if not given. Only used for a new home.
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
+    /// Where to hear SMTP.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:25")]
+    smtp: String,
+    /// Where to hear POP3.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:110")]
+    pop3: String,
+}
+
+impl Setup {
+    /// Makes everything that is not there; service scripts are written anew.
+    pub(crate) fn run(self, home: Option<&Path>) -> Result<(), Trouble> {
+        let root = home.map_or_else(above_this_program, |h| {
+            std::path::absolute(h).map_err(|e| format!("{}: {e}", h.display()))
+        })?;
+        let listen = Listen { smtp: words(&self.smtp)?, pop3: words(&self.pop3)? };
+        about(&root, std::fs::create_dir_all(root.join("control")))?;
+        let home = Home::at(&root).map_err(|e| e.to_string())?;
+        let roles = roles(&home)?;
+        tree(&home, &roles)?;
+        links(&home)?;
+        settings(&home, self.host)?;
+        services(&home, &roles, &listen)?;
+        first_account(&home)
+    }
+}
+
+/// The home that this program's `bin/` lies in.
+fn above_this_program() -> Result<PathBuf, Trouble> {
+    let program = std::env::current_exe().map_err(|e| e.to_string())?;
+    let home = program.parent().filter(|dir| dir.ends_with("bin")).and_then(Path::parent);
+    home.map(PathBuf::from).ok_or_else(|| "say which home: --home DIR".into())
+}
+
+/// `ADDR:PORT` as the two words tcpserver takes.
+fn words(address: &str) -> Result<String, Trouble> {
+    let parsed: std::net::SocketAddr = address
+        .parse()
+        .map_err(|_| format!("{address} is not ADDR:PORT (127.0.0.1:2525, [::1]:2525)"))?;
+    Ok(format!("{} {}", parsed.ip(), parsed.port()))
+}
+
+/// The roles; where root has no accounts for them, a private range is written to `users/roles`.
+fn roles(home: &Home) -> Result<Roles, Trouble> {
+    if let Ok(roles) = home.roles() {
+        return Ok(roles);
+    }
+    let file = home.path("users/roles");
+    if !file.exists() {
+        directory(&home.path("users"), 0o755, &home.owner_ids())?;
+        replace(&file, 0o644, PRIVATE_ROLES.as_bytes())?;
+    }
+    home.roles().map_err(|e| e.to_string())
+}
+
+/// The directories of a home, each with its owner and mode.
+fn tree(home: &Home, roles: &Roles) -> Result<(), Trouble> {
+    let root = home.owner_ids();
+    let group = |ids: &Ids, gid| Ids { gid, ..ids.clone() };
+    for dir in [".", "bin", "control", "users", "service", "log", "mail"] {
+        directory(&home.path(dir), 0o755, &root)?;
+    }
+    directory(&home.path("alias"), 0o2755, &group(&roles.alias, roles.qmail))?;
+    directory(&home.path("queue"), 0o755, &roles.qmailq)?;
+    directory(&home.path("queue/lock"), 0o755, &roles.qmails)?;
+    directory(&home.path("pspawn"), 0o750, &group(&root, roles.nofiles))
+}
+
+/// One link in `bin/` for every program; each binary says which programs it holds.
+fn links(home: &Home) -> Result<(), Trouble> {
+    for binary in BINARIES {
+        let path = home.path("bin").join(binary);
+        let out = about(&path, Command::new(&path).arg("help").output())?;
+        let text = String::from_utf8_lossy(&out.stdout);
+        for name in text.lines().filter_map(|line| line.split_whitespace().next()) {
+            link(&home.path("bin").join(name), binary)?;
+        }
+    }
+    Ok(())
+}
+
+fn link(at: &Path, to: &str) -> Result<(), Trouble> {
+    if std::fs::read_link(at).is_ok_and(|now| now == Path::new(to)) {
+        return Ok(());
+    }
+    let fresh = at.with_extension("new");
+    let _ = std::fs::remove_file(&fresh);
+    about(at, symlink(to, &fresh).and_then(|()| std::fs::rename(&fresh, at)))
+}
+
+/// The control files a new home needs.
+fn settings(home: &Home, host: Option<String>) -> Result<(), Trouble> {
+    let host = match host {
+        Some(host) => host,
+        None => host_name()?,
+    };
+    if host.is_empty() || host.bytes().any(|c| !c.is_ascii_alphanumeric() && !b".-".contains(&c)) {
+        return Err(format!("{host} is not a host name"));
+    }
+    let one_line = format!("{}\n", host.to_lowercase());
+    for (name, text) in [
+        ("me", one_line.as_str()),
+        ("locals", &one_line),
+        ("rcpthosts", &one_line),
+        ("defaultdelivery", "./Maildir/\n"),
+        ("concurrencyincoming", "100\n"),
+    ] {
+        unless_there(&home.path("control").join(name), text)?;
+    }
+    Ok(())
+}
+
+/// The machine's own name.
+fn host_name() -> Result<String, Trouble> {
+    let path = Path::new("/proc/sys/kernel/hostname");
+    about(path, std::fs::read_to_string(path)).map(|name| name.trim_end().to_owned())
+}
+
+/// Service directories, log directories and the SMTP rules.
+fn services(home: &Home, roles: &Roles, listen: &Listen) -> Result<(), Trouble> {
+    let root = home.owner_ids();
+    for service in scripts::services(home, roles, listen) {
+        let dir = home.path("service").join(service.name);
+        directory(&dir.join("log"), 0o755, &root)?;
+        directory(&home.path("log").join(service.name), 0o755, &roles.qmaill)?;
+        let logger = scripts::logger(home, roles, service.name);
+        replace(&dir.join("log/run"), 0o755, logger.as_bytes())?;
+        replace(&dir.join("run"), 0o755, service.run.as_bytes())?;
+    }
+    unless_there(&home.path("service/qmail-smtpd/rules"), RULES)?;
+    compile_rules(home)
+}
+
+/// Compiles the SMTP rules with tcprules.
+pub(crate) fn compile_rules(home: &Home) -> Result<(), Trouble> {
+    let at = |name: &str| home.path("service/qmail-smtpd").join(name);
+    let rules = about(&at("rules"), std::fs::File::open(at("rules")))?;
+    let mut tcprules = Command::new(home.path("bin/tcprules"));
+    tcprules.arg(at("rules.cdb")).arg(at("rules.tmp")).stdin(rules);
+    match about(&home.path("bin/tcprules"), tcprules.status())?.success() {
+        true => Ok(()),
+        false => Err(format!("{}: tcprules did not accept it", at("rules").display())),
+    }
+}
+
+/// An account for whoever runs this, its password in a file only they can read; postmaster and
+/// the other names every site must have lead to it.
+fn first_account(home: &Home) -> Result<(), Trouble> {
+    let file = home.path("account");
+    if file.exists() {
+        return Ok(());
+    }
+    let name = caller()?;
+    let password = accounts::random_password()?;
+    accounts::add(home, &name, password.as_bytes())?;
+    for alias in ["postmaster", "mailer-daemon", "abuse"] {
+        let path = home.path("alias").join(format!(".qmail-{alias}"));
+        if alias != name {
+            unless_there(&path, &format!("&{name}\n"))?;
+        }
+    }
+    replace(&file, 0o600, format!("{name}:{password}\n").as_bytes())?;
+    own(&file, &home.owner_ids())
+}
+
+/// The name of the user at the terminal, also under sudo.
+fn caller() -> Result<String, Trouble> {
+    let found = sys::user::by_uid(sys::user::uid()).map_err(|e| format!("/etc/passwd: {e}"))?;
+    let own = found.map(|user| String::from_utf8_lossy(&user.name).into_owned());
+    let name = std::env::var("SUDO_USER").ok().or(own).unwrap_or_else(|| "postmaster".into());
+    let plain = name.bytes().all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c));
+    Ok(if plain && !name.is_empty() { name.to_lowercase() } else { "postmaster".into() })
+}

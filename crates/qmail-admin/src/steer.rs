@@ -1,0 +1,151 @@
+//! Steering the running services: what Life with qmail's `qmailctl` does, in its words.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use clap::Subcommand;
+use store::home::Home;
+
+use crate::{Trouble, setup};
+
+/// The commands, as administrators know them.
+#[derive(Subcommand)]
+pub(crate) enum Steer {
+    /// Start mail service (SMTP connections accepted, mail goes out).
+    Start,
+    /// Stop mail service (SMTP connections refused, nothing goes out).
+    Stop,
+    /// Stop and restart SMTP, send qmail-send a TERM and restart it.
+    Restart,
+    /// Try every queued letter now.
+    #[command(visible_aliases = ["alrm", "flush"])]
+    Doqueue,
+    /// Make qmail-send read locals and virtualdomains again.
+    #[command(visible_alias = "hup")]
+    Reload,
+    /// Show the state of every service and count the queue.
+    Stat,
+    /// Stop the programs where they stand (connections wait, nothing leaves).
+    Pause,
+    /// Let paused programs go on.
+    Cont,
+    /// Compile the rules for SMTP connections.
+    Cdb,
+    /// Count and list the letters in the queue.
+    Queue,
+}
+
+impl Steer {
+    /// Carries the command out.
+    pub(crate) fn run(self, home: &Home) -> Result<ExitCode, Trouble> {
+        let front = ["qmail-smtpd", "qmail-pop3d"];
+        match self {
+            Self::Start => {
+                println!("Starting qmail");
+                let mut all: Vec<&str> = vec!["queued", "pspawn", "qmail-send"];
+                all.extend(front);
+                for name in all {
+                    supervised(home, name)?;
+                    svc(home, "-u", &[name, &logger(name)])?;
+                }
+            }
+            Self::Stop => stop(home)?,
+            Self::Restart => {
+                println!("Restarting qmail:\n* Stopping qmail-smtpd.");
+                svc(home, "-d", &front)?;
+                println!("* Sending qmail-send SIGTERM and restarting.");
+                svc(home, "-t", &["qmail-send"])?;
+                println!("* Restarting qmail-smtpd.");
+                svc(home, "-u", &front)?;
+            }
+            Self::Doqueue => {
+                println!("Flushing timeout table and sending ALRM signal to qmail-send.");
+                svc(home, "-a", &["qmail-send"])?;
+            }
+            Self::Reload => {
+                println!("Sending HUP signal to qmail-send.");
+                svc(home, "-h", &["qmail-send"])?;
+            }
+            Self::Stat => return stat(home),
+            Self::Pause => each(home, "-p", "Pausing")?,
+            Self::Cont => each(home, "-c", "Continuing")?,
+            Self::Cdb => {
+                setup::compile_rules(home)?;
+                println!("Reloaded {}.", home.path("service/qmail-smtpd/rules").display());
+            }
+            Self::Queue => {
+                let counted = bin(home, "qmail-qstat", &[])?;
+                let listed = bin(home, "qmail-qread", &[])?;
+                return Ok(if counted && listed { ExitCode::SUCCESS } else { 111.into() });
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn logger(name: &str) -> String {
+    format!("{name}/log")
+}
+
+/// Strangers first, then deliveries; queued stays, so that local programs can still queue.
+fn stop(home: &Home) -> Result<(), Trouble> {
+    println!("Stopping qmail...");
+    for name in ["qmail-smtpd", "qmail-pop3d", "qmail-send"] {
+        println!("  {name}");
+        svc(home, "-d", &[name])?;
+    }
+    Ok(())
+}
+
+/// The same command for the three services whose names people know.
+fn each(home: &Home, command: &str, word: &str) -> Result<(), Trouble> {
+    for name in ["qmail-send", "qmail-smtpd", "qmail-pop3d"] {
+        println!("{word} {name}");
+        svc(home, command, &[name])?;
+    }
+    Ok(())
+}
+
+/// Says so if no supervise watches a service.
+fn supervised(home: &Home, name: &str) -> Result<(), Trouble> {
+    let service = path(home, name);
+    if !bin(home, "svok", &[service])? {
+        println!("{name} supervise not running");
+    }
+    Ok(())
+}
+
+/// The state of every service and of the queue; 111 if something that should be up is not.
+fn stat(home: &Home) -> Result<ExitCode, Trouble> {
+    let mut services = Vec::new();
+    let dir = home.path("service");
+    let entries = std::fs::read_dir(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    for entry in entries.flatten().filter(|e| !e.file_name().as_encoded_bytes().starts_with(b".")) {
+        services.push(entry.path());
+        services.push(entry.path().join("log"));
+    }
+    services.sort();
+    bin(home, "svstat", &services)?;
+    Ok(if bin(home, "qmail-qstat", &[])? { ExitCode::SUCCESS } else { 111.into() })
+}
+
+/// Where a service's directory lies.
+fn path(home: &Home, name: &str) -> PathBuf {
+    home.path("service").join(name)
+}
+
+/// Writes a command to the services' control FIFOs.
+pub(crate) fn svc(home: &Home, command: &str, names: &[&str]) -> Result<(), Trouble> {
+    let mut args = vec![PathBuf::from(command)];
+    args.extend(names.iter().map(|name| path(home, name)));
+    bin(home, "svc", &args).map(drop)
+}
+
+/// Runs one of the home's own programs; whether it succeeded.
+fn bin(home: &Home, name: &str, args: &[PathBuf]) -> Result<bool, Trouble> {
+    let _ = std::io::stdout().flush();
+    let program = home.path("bin").join(name);
+    let status = Command::new(&program).args(args).env("QMAILHOME", home.root()).status();
+    status.map(|s| s.success()).map_err(|e| format!("{}: {e}", program.display()))
+}
