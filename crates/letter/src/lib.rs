@@ -4,7 +4,10 @@
 
 extern crate alloc;
 
+pub mod addrlist;
 pub mod bounce;
 pub mod date;
 pub mod header;
 pub mod received;
+pub mod rewrite;
+pub mod token822;
