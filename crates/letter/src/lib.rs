@@ -6,6 +6,7 @@ extern crate alloc;
 
 pub mod addrlist;
 pub mod bounce;
+pub mod compose;
 pub mod date;
 pub mod header;
 pub mod received;

@@ -1,0 +1,519 @@
+//! The header of a letter typed here: addresses completed, recipients taken, what is missing
+//! put on top (stock qmail-inject).
+
+use alloc::vec::Vec;
+
+use base::address::{Address, needs_quotes, quote2};
+
+use crate::addrlist;
+use crate::header::parts;
+use crate::rewrite::Rules;
+use crate::token822::{self, Token, Unparsable};
+
+/// A field that means something to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    To,
+    Cc,
+    Bcc,
+    ApparentlyTo,
+    ResentTo,
+    ResentCc,
+    ResentBcc,
+    From,
+    Sender,
+    ReplyTo,
+    ReturnReceiptTo,
+    ErrorsTo,
+    ResentSender,
+    ResentFrom,
+    ResentReplyTo,
+    ReturnPath,
+    ContentLength,
+    Date,
+    MessageId,
+    ResentDate,
+    ResentMessageId,
+    FollowupTo,
+}
+
+/// Their names, in any case.
+const NAMES: [(&[u8], Known); 22] = [
+    (b"To", Known::To),
+    (b"Cc", Known::Cc),
+    (b"Bcc", Known::Bcc),
+    (b"Apparently-To", Known::ApparentlyTo),
+    (b"Resent-To", Known::ResentTo),
+    (b"Resent-Cc", Known::ResentCc),
+    (b"Resent-Bcc", Known::ResentBcc),
+    (b"From", Known::From),
+    (b"Sender", Known::Sender),
+    (b"Reply-To", Known::ReplyTo),
+    (b"Return-Receipt-To", Known::ReturnReceiptTo),
+    (b"Errors-To", Known::ErrorsTo),
+    (b"Resent-Sender", Known::ResentSender),
+    (b"Resent-From", Known::ResentFrom),
+    (b"Resent-Reply-To", Known::ResentReplyTo),
+    (b"Return-Path", Known::ReturnPath),
+    (b"Content-Length", Known::ContentLength),
+    (b"Date", Known::Date),
+    (b"Message-ID", Known::MessageId),
+    (b"Resent-Date", Known::ResentDate),
+    (b"Resent-Message-ID", Known::ResentMessageId),
+    (b"Mail-Followup-To", Known::FollowupTo),
+];
+
+/// What is done with a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Treatment {
+    Copy,
+    Drop,
+    /// Its addresses are completed.
+    Complete,
+    /// They are completed and are recipients, of a resent letter or of a first sending.
+    Recipients {
+        resent: bool,
+        public: bool,
+        keep: bool,
+    },
+    /// Its right-most address is the envelope sender; it goes.
+    ReturnPath,
+}
+
+impl Known {
+    fn of(name: &[u8]) -> Option<Self> {
+        NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, known)| *known)
+    }
+
+    const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+
+    /// What its presence tells of a letter sent on.
+    const fn is_resent(self) -> bool {
+        matches!(
+            self,
+            Self::ResentSender
+                | Self::ResentFrom
+                | Self::ResentReplyTo
+                | Self::ResentTo
+                | Self::ResentCc
+                | Self::ResentBcc
+                | Self::ResentDate
+                | Self::ResentMessageId
+        )
+    }
+
+    const fn treatment(self) -> Treatment {
+        match self {
+            Self::To | Self::Cc => {
+                Treatment::Recipients { resent: false, public: true, keep: true }
+            }
+            Self::ApparentlyTo => {
+                Treatment::Recipients { resent: false, public: false, keep: true }
+            }
+            Self::Bcc => Treatment::Recipients { resent: false, public: false, keep: false },
+            Self::ResentTo | Self::ResentCc => {
+                Treatment::Recipients { resent: true, public: false, keep: true }
+            }
+            Self::ResentBcc => Treatment::Recipients { resent: true, public: false, keep: false },
+            Self::From
+            | Self::Sender
+            | Self::ReplyTo
+            | Self::ReturnReceiptTo
+            | Self::ErrorsTo
+            | Self::ResentSender
+            | Self::ResentFrom
+            | Self::ResentReplyTo => Treatment::Complete,
+            Self::ReturnPath => Treatment::ReturnPath,
+            Self::ContentLength => Treatment::Drop,
+            Self::Date
+            | Self::MessageId
+            | Self::ResentDate
+            | Self::ResentMessageId
+            | Self::FollowupTo => Treatment::Copy,
+        }
+    }
+}
+
+/// What the letters of `$QMAILINJECT` say about fields that came with the letter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drops {
+    /// `f`: drop an incoming `From`.
+    pub from: bool,
+    /// `i`: drop an incoming `Message-ID`.
+    pub message_id: bool,
+    /// `s`: do not take the sender from an incoming `Return-Path`.
+    pub return_path: bool,
+}
+
+/// The fields of one letter as they come in.
+#[derive(Clone, Debug)]
+pub struct Compose<'r> {
+    rules: &'r Rules,
+    drops: Drops,
+    /// Which known fields are there, a bit each.
+    seen: u32,
+    saved: Vec<u8>,
+    recipients: Vec<Address>,
+    resent_recipients: Vec<Address>,
+    /// Everybody in To and Cc, the last field first.
+    public: Vec<Address>,
+    return_path: Option<Address>,
+    unread: Option<Vec<u8>>,
+}
+
+/// What is put on top if it is missing.
+#[derive(Clone, Debug)]
+pub struct Generated<'a> {
+    /// `26 Sep 1995 04:46:54 -0000`.
+    pub date: &'a [u8],
+    /// `<20261122134639.123.qmail@idhost>`.
+    pub message_id: &'a [u8],
+    /// Who writes.
+    pub from: Person<'a>,
+    /// Addresses of mailing lists (lines of `$QMAILMFTFILE`).
+    pub lists: &'a [Vec<u8>],
+}
+
+/// A finished header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Composed {
+    /// Its fields.
+    pub header: Vec<u8>,
+    /// Whom it names, fields in order, the right-most address of a field first.
+    pub recipients: Vec<Address>,
+    /// The sender named by the first `Return-Path`.
+    pub return_path: Option<Address>,
+    /// A recipient field that could not be read: it stays as it is and names nobody.
+    pub unread: Option<Vec<u8>>,
+}
+
+impl<'r> Compose<'r> {
+    /// A letter without fields.
+    pub const fn new(rules: &'r Rules, drops: Drops) -> Self {
+        Self {
+            rules,
+            drops,
+            seen: 0,
+            saved: Vec::new(),
+            recipients: Vec::new(),
+            resent_recipients: Vec::new(),
+            public: Vec::new(),
+            return_path: None,
+            unread: None,
+        }
+    }
+
+    /// Takes the next field, with its LF.
+    ///
+    /// # Errors
+    /// [`Unparsable`] if it says who wrote the letter and cannot be read.
+    pub fn field(&mut self, field: &[u8]) -> Result<(), Unparsable> {
+        let known = parts(field).and_then(|(name, value)| Some((name, value, Known::of(name)?)));
+        let Some((name, value, known)) = known else {
+            self.saved.extend_from_slice(field);
+            return Ok(());
+        };
+        if (known == Known::From && self.drops.from)
+            || (known == Known::MessageId && self.drops.message_id)
+        {
+            return Ok(());
+        }
+        self.seen |= known.bit();
+        match known.treatment() {
+            Treatment::Drop => (),
+            Treatment::Copy => self.saved.extend_from_slice(field),
+            Treatment::Complete => {
+                let (text, _) = self.complete(name, value)?;
+                self.saved.extend_from_slice(&text);
+            }
+            Treatment::ReturnPath => {
+                let (_, addresses) = self.complete(name, value)?;
+                if !self.drops.return_path && self.return_path.is_none() {
+                    self.return_path = addresses.into_iter().next();
+                }
+            }
+            Treatment::Recipients { resent, public, keep } => {
+                self.take_recipients(field, (name, value), resent, public, keep);
+            }
+        }
+        Ok(())
+    }
+
+    /// A field that names recipients. One that cannot be read stays as it is.
+    fn take_recipients(
+        &mut self,
+        field: &[u8],
+        (name, value): (&[u8], &[u8]),
+        resent: bool,
+        public: bool,
+        keep: bool,
+    ) {
+        let text = match self.complete(name, value) {
+            Err(Unparsable) => {
+                self.unread.get_or_insert_with(|| field.to_vec());
+                field.to_vec()
+            }
+            Ok((text, addresses)) => {
+                if public {
+                    let written = addresses.iter().rev().cloned();
+                    self.public.splice(..0, written);
+                }
+                let list = if resent { &mut self.resent_recipients } else { &mut self.recipients };
+                list.extend(addresses);
+                text
+            }
+        };
+        if keep {
+            self.saved.extend_from_slice(&text);
+        }
+    }
+
+    /// The field with its addresses completed, and those, the right-most first.
+    fn complete(&self, name: &[u8], value: &[u8]) -> Result<(Vec<u8>, Vec<Address>), Unparsable> {
+        let mut addresses = Vec::new();
+        let tokens = addrlist::rewrite(token822::parse(value)?, |tokens| {
+            addresses.push(self.rules.checked(tokens)?);
+            Ok(())
+        })?;
+        Ok((token822::print(name, &tokens), addresses))
+    }
+
+    /// The header is over: what is missing comes on top of what there was.
+    ///
+    /// # Errors
+    /// [`Unparsable`] if a `From` is missing and the writer's address is none.
+    pub fn finish(self, generated: &Generated<'_>) -> Result<Composed, Unparsable> {
+        let resent = NAMES.iter().any(|(_, known)| known.is_resent() && self.has(*known));
+        let mut header = if resent { self.resent(generated)? } else { self.first(generated)? };
+        header.extend_from_slice(&self.saved);
+        let recipients = if resent { self.resent_recipients } else { self.recipients };
+        Ok(Composed { header, recipients, return_path: self.return_path, unread: self.unread })
+    }
+
+    const fn has(&self, known: Known) -> bool {
+        self.seen & known.bit() != 0
+    }
+
+    /// What a letter lacks.
+    fn first(&self, g: &Generated<'_>) -> Result<Vec<u8>, Unparsable> {
+        let mut top = Vec::new();
+        if !self.has(Known::Date) {
+            put(&mut top, b"Date: ", g.date);
+        }
+        if !self.has(Known::MessageId) {
+            put(&mut top, b"Message-ID: ", g.message_id);
+        }
+        if !self.has(Known::From) {
+            top.extend(g.from.field(b"From", self.rules)?);
+        }
+        if !self.has(Known::To) && !self.has(Known::Cc) {
+            put(&mut top, b"Cc: ", b"recipient list not shown: ;");
+        }
+        if !self.has(Known::FollowupTo) {
+            self.followup(&mut top, g.lists);
+        }
+        Ok(top)
+    }
+
+    /// What a letter sent on lacks.
+    fn resent(&self, g: &Generated<'_>) -> Result<Vec<u8>, Unparsable> {
+        let mut top = Vec::new();
+        if !self.has(Known::ResentDate) {
+            put(&mut top, b"Resent-Date: ", g.date);
+        }
+        if !self.has(Known::ResentMessageId) {
+            put(&mut top, b"Resent-Message-ID: ", g.message_id);
+        }
+        if !self.has(Known::ResentFrom) {
+            top.extend(g.from.field(b"Resent-From", self.rules)?);
+        }
+        if !self.has(Known::ResentTo) && !self.has(Known::ResentCc) {
+            put(&mut top, b"Resent-Cc: ", b"recipient list not shown: ;");
+        }
+        Ok(top)
+    }
+
+    /// `Mail-Followup-To` everybody, if one of them is a mailing list.
+    fn followup(&self, top: &mut Vec<u8>, lists: &[Vec<u8>]) {
+        let is_list = |address: &Address| {
+            lists.iter().any(|list| list.eq_ignore_ascii_case(address.as_bytes()))
+        };
+        if !self.public.iter().any(is_list) {
+            return;
+        }
+        let all: Vec<_> = self.public.iter().map(|address| quote2(address.as_bytes())).collect();
+        put(top, b"Mail-Followup-To: ", &all.join(&b",\n  "[..]));
+    }
+}
+
+fn put(top: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    top.extend_from_slice(name);
+    top.extend_from_slice(value);
+    top.push(b'\n');
+}
+
+/// Who writes a letter, for the fields and the envelope that do not say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Person<'a> {
+    /// The local part, unquoted.
+    pub user: &'a [u8],
+    /// The host, to be completed.
+    pub host: &'a [u8],
+    /// The full name; an empty one counts as none.
+    pub name: &'a [u8],
+    /// Whether the name follows in parentheses instead of standing before.
+    pub as_comment: bool,
+}
+
+impl Person<'_> {
+    /// The address as tokens, and checked.
+    fn complete(&self, rules: &Rules) -> Result<(Vec<Token>, Address), Unparsable> {
+        let user = self.user.to_vec();
+        let mut tokens =
+            Vec::from([if needs_quotes(&user) { Token::Quote(user) } else { Token::Atom(user) }]);
+        tokens.push(Token::At);
+        tokens.extend(token822::parse(self.host)?);
+        let address = rules.checked(&mut tokens)?;
+        Ok((tokens, address))
+    }
+
+    /// The address, completed.
+    ///
+    /// # Errors
+    /// [`Unparsable`] if it is none.
+    pub fn address(&self, rules: &Rules) -> Result<Address, Unparsable> {
+        self.complete(rules).map(|(_, address)| address)
+    }
+
+    /// A field called `field` with address and name.
+    ///
+    /// # Errors
+    /// [`Unparsable`] if the address is none.
+    pub fn field(&self, field: &[u8], rules: &Rules) -> Result<Vec<u8>, Unparsable> {
+        let (mut tokens, _) = self.complete(rules)?;
+        // A line end in a name could begin another field.
+        let blank = |&c: &u8| if c.is_ascii_control() { b' ' } else { c };
+        let name: Vec<u8> = self.name.iter().map(blank).collect();
+        if name.is_empty() {
+            return Ok(token822::print(field, &tokens));
+        }
+        if self.as_comment {
+            tokens.push(Token::Comment(name));
+        } else {
+            tokens.splice(..0, [Token::Quote(name), Token::Left]);
+            tokens.push(Token::Right);
+        }
+        Ok(token822::print(field, &tokens))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+    use alloc::vec;
+
+    const JOE: Person<'_> = Person { user: b"joe", host: b"h.o", name: b"", as_comment: false };
+    const TOP: &str = "Date: D\nMessage-ID: M\nFrom: joe@h.o\n";
+
+    fn rules() -> Rules {
+        Rules::new(b"h.o", b"o", b"plus.o").unwrap()
+    }
+
+    fn with(fields: &[&str], drops: Drops, from: Person<'_>, lists: &[Vec<u8>]) -> Composed {
+        let rules = rules();
+        let mut compose = Compose::new(&rules, drops);
+        fields.iter().for_each(|f| compose.field(f.as_bytes()).unwrap());
+        compose.finish(&Generated { date: b"D", message_id: b"M", from, lists }).unwrap()
+    }
+
+    /// Header, recipients, return path.
+    fn composed(fields: &[&str]) -> (String, Vec<String>, Option<String>) {
+        let c = with(fields, Drops::default(), JOE, &[]);
+        let text = |a: Address| String::from_utf8(a.into_bytes()).unwrap();
+        let recipients = c.recipients.into_iter().map(text).collect();
+        (String::from_utf8(c.header).unwrap(), recipients, c.return_path.map(text))
+    }
+
+    #[test]
+    fn what_is_missing_comes_on_top() {
+        let (header, recipients, _) = composed(&["to: a, b@c\n", "Subject: x\n"]);
+        assert_eq!(header, [TOP, "to: a@h.o, b@c.o\nSubject: x\n"].concat());
+        assert_eq!(recipients, ["b@c.o", "a@h.o"]);
+        let (header, recipients, _) = composed(&[]);
+        assert_eq!(header, [TOP, "Cc: recipient list not shown: ;\n"].concat());
+        assert!(recipients.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_added_twice() {
+        let fields = ["Date: x\n", "MESSAGE-ID: y\n", "From: z\n", "Cc: a\n"];
+        let (header, _, _) = composed(&fields);
+        assert_eq!(header, "Date: x\nMESSAGE-ID: y\nFrom: z@h.o\nCc: a@h.o\n");
+    }
+
+    #[test]
+    fn bcc_content_length_and_return_path_go() {
+        let fields = ["Return-Path: <a@b.c>\n", "Bcc: x\n", "Content-Length: 3\n", "To: y\n"];
+        let (header, recipients, path) = composed(&[&fields[..], &["Return-Path: q\n"]].concat());
+        assert_eq!(header, [TOP, "To: y@h.o\n"].concat());
+        assert_eq!(recipients, ["x@h.o", "y@h.o"]);
+        assert_eq!(path.as_deref(), Some("a@b.c"));
+    }
+
+    #[test]
+    fn a_letter_sent_on_goes_only_to_those_it_is_resent_to() {
+        let (header, recipients, _) = composed(&["To: a\n", "Resent-To: b\n", "Resent-Bcc: c\n"]);
+        let top = "Resent-Date: D\nResent-Message-ID: M\nResent-From: joe@h.o\n";
+        assert_eq!(header, [top, "To: a@h.o\nResent-To: b@h.o\n"].concat());
+        assert_eq!(recipients, ["b@h.o", "c@h.o"]);
+    }
+
+    #[test]
+    fn recipients_that_cannot_be_read_stay_and_a_sender_that_cannot_is_an_error() {
+        let c = with(&["To: undisclosed:\n", "Cc: a\n"], Drops::default(), JOE, &[]);
+        assert!(c.header.ends_with(b"To: undisclosed:\nCc: a@h.o\n"));
+        assert_eq!((c.recipients.len(), c.unread), (1, Some(b"To: undisclosed:\n".to_vec())));
+        let rules = rules();
+        let mut compose = Compose::new(&rules, Drops::default());
+        assert_eq!(compose.field(b"From: (a\n"), Err(Unparsable));
+    }
+
+    #[test]
+    fn the_writers_name_is_quoted_or_follows() {
+        let from = |person: Person<'_>| {
+            String::from_utf8(person.field(b"From", &rules()).unwrap()).unwrap()
+        };
+        let joe = Person { name: b"J. Doe (x)", ..JOE };
+        assert_eq!(from(joe), "From: \"J. Doe \\(x\\)\" <joe@h.o>\n");
+        assert_eq!(from(Person { as_comment: true, ..joe }), "From: joe@h.o (J. Doe \\(x\\))\n");
+        assert_eq!(from(Person { user: b"j.d", ..JOE }), "From: j.d@h.o\n");
+        assert_eq!(from(Person { user: b"q u", host: b"x+", ..JOE }), "From: \"q u\"@x.plus.o\n");
+        let forged = Person { name: b"a\nBcc: b", ..JOE };
+        assert_eq!(from(forged), "From: \"a Bcc: b\" <joe@h.o>\n");
+        let forged = Person { user: b"a\nb", ..JOE };
+        assert_eq!(forged.field(b"From", &rules()), Err(Unparsable));
+    }
+
+    #[test]
+    fn letters_of_the_environment_drop_fields() {
+        let all = Drops { from: true, message_id: true, return_path: true };
+        let c =
+            with(&["From: x\n", "Message-ID: y\n", "Return-Path: z\n", "To: a\n"], all, JOE, &[]);
+        assert_eq!(c.header, [TOP, "To: a@h.o\n"].concat().into_bytes());
+        assert_eq!(c.return_path, None);
+    }
+
+    #[test]
+    fn a_letter_to_a_list_is_followed_up_to_everybody() {
+        let lists = vec![b"LIST@h.o".to_vec()];
+        let c = with(&["To: a, b\n", "Cc: list, \"q u\"@x\n"], Drops::default(), JOE, &lists);
+        let want = "Mail-Followup-To: list@h.o,\n  \"q u\"@x.o,\n  a@h.o,\n  b@h.o\n";
+        let want = [TOP, want, "To: a@h.o, b@h.o\nCc: list@h.o, \"q u\"@x.o\n"].concat();
+        assert_eq!(String::from_utf8(c.header).unwrap(), want);
+        let c = with(&["To: a\n"], Drops::default(), JOE, &lists);
+        assert_eq!(String::from_utf8(c.header).unwrap(), [TOP, "To: a@h.o\n"].concat());
+    }
+}
