@@ -121,6 +121,7 @@ fn no_more_children_run_than_allowed() {
     let conns: Vec<OwnedFd> = (0..3).map(|serial| job(&brood, serial, b"wait")).collect();
     started(&brood, 0);
     started(&brood, 1);
+    assert!(brood.ready());
     let quiet = poll::ready(&[brood.fd()], Interest::READ, Some(Duration::from_millis(100)));
     assert_eq!(quiet.unwrap(), [false]);
     fd::write_all(conns.first().unwrap(), b"x").unwrap();

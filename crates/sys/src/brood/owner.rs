@@ -1,11 +1,12 @@
 //! The owner's side: hands jobs over and hears what became of them. Never waits.
 
-use super::word::LENGTH;
+use super::word::{LENGTH, READY};
 use super::{Event, FDS, VARIABLE};
 use crate::fd;
 use crate::pass::{self, Kind};
 use crate::spawn::Command;
 use crate::user::Ids;
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,6 +20,7 @@ const AT: i32 = 3;
 pub struct Brood {
     sock: OwnedFd,
     pid: u32,
+    ready: Cell<bool>,
 }
 
 impl Brood {
@@ -43,12 +45,18 @@ impl Brood {
         let (sock, theirs) = pass::pair(Kind::Seqpacket)?;
         fd::set_nonblocking(&sock, true)?;
         let pid = command.fd(theirs, AT).env(VARIABLE, AT.to_string()).spawn()?;
-        Ok(Self { sock, pid })
+        Ok(Self { sock, pid, ready: Cell::new(false) })
     }
 
     /// The clean parent's pid, by which its owner knows it when it reaps it.
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Whether the clean parent has said that it serves: its program has read what it needs and
+    /// takes jobs. Jobs handed over earlier wait. Known only as far as [`Brood::next`] has read.
+    pub fn ready(&self) -> bool {
+        self.ready.get()
     }
 
     /// The socket, to poll for answers.
@@ -70,22 +78,31 @@ impl Brood {
     /// The next answer, if there is one. `UnexpectedEof`: the clean parent is gone, and with it the
     /// answers for jobs still open. `InvalidData`: it said something we do not know; drop it.
     pub fn next(&self) -> io::Result<Option<Event>> {
-        let mut word = [0; LENGTH];
-        let said = match pass::recv(&self.sock, &mut word, 0) {
+        loop {
+            let mut word = [0; LENGTH];
+            let length = match self.word(&mut word) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(length) => length,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            let word = word.get(..length).unwrap_or_default();
+            if word != READY {
+                let event = Event::decode(word);
+                return event.map(Some).ok_or_else(|| ErrorKind::InvalidData.into());
+            }
+            self.ready.set(true);
+        }
+    }
+
+    fn word(&self, word: &mut [u8]) -> io::Result<usize> {
+        let said = match pass::recv(&self.sock, word, 0) {
             // Said once if it died with jobs unread; what it answered before is still there.
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {
-                pass::recv(&self.sock, &mut word, 0)
+                pass::recv(&self.sock, word, 0)
             }
             said => said,
         };
-        match said {
-            Ok((0, _)) => Err(ErrorKind::UnexpectedEof.into()),
-            Ok((length, _)) => {
-                let event = Event::decode(word.get(..length).unwrap_or_default());
-                event.map(Some).ok_or_else(|| ErrorKind::InvalidData.into())
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
-        }
+        said.map(|(length, _)| length)
     }
 }

@@ -1,5 +1,6 @@
 //! The clean parent's side: forks one child per job and does nothing else with it.
 
+use super::word::READY;
 use super::{Event, FDS, VARIABLE};
 use crate::pass;
 use crate::poll::{self, Interest};
@@ -76,6 +77,7 @@ struct Clean<C> {
 
 impl<C: FnMut(&[u8], Vec<OwnedFd>) -> i32> Clean<C> {
     fn run(&mut self) -> io::Result<()> {
+        self.tell(READY)?;
         while self.state != State::Deaf || !self.children.is_empty() {
             let (job, death) = self.wait()?;
             if death {
@@ -190,7 +192,11 @@ impl<C: FnMut(&[u8], Vec<OwnedFd>) -> i32> Clean<C> {
 
     /// Answers the owner; one that is gone needs no answers.
     fn say(&self, event: Event) -> io::Result<()> {
-        match pass::send(&self.sock, &event.encode(), &[]) {
+        self.tell(&event.encode())
+    }
+
+    fn tell(&self, word: &[u8]) -> io::Result<()> {
+        match pass::send(&self.sock, word, &[]) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(()),
             said => said.map(drop),

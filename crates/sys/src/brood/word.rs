@@ -4,6 +4,8 @@ use crate::spawn::Status;
 
 /// The length of an answer.
 pub(super) const LENGTH: usize = 13;
+/// What a clean parent says first, when it begins to serve.
+pub(super) const READY: &[u8] = b"ready";
 
 /// What a clean parent says about the jobs it was handed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
