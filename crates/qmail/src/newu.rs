@@ -1,7 +1,81 @@
 //! compile users/assign into users/cdb
+//!
+//! *Runs as* the home's owner · *hears* nobody · *opens* `users/assign`, `users/passwords` ·
+//! *speaks to* nobody
 
 use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+
+use base::limits;
+use store::control::Control;
+use store::home::Home;
+use store::passwords;
+use store::users::assign;
+
+/// The largest `users/assign` that is compiled: a cdb file cannot be larger.
+const ASSIGN: u64 = u32::MAX as u64;
 
 pub(crate) fn main(_args: &[OsString]) -> i32 {
-    111
+    match compile() {
+        Ok(()) => 0,
+        Err(why) => {
+            let _ = writeln!(io::stderr(), "qmail-newu: fatal: {why}");
+            111
+        }
+    }
+}
+
+/// What stock says, and what else it knows.
+struct Fatal(String);
+
+impl fmt::Display for Fatal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Puts stock's words before an error's.
+fn fatal<E: fmt::Display>(doing: &'static str) -> impl Fn(E) -> Fatal {
+    move |err| Fatal(format!("{doing}: {err}"))
+}
+
+/// [`fatal`] for errors of the kernel.
+fn trouble(doing: &'static str) -> impl Fn(io::Error) -> Fatal {
+    move |err| Fatal(format!("{doing}: {}", sys::errno::text(&err)))
+}
+
+fn compile() -> Result<(), Fatal> {
+    let home = Home::find().map_err(fatal("unable to chdir"))?;
+    assignments(&home)?;
+    secrets(&home)
+}
+
+/// `users/assign` → `users/cdb`, replaced in one step.
+fn assignments(home: &Home) -> Result<(), Fatal> {
+    let file = fs::File::open(home.path("users/assign"));
+    let mut text = Vec::new();
+    let read = file.map_err(trouble("unable to open users/assign"))?;
+    read.take(ASSIGN).read_to_end(&mut text).map_err(trouble("unable to read users/assign"))?;
+    let cdb = assign::compile(&text).map_err(fatal("bad format in users/assign"))?;
+    let tmp = home.path("users/cdb.tmp");
+    // Stock's umask 033: everybody may read who has which mailbox, only the owner may write.
+    let mut options = fs::OpenOptions::new();
+    let opened = options.write(true).create(true).truncate(true).mode(0o644).open(&tmp);
+    let mut out = opened.map_err(trouble("unable to open users/cdb.tmp"))?;
+    let written = out.write_all(&cdb).and_then(|()| out.sync_all());
+    written.map_err(trouble("unable to write users/cdb.tmp"))?;
+    let moved = fs::rename(&tmp, home.path("users/cdb"));
+    let moved = moved.and_then(|()| fs::File::open(home.path("users"))?.sync_all());
+    moved.map_err(trouble("unable to move users/cdb.tmp to users/cdb"))
+}
+
+/// `users/passwords` → `users/passwords.cdb`, if there are passwords here.
+fn secrets(home: &Home) -> Result<(), Fatal> {
+    let host = Control::new(home).line_or_me("envnoathost");
+    let host = host.map_err(fatal("unable to read control"))?.unwrap_or_default();
+    let host = host.get(..limits::ADDRESS).unwrap_or(&host);
+    passwords::install(home, host).map(drop).map_err(fatal("unable to compile users/passwords"))
 }
