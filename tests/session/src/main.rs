@@ -1,0 +1,90 @@
+//! `session-play FILE… [--smtp HOST:PORT] [--pop3 HOST:PORT] [--given FILE]`: plays session files.
+//!
+//! Without an address `.smtp` files are played against the machine inside. With one, a file is
+//! played only if its settings all stand in the `--given` file (the same lines: what the installed
+//! server is set up with). Exit code: 0 all played well, 1 a dialogue went otherwise, 100 misuse.
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+
+use session::{Pure, Script, Setting, Wire, play, settings};
+
+/// What the command line says.
+#[derive(Default)]
+struct Options {
+    files: Vec<String>,
+    smtp: Option<String>,
+    pop3: Option<String>,
+    given: Vec<Setting>,
+}
+
+/// What became of a file.
+enum Fate {
+    Played,
+    /// The server is not set up for it.
+    Skipped,
+}
+
+fn main() {
+    let options = match options() {
+        Ok(options) if !options.files.is_empty() => options,
+        Ok(_) => return usage("no files"),
+        Err(trouble) => return usage(&trouble),
+    };
+    let mut failed = false;
+    for file in &options.files {
+        match run(file, &options) {
+            Ok(Fate::Played) => println!("{file}: ok"),
+            Ok(Fate::Skipped) => println!("{file}: skipped (the server is set up otherwise)"),
+            Err(trouble) => {
+                failed = true;
+                println!("{file}: {trouble}");
+            }
+        }
+    }
+    std::process::exit(i32::from(failed));
+}
+
+fn usage(trouble: &str) {
+    eprintln!("session-play: {trouble}");
+    eprintln!(
+        "session-play: usage: session-play FILE... [--smtp ADDR] [--pop3 ADDR] [--given FILE]"
+    );
+    std::process::exit(100);
+}
+
+fn options() -> Result<Options, String> {
+    let mut options = Options::default();
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
+        match arg.as_str() {
+            "--smtp" => options.smtp = Some(value()?),
+            "--pop3" => options.pop3 = Some(value()?),
+            "--given" => options.given = read(&value()?)?.settings,
+            _ => options.files.push(arg),
+        }
+    }
+    Ok(options)
+}
+
+fn read(file: &str) -> Result<Script, String> {
+    let text = std::fs::read_to_string(file).map_err(|err| format!("{file}: {err}"))?;
+    Script::parse(&text).map_err(|err| err.to_string())
+}
+
+fn run(file: &str, options: &Options) -> Result<Fate, String> {
+    let script = read(file)?;
+    let pop3 = Path::new(file).extension().is_some_and(|ext| ext == "pop3");
+    let addr = if pop3 { &options.pop3 } else { &options.smtp };
+    let played = match addr {
+        Some(_) if !script.suits(&options.given) => return Ok(Fate::Skipped),
+        Some(addr) => {
+            let wire = Wire::connect(addr.as_str());
+            play(&script, &mut wire.map_err(|err| format!("{addr}: {err}"))?)
+        }
+        None if pop3 => return Ok(Fate::Skipped),
+        None => play(&script, &mut Pure::new(&script, &settings(&script), usize::MAX)),
+    };
+    played.map(|()| Fate::Played).map_err(|err| err.to_string())
+}
