@@ -207,11 +207,11 @@ fn turn(line: &str) -> Option<Turn> {
     }
 }
 
-/// `sender > recipient recipient`; the empty address is `<>`.
+/// `sender > recipient recipient`, with escapes; the empty address is `<>`.
 fn envelope(text: &str) -> Option<Vec<Vec<u8>>> {
     let (sender, recipients) = text.split_once(" > ")?;
     let words = [sender.trim()].into_iter().chain(recipients.split_whitespace());
-    Some(words.map(|word| if word == "<>" { Vec::new() } else { word.into() }).collect())
+    words.map(|word| if word == "<>" { Some(Vec::new()) } else { unescape(word) }).collect()
 }
 
 /// `\r \n \t \\ \s` (a space) `\xHH`; any other backslash is an error.
