@@ -5,14 +5,19 @@
 //! itself writes the `Received` line on top. qmail-send uses the same connection differently:
 //! [`ask`](QueueClient::ask) anything and take answers with [`next`](QueueClient::next).
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use base::limits;
 use base::outcome::Outcome;
-use base::wire::queue::{Answer, Entry, Envelope, Origin, Request};
+use base::wire::frame::{self, Frame};
+use base::wire::queue::{Answer, Entry, Envelope, MAX_ANSWER, Origin, Request};
+use sys::pass::{self, Kind};
+use sys::poll::{self, Interest};
 
 use crate::home::Home;
 
@@ -41,10 +46,26 @@ impl From<io::Error> for Refusal {
     }
 }
 
+/// How long queued may take to take a request or to answer one. A letter waits for the disk.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Bytes asked of the socket at a time.
+const PIECE: usize = 64 << 10;
+/// Answers that may pile up while a request waits to be taken.
+const UNREAD: usize = 2 * MAX_ANSWER;
+
 /// A connection to queued.
 #[derive(Debug)]
 pub struct QueueClient {
     socket: OwnedFd,
+    inbox: Vec<u8>,
+    /// Bytes at the front of the inbox that were given out.
+    taken: usize,
+    fds: VecDeque<OwnedFd>,
+    outbox: Vec<u8>,
+}
+
+fn unexpected() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "queued gave an answer that was not asked for")
 }
 
 impl QueueClient {
@@ -60,72 +81,113 @@ impl QueueClient {
     ///
     /// # Errors
     /// queued is not running, or does not answer in time.
-    pub fn connect_at(_socket: &Path) -> io::Result<Self> {
-        Err(io::ErrorKind::Unsupported.into())
+    pub fn connect_at(socket: &Path) -> io::Result<Self> {
+        let socket = pass::connect(socket, Kind::Stream)?;
+        sys::fd::set_nonblocking(&socket, true)?;
+        let (inbox, outbox) = (Vec::new(), Vec::new());
+        Ok(Self { socket, inbox, taken: 0, fds: VecDeque::new(), outbox })
     }
 
     /// Says that a letter begins.
     ///
     /// # Errors
-    /// The connection is lost.
-    pub fn begin(&mut self, _origin: Origin) -> Result<(), Refusal> {
-        Err(io::Error::from(io::ErrorKind::Unsupported).into())
+    /// queued refused, or the connection is lost.
+    pub fn begin(&mut self, origin: Origin) -> Result<(), Refusal> {
+        self.say(&Request::Begin(origin))
     }
 
     /// Hands over the next bytes of the letter, any number of them.
     ///
     /// # Errors
-    /// The connection is lost.
-    pub fn chunk(&mut self, _bytes: &[u8]) -> Result<(), Refusal> {
-        Err(io::Error::from(io::ErrorKind::Unsupported).into())
+    /// queued refused, or the connection is lost.
+    pub fn chunk(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        bytes.chunks(limits::CHUNK).try_for_each(|piece| self.say(&Request::Chunk(piece)))
     }
 
-    /// Hands over the envelope and waits until the letter is on disk; its number.
+    /// Hands over the envelope and waits until the letter is on disk; its number. The connection
+    /// may then carry another letter.
     ///
     /// # Errors
     /// queued refused, or the connection was lost: then the letter may be queued or not.
-    pub fn commit(&mut self, _envelope: &Envelope<'_>) -> Result<u64, Refusal> {
-        Err(io::Error::from(io::ErrorKind::Unsupported).into())
+    pub fn commit(&mut self, envelope: &Envelope<'_>) -> Result<u64, Refusal> {
+        self.say(&Request::Envelope(*envelope))?;
+        self.accepted()
     }
 
     /// The bytes of a letter, as a descriptor at its beginning, and how many they are.
     ///
     /// # Errors
     /// There is no such letter (`NotFound`), or the connection is lost.
-    pub fn open(&mut self, _letter: u64) -> io::Result<(OwnedFd, u64)> {
-        Err(io::ErrorKind::Unsupported.into())
+    pub fn open(&mut self, letter: u64) -> io::Result<(OwnedFd, u64)> {
+        self.ask(&Request::Open(letter))?;
+        let size = match self.answer()? {
+            Answer::Opened(size) => size,
+            Answer::Refused(_, text) => {
+                let text = String::from_utf8_lossy(text).into_owned();
+                return Err(io::Error::new(io::ErrorKind::NotFound, text));
+            }
+            _ => return Err(unexpected()),
+        };
+        self.take_fd().map(|fd| (fd, size)).ok_or_else(unexpected)
     }
 
     /// Forgets a letter all of whose recipients are settled.
     ///
     /// # Errors
     /// queued refused, or the connection is lost.
-    pub fn finish(&mut self, _letter: u64) -> Result<(), Refusal> {
-        Err(io::Error::from(io::ErrorKind::Unsupported).into())
+    pub fn finish(&mut self, letter: u64) -> Result<(), Refusal> {
+        self.say(&Request::Finish(letter))?;
+        self.accepted().map(|_| ())
     }
 
-    /// Every failure paragraph of a letter, in the order they were noted.
+    /// Every failure paragraph of a letter, in the order of its recipients.
     ///
     /// # Errors
     /// The connection is lost.
-    pub fn paragraphs(&mut self, _letter: u64) -> io::Result<Vec<Vec<u8>>> {
-        Err(io::ErrorKind::Unsupported.into())
+    pub fn paragraphs(&mut self, letter: u64) -> io::Result<Vec<Vec<u8>>> {
+        self.ask(&Request::Paragraphs(letter))?;
+        let mut paragraphs = Vec::new();
+        loop {
+            match self.answer()? {
+                Answer::Paragraph(text) => paragraphs.push(text.to_vec()),
+                Answer::End => return Ok(paragraphs),
+                Answer::Refused(_, text) => {
+                    return Err(io::Error::other(String::from_utf8_lossy(text).into_owned()));
+                }
+                _ => return Err(unexpected()),
+            }
+        }
     }
 
     /// Shows every letter in the queue to `each`, oldest first.
     ///
     /// # Errors
-    /// The connection is lost.
-    pub fn list(&mut self, _each: impl FnMut(&Entry<'_>)) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
+    /// queued refuses (`PermissionDenied`), or the connection is lost.
+    pub fn list(&mut self, mut each: impl FnMut(&Entry<'_>)) -> io::Result<()> {
+        self.ask(&Request::List)?;
+        loop {
+            match self.answer()? {
+                Answer::Entry(entry) => each(&entry),
+                Answer::End => return Ok(()),
+                Answer::Refused(..) => return Err(io::ErrorKind::PermissionDenied.into()),
+                _ => return Err(unexpected()),
+            }
+        }
     }
 
-    /// Sends a request and waits for nothing but room (at most 10 seconds): for `Follow`, `Note`.
+    /// Sends a request and does not wait for its answer, only (at most 120 seconds) for room: for
+    /// `Follow`, `Note`.
     ///
     /// # Errors
     /// The connection is lost.
-    pub fn ask(&mut self, _request: &Request<'_>) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
+    pub fn ask(&mut self, request: &Request<'_>) -> io::Result<()> {
+        let mut outbox = std::mem::take(&mut self.outbox);
+        outbox.clear();
+        request.encode(&mut outbox);
+        let outcome = self.write(&outbox);
+        outbox.shrink_to(PIECE * 2);
+        self.outbox = outbox;
+        outcome
     }
 
     /// The next answer, waiting at most `patience` for it; `None` if it is not all here by then.
@@ -134,13 +196,174 @@ impl QueueClient {
     ///
     /// # Errors
     /// The connection is lost (`UnexpectedEof`) or queued talks nonsense (`InvalidData`).
-    pub fn next(&mut self, _patience: Duration) -> io::Result<Option<Answer<'_>>> {
-        Err(io::ErrorKind::Unsupported.into())
+    pub fn next(&mut self, patience: Duration) -> io::Result<Option<Answer<'_>>> {
+        self.drop_taken();
+        let since = Instant::now();
+        let whole = loop {
+            if let Some((_, len)) = frame_in(&self.inbox, self.taken)? {
+                break len;
+            }
+            let left = patience.saturating_sub(since.elapsed());
+            if !self.fill(left)? && left.is_zero() {
+                return Ok(None);
+            }
+        };
+        let at = self.taken;
+        self.taken = at.saturating_add(whole);
+        let Some((frame, _)) = frame_in(&self.inbox, at)? else { return Ok(None) };
+        Answer::decode(frame).map(Some).map_err(|_| unexpected())
     }
+
+    /// The descriptor that came with the [`Answer::Opened`] that [`QueueClient::next`] gave.
+    pub fn take_fd(&mut self) -> Option<OwnedFd> {
+        self.fds.pop_front()
+    }
+
+    /// Waits for an answer.
+    fn answer(&mut self) -> io::Result<Answer<'_>> {
+        self.next(PATIENCE)?.ok_or_else(|| io::ErrorKind::TimedOut.into())
+    }
+
+    fn accepted(&mut self) -> Result<u64, Refusal> {
+        match self.answer()? {
+            Answer::Accepted(id) => Ok(id),
+            Answer::Refused(outcome, text) => Err(Refusal { outcome, text: text.to_vec() }),
+            _ => Err(unexpected().into()),
+        }
+    }
+
+    /// Sends a request; if queued has gone, it may have said why.
+    fn say(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+        let Err(error) = self.ask(request) else { return Ok(()) };
+        match self.next(Duration::ZERO) {
+            Ok(Some(Answer::Refused(outcome, text))) => {
+                Err(Refusal { outcome, text: text.to_vec() })
+            }
+            _ => Err(error.into()),
+        }
+    }
+
+    /// Writes all of it. While there is no room, answers are read: both sides waiting for the
+    /// other to read would wait for ever.
+    fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        let since = Instant::now();
+        while !bytes.is_empty() {
+            match sys::fd::write(&self.socket, bytes) {
+                Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.wait_for_room(since)?,
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_for_room(&mut self, since: Instant) -> io::Result<()> {
+        let left = PATIENCE.saturating_sub(since.elapsed());
+        let full = self.inbox.len() > UNREAD;
+        if left.is_zero() || full {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        poll::ready(&[self.socket.as_fd()], Interest { read: true, write: true }, Some(left))?;
+        self.fill(Duration::ZERO).map(|_| ())
+    }
+
+    /// Reads what has come, waiting at most `patience` for it; false if nothing has.
+    fn fill(&mut self, patience: Duration) -> io::Result<bool> {
+        let mut piece = [0; PIECE];
+        for wait in [None, Some(patience)] {
+            if let Some(wait) = wait {
+                poll::ready(
+                    &[self.socket.as_fd()],
+                    Interest { read: true, write: false },
+                    Some(wait),
+                )?;
+            }
+            match pass::recv(&self.socket, &mut piece, 1) {
+                Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok((n, fds)) => {
+                    self.inbox.extend_from_slice(piece.get(..n).unwrap_or_default());
+                    self.fds.extend(fds);
+                    return Ok(true);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(false)
+    }
+
+    fn drop_taken(&mut self) {
+        if self.taken == self.inbox.len() {
+            self.inbox.clear();
+            self.inbox.shrink_to(PIECE * 2);
+            self.taken = 0;
+        } else if self.taken > PIECE {
+            self.inbox.drain(..self.taken);
+            self.taken = 0;
+        }
+    }
+}
+
+/// The frame that begins at an offset, if it is all there.
+fn frame_in(inbox: &[u8], at: usize) -> io::Result<Option<(Frame<'_>, usize)>> {
+    frame::take(inbox.get(at..).unwrap_or_default(), MAX_ANSWER).map_err(|_| unexpected())
 }
 
 impl AsFd for QueueClient {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (QueueClient, OwnedFd) {
+        let (socket, other) = pass::pair(Kind::Stream).unwrap();
+        sys::fd::set_nonblocking(&socket, true).unwrap();
+        let (inbox, outbox) = (Vec::new(), Vec::new());
+        (QueueClient { socket, inbox, taken: 0, fds: VecDeque::new(), outbox }, other)
+    }
+
+    fn answer(to: &OwnedFd, answer: &Answer<'_>, fds: &[BorrowedFd<'_>]) {
+        let mut bytes = Vec::new();
+        answer.encode(&mut bytes);
+        assert_eq!(pass::send(to, &bytes, fds).unwrap(), bytes.len());
+    }
+
+    #[test]
+    fn answers_come_one_by_one_and_then_none() {
+        let (mut client, queued) = pair();
+        answer(&queued, &Answer::Ack(7), &[]);
+        answer(&queued, &Answer::End, &[]);
+        assert_eq!(client.next(Duration::ZERO).unwrap(), Some(Answer::Ack(7)));
+        assert_eq!(client.next(Duration::ZERO).unwrap(), Some(Answer::End));
+        assert_eq!(client.next(Duration::ZERO).unwrap(), None);
+        drop(queued);
+        let lost = client.next(Duration::ZERO).unwrap_err();
+        assert_eq!(lost.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn descriptors_go_with_their_answers() {
+        let (mut client, queued) = pair();
+        let (one, two) =
+            (sys::fd::memfd("a", b"one").unwrap(), sys::fd::memfd("b", b"two").unwrap());
+        answer(&queued, &Answer::Opened(3), &[one.as_fd()]);
+        answer(&queued, &Answer::Opened(3), &[two.as_fd()]);
+        for expected in [b"one", b"two"] {
+            let (fd, size) = client.open(1).unwrap();
+            assert_eq!((sys::fd::read_to_end(&fd, 9).unwrap(), size), (expected.to_vec(), 3));
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_heard_even_after_queued_has_hung_up() {
+        let (mut client, queued) = pair();
+        answer(&queued, &Answer::Refused(Outcome::Later, b"qq out of memory (#4.3.0)"), &[]);
+        drop(queued);
+        let refusal = client.begin(Origin::Local).unwrap_err();
+        assert_eq!(refusal.text, b"qq out of memory (#4.3.0)");
     }
 }

@@ -356,7 +356,11 @@ impl Disk for Sim {
             self.with(*file, |inode| inode.pieces.clear())?;
         }
         outcome?;
-        self.with(*file, |inode| if lies { () } else { inode.sync() })
+        self.with(*file, |inode| {
+            if !lies {
+                inode.sync();
+            }
+        })
     }
 
     fn settle(&self, file: &SimFile) -> io::Result<()> {
