@@ -1,4 +1,5 @@
 //! Every session file, played against the machine itself: in one piece, and in crumbs.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test, helpers and all")]
 
 use session::{Pure, Script, play, settings};
 

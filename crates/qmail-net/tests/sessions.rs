@@ -1,0 +1,326 @@
+//! Every session file, played against the real `qmail-smtpd`: a process for each connection, and
+//! a clean parent that is handed one connection after the other. The queue is a shell script.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test, helpers and all")]
+
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use session::{Queued, Script, Server, Setting, Wire, play};
+use sys::brood::{Brood, Event};
+use sys::user::Ids;
+
+/// Under whom a test that runs as root lets the server run.
+const NOBODY: u32 = 47_790;
+const PROGRAM: &str = env!("CARGO_BIN_EXE_qmail-net");
+
+/// Stands in for qmail-queue: keeps letter and envelope, or refuses with `$SAYS`.
+const QUEUE: &str = r#"#!/bin/sh
+base=$(pwd)/queue/$(date +%s%N).$$
+cat > $base.letter
+cat <&1 > $base.envelope
+if [ -n "$SAYS" ]; then rm $base.*; printf %s "$SAYS" >&6; exit 82; fi
+exit 0
+"#;
+
+/// A home that belongs to one script.
+struct House {
+    root: PathBuf,
+    env: Vec<(String, String)>,
+}
+
+impl House {
+    fn new(name: &str) -> Self {
+        let root = std::env::temp_dir().join(format!("sessions-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        for dir in ["control", "users", "queue", "alias"] {
+            std::fs::create_dir_all(root.join(dir)).unwrap();
+        }
+        let queue = root.join("queue.sh");
+        std::fs::write(&queue, QUEUE).unwrap();
+        std::fs::set_permissions(&queue, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let house = Self { root, env: Vec::new() };
+        house.give_away();
+        house
+    }
+
+    /// A home of root's would not be private.
+    fn give_away(&self) {
+        if sys::user::euid() == 0 {
+            for below in ["", "control", "users", "queue", "alias"] {
+                chown(self.root.join(below), Some(NOBODY), Some(NOBODY)).unwrap();
+            }
+        }
+    }
+
+    fn ids() -> Option<Ids> {
+        let root = sys::user::euid() == 0;
+        root.then(|| Ids { uid: NOBODY, gid: NOBODY, groups: vec![NOBODY] })
+    }
+
+    /// Writes what a script wants.
+    fn furnish(&mut self, script: &Script) {
+        for dir in ["control", "users", "queue"] {
+            for entry in std::fs::read_dir(self.root.join(dir)).unwrap() {
+                std::fs::remove_file(entry.unwrap().path()).unwrap();
+            }
+        }
+        let text = |name: &str| self.root.join(name).display().to_string();
+        self.env = [
+            ("QMAILHOME", text("")),
+            ("QMAILQUEUE", text("queue.sh")),
+            ("TCPREMOTEIP", "127.0.0.1".into()),
+            ("TCPLOCALIP", "127.0.0.1".into()),
+            ("TCPREMOTEHOST", "client.example".into()),
+        ]
+        .map(|(k, v)| (k.to_owned(), v))
+        .to_vec();
+        let mut accounts = String::new();
+        for setting in &script.settings {
+            match setting {
+                Setting::Control(name, line) => self.control(name, line),
+                Setting::Env(name, value) => self.env.push((name.clone(), value.clone())),
+                Setting::Queue(words) => self.env.push(("SAYS".to_owned(), words.clone())),
+                Setting::Mailbox(address) => {
+                    let local = address.split('@').next().unwrap();
+                    accounts += &format!("={local}:{local}:1:1:{}:::\n", self.root.display());
+                }
+                Setting::Account(..) | Setting::Letter(_) => panic!("{setting:?} is of POP3"),
+            }
+        }
+        let cdb = store::users::assign::compile(format!("{accounts}.\n").as_bytes()).unwrap();
+        std::fs::write(self.root.join("users/cdb"), cdb).unwrap();
+    }
+
+    fn control(&self, name: &str, line: &str) {
+        if name == "morercpthosts" {
+            let cdb = base::cdb::build([(line, "")]).unwrap();
+            return std::fs::write(self.root.join("control/morercpthosts.cdb"), cdb).unwrap();
+        }
+        let path = self.root.join("control").join(name);
+        let before = std::fs::read_to_string(&path).unwrap_or_default();
+        std::fs::write(path, format!("{before}{line}\n")).unwrap();
+    }
+
+    /// What the queue script has kept: letters whose envelope is whole.
+    fn queued(&self) -> Vec<Queued> {
+        let mut paths: Vec<PathBuf> = std::fs::read_dir(self.root.join("queue"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|ext| ext == "envelope"))
+            .collect();
+        paths.sort();
+        paths.iter().filter_map(|path| kept(path)).collect()
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.root);
+        }
+    }
+}
+
+/// One letter of the queue script; `None` if it was given up.
+fn kept(path: &Path) -> Option<Queued> {
+    let envelope = std::fs::read(path).unwrap();
+    let fields = envelope.strip_suffix(b"\0\0")?;
+    let envelope: Vec<Vec<u8>> = fields.split(|c| *c == 0).map(|f| f[1..].to_vec()).collect();
+    let letter = std::fs::read(path.with_extension("letter")).unwrap();
+    let mut lines = letter.split_inclusive(|c| *c == b'\n');
+    let first = lines.next().unwrap();
+    assert!(first.starts_with(b"Received: from client.example "), "{}", first.escape_ascii());
+    let second = lines.next().unwrap();
+    assert!(second.starts_with(b"  by 127.0.0.1 with SMTP; "), "{}", second.escape_ascii());
+    assert!(second.ends_with(b" -0000\n"), "{}", second.escape_ascii());
+    Some(Queued { envelope, body: lines.collect::<Vec<_>>().concat() })
+}
+
+/// A connected pair: the client's end as a server to play against, and the server's.
+fn connection() -> (Wire, OwnedFd) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (Wire::over(client).unwrap(), listener.accept().unwrap().0.into())
+}
+
+/// The wire, and behind it a process or a clean parent's child that must have ended before the
+/// queue is looked at.
+struct Running<'a> {
+    wire: Wire,
+    house: &'a House,
+    server: Behind<'a>,
+}
+
+enum Behind<'a> {
+    Process(Child),
+    Brood(&'a Brood),
+}
+
+impl Server for Running<'_> {
+    fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.wire.send(bytes)
+    }
+
+    fn line(&mut self) -> Result<Option<Vec<u8>>, String> {
+        self.wire.line()
+    }
+
+    fn be_silent(&mut self) {
+        self.wire.be_silent();
+    }
+
+    fn hang_up(&mut self) {
+        self.wire.hang_up();
+    }
+
+    fn queued(&mut self) -> Option<Vec<Queued>> {
+        match &mut self.server {
+            Behind::Process(child) => {
+                child.wait().unwrap();
+            }
+            Behind::Brood(brood) => ended(brood),
+        }
+        Some(self.house.queued())
+    }
+}
+
+/// Waits until the clean parent's child has ended.
+fn ended(brood: &Brood) {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(30) {
+        match brood.next().unwrap() {
+            Some(Event::Ended { .. }) => return,
+            Some(_) => {}
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+    panic!("the child does not end");
+}
+
+fn process<'a>(house: &'a House) -> Running<'a> {
+    let (wire, end) = connection();
+    let mut command = Command::new(PROGRAM);
+    command.arg("qmail-smtpd").envs(house.env.iter().cloned());
+    command.stdin(Stdio::from(end.try_clone().unwrap())).stdout(Stdio::from(end));
+    if House::ids().is_some() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    Running { wire, house, server: Behind::Process(command.spawn().unwrap()) }
+}
+
+fn clean_parent(house: &House) -> Brood {
+    let env = [("QMAILHOME".into(), house.root.clone().into_os_string())];
+    let args = ["qmail-smtpd".into()];
+    Brood::spawn(PROGRAM.as_ref(), &args, &env, House::ids().as_ref()).unwrap()
+}
+
+fn handed_over<'a>(house: &'a House, brood: &'a Brood) -> Running<'a> {
+    let (wire, end) = connection();
+    let block: String = house.env.iter().map(|(k, v)| format!("{k}={v}\0")).collect();
+    brood.hand_over(1, block.as_bytes(), &[end.as_fd()]).unwrap();
+    Running { wire, house, server: Behind::Brood(brood) }
+}
+
+fn scripts() -> Vec<(String, Script)> {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/sessions");
+    let mut scripts: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ext| ext == "smtp"))
+        .map(|path| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            (name, Script::parse(&std::fs::read_to_string(&path).unwrap()).unwrap())
+        })
+        .collect();
+    scripts.sort_by(|a, b| a.0.cmp(&b.0));
+    scripts
+}
+
+#[test]
+fn a_process_for_each_connection_answers_as_the_files_say() {
+    let mut house = House::new("process");
+    for (name, script) in scripts() {
+        house.furnish(&script);
+        play(&script, &mut process(&house)).unwrap_or_else(|m| panic!("{name}: {m}"));
+    }
+}
+
+#[test]
+fn a_clean_parent_answers_as_the_files_say_though_its_control_files_change() {
+    let mut house = House::new("brood");
+    let brood = clean_parent(&house);
+    for (name, script) in scripts() {
+        house.furnish(&script);
+        play(&script, &mut handed_over(&house, &brood)).unwrap_or_else(|m| panic!("{name}: {m}"));
+    }
+    let pid = brood.pid();
+    drop(brood);
+    assert_eq!(sys::spawn::wait(pid).unwrap().code(), Some(0));
+}
+
+/// Runs one session and gives the exit code.
+fn exit_code(house: &House, say: &[u8]) -> i32 {
+    let mut running = process(house);
+    running.send(say).unwrap();
+    running.hang_up();
+    while running.line().unwrap().is_some() {}
+    let Behind::Process(mut child) = running.server else { panic!() };
+    child.wait().unwrap().code().unwrap()
+}
+
+#[test]
+fn only_quit_ends_with_exit_code_0() {
+    let mut house = House::new("exit");
+    house.furnish(&Script::parse("control me = mail.example.org").unwrap());
+    assert_eq!(exit_code(&house, b"QUIT\r\n"), 0);
+    assert_eq!(exit_code(&house, b"NOOP\r\n"), 1);
+    assert_eq!(exit_code(&house, &b"?\r\n".repeat(11)), 1);
+}
+
+#[test]
+fn without_a_name_the_client_is_sent_away() {
+    let mut house = House::new("nameless");
+    house.furnish(&Script::default());
+    let mut running = process(&house);
+    assert_eq!(running.line().unwrap().unwrap(), b"421 unable to read controls (#4.3.0)");
+    assert_eq!(running.line().unwrap(), None);
+}
+
+#[test]
+fn a_queue_that_is_down_refuses_at_data() {
+    let mut house = House::new("down");
+    let text = "control me = m\nmailbox a@m\nS: 220 m ESMTP\nC: MAIL FROM:<>\nC: RCPT TO:<a>\n\
+        C: DATA\nC: QUIT\nS: 250 ok\nS: 250 ok\n\
+        S: 451 qq trouble creating files in queue (#4.3.0)\nS: 221 m\nclosed\n";
+    let script = Script::parse(text).unwrap();
+    house.furnish(&script);
+    house.env.retain(|(name, _)| name != "QMAILQUEUE");
+    play(&script, &mut process(&house)).unwrap();
+    house.env.push(("QMAILQUEUE".to_owned(), "/nonexistent".to_owned()));
+    let script =
+        Script::parse(&text.replace("qq trouble creating files in queue", "unable to exec qq"));
+    play(&script.unwrap(), &mut process(&house)).unwrap();
+}
+
+#[test]
+fn root_does_not_listen_to_strangers() {
+    if sys::user::euid() != 0 {
+        return;
+    }
+    let root = std::env::temp_dir().join(format!("sessions-{}-root", std::process::id()));
+    std::fs::create_dir_all(root.join("control")).unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.arg("qmail-smtpd").env("QMAILHOME", &root).stdin(Stdio::null());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(111));
+    assert!(said.contains("refusing to run as root"), "{said}");
+    std::fs::remove_dir_all(root).unwrap();
+}
