@@ -1,7 +1,0 @@
-//! serve one Maildir by POP3
-
-use std::ffi::OsString;
-
-pub(crate) fn main(_args: &[OsString]) -> i32 {
-    111
-}

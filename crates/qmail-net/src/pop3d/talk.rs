@@ -1,0 +1,140 @@
+//! The conversation: bytes in, the machine's answers out.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use base::limits;
+use proto::line::{Line, Lines};
+use proto::pop3::OK;
+use proto::pop3::letter::Wire;
+use proto::pop3::maildrop::{Action, Input, List, Session};
+
+use super::maildir::Maildir;
+
+/// How long the client may be silent, or deaf (stock; RFC 1939 §3 asks for 600 at least).
+const PATIENCE: Duration = Duration::from_secs(1_200);
+/// Bytes read, and about as many written, at a time.
+const PIECE: usize = 64 << 10;
+
+/// Both directions of the connection, written in large pieces.
+#[derive(Debug)]
+pub(super) struct Ends<'a> {
+    input: BorrowedFd<'a>,
+    output: BorrowedFd<'a>,
+    waiting: Vec<u8>,
+}
+
+impl<'a> Ends<'a> {
+    pub(super) fn new(input: BorrowedFd<'a>, output: BorrowedFd<'a>) -> Self {
+        Self { input, output, waiting: Vec::with_capacity(3 * PIECE) }
+    }
+
+    /// Says why there is no session.
+    pub(super) fn refuse(&mut self, text: &str) {
+        self.waiting.extend_from_slice(format!("-ERR {text}\r\n").as_bytes());
+        let _gone = self.flush();
+    }
+
+    /// Writes what waits if it is enough for a large write.
+    fn relieve(&mut self) -> io::Result<()> {
+        if self.waiting.len() >= PIECE { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes everything that waits.
+    fn flush(&mut self) -> io::Result<()> {
+        let written = sys::fd::write_all_within(self.output, &self.waiting, PATIENCE);
+        self.waiting.clear();
+        written
+    }
+}
+
+/// One session, until the client is gone. A connection that breaks changes nothing on disk.
+pub(super) fn serve(ends: &mut Ends<'_>, maildir: &mut Maildir) {
+    let (session, greeting) = Session::new(maildir.letters());
+    let mut room = vec![0; 4 << 10];
+    let mut lines = Lines::new(limits::COMMAND_LINE);
+    let Ok(Some(mut session)) = act(ends, maildir, session, greeting) else { return };
+    loop {
+        if ends.flush().is_err() {
+            return;
+        }
+        // Silence, an error and the end are all one: nobody is left to be answered.
+        let heard = sys::fd::read_within(ends.input, &mut room, PATIENCE).unwrap_or(0);
+        let mut rest = room.get(..heard).unwrap_or_default();
+        if rest.is_empty() {
+            return;
+        }
+        while let Some(line) = lines.take(&mut rest) {
+            let (next, actions) = session.step(match line {
+                Line::Text(text) => Input::Line(text),
+                Line::TooLong => Input::TooLong,
+            });
+            match act(ends, maildir, next, actions) {
+                Ok(Some(next)) => session = next,
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Carries out what the machine wants; the session, if it goes on.
+fn act(
+    ends: &mut Ends<'_>,
+    maildir: &Maildir,
+    mut session: Session,
+    mut actions: Vec<Action>,
+) -> io::Result<Option<Session>> {
+    while !actions.is_empty() {
+        let mut answer = None;
+        for action in actions {
+            match action {
+                Action::Reply(bytes) => ends.waiting.extend_from_slice(&bytes),
+                Action::List(list) => write_list(ends, &session, list)?,
+                Action::Send { index, body_lines } => match maildir.letter(index) {
+                    Ok(letter) => send(ends, letter, body_lines)?,
+                    Err(_) => answer = Some(Input::Missing),
+                },
+                Action::Update => {
+                    let gone = maildir.update(|index| session.is_deleted(index));
+                    answer = Some(Input::Updated(gone));
+                }
+                Action::Close => return ends.flush().map(|()| None),
+            }
+        }
+        let Some(answer) = answer else { break };
+        (session, actions) = session.step(answer);
+    }
+    ends.relieve()?;
+    Ok(Some(session))
+}
+
+fn write_list(ends: &mut Ends<'_>, session: &Session, list: List) -> io::Result<()> {
+    for line in session.indexes().filter_map(|index| session.listed(list, index)) {
+        ends.waiting.extend_from_slice(&line);
+        ends.relieve()?;
+    }
+    ends.waiting.extend_from_slice(b".\r\n");
+    Ok(())
+}
+
+/// Writes one letter behind its `+OK `. If it cannot be read to its end, the error ends the
+/// session: a cut letter must not look whole.
+fn send(ends: &mut Ends<'_>, mut letter: File, body_lines: Option<u64>) -> io::Result<()> {
+    let (mut wire, mut room) = (Wire::new(body_lines), vec![0; PIECE]);
+    ends.waiting.extend_from_slice(OK);
+    loop {
+        let read = match letter.read(&mut room) {
+            Err(err) if err.kind() == ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        let piece = room.get(..read).unwrap_or_default();
+        if piece.is_empty() || !wire.feed(piece, &mut ends.waiting) {
+            break;
+        }
+        ends.relieve()?;
+    }
+    wire.finish(&mut ends.waiting);
+    ends.relieve()
+}

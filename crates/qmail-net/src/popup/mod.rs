@@ -1,0 +1,176 @@
+//! read a POP3 login and pass the connection on
+//!
+//! *Runs as* qmaild (never root) · *hears* the client on descriptors 0 and 1, or on the connection
+//! its clean parent is handed · *opens* nothing · *speaks to* pspawn, or to the program its
+//! arguments name (the checkpassword interface)
+
+mod ends;
+mod entry;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use proto::pop3::login::{Action, Credentials, Input, Session, Verdict};
+use store::home::Home;
+use sys::{brood, clock, fd, user};
+
+use self::ends::{Ends, Heard};
+use self::entry::Entry;
+
+/// Connections at once in one clean parent; tcpserver's own limit is normally lower.
+const CHILDREN: usize = 10_000;
+/// Connections until a clean parent makes way for a fresh one.
+const RETIRE: u64 = 100_000;
+/// How long a client may take to log in, all in all (stock: 1200 seconds for each line).
+const PATIENCE: Duration = Duration::from_secs(1_200);
+/// How long a refused client waits for the answer, so that guessing is slow.
+const PAUSE: Duration = Duration::from_millis(1_500);
+
+/// `qmail-popup hostname [subprogram args]`.
+pub(crate) fn main(args: &[OsString]) -> i32 {
+    let brood = brood::requested();
+    let (host, entry) = match prepare(args) {
+        Ok(prepared) => prepared,
+        Err((code, text)) => {
+            say(&format!("fatal: {text}"));
+            return code;
+        }
+    };
+    match brood {
+        None => {
+            let about = std::env::vars_os().collect();
+            let ends = Ends::two(fd::take(0), fd::take(1));
+            serve(ends, &host, &entry, &Circumstances(about))
+        }
+        Some(sock) => {
+            let limits = brood::Serve { max_children: CHILDREN, retire_after: RETIRE };
+            let served = brood::serve(sock, limits, |payload, fds| {
+                serve_handed(payload, fds, &host, &entry)
+            });
+            served.map_or_else(
+                |err| {
+                    say(&format!("fatal: unable to take connections: {err}"));
+                    111
+                },
+                |()| 0,
+            )
+        }
+    }
+}
+
+/// The host's name and where secrets are checked; or the exit code and what to say.
+fn prepare(args: &[OsString]) -> Result<(Vec<u8>, Entry), (i32, String)> {
+    let Some((host, subprogram)) = args.get(1..).and_then(<[_]>::split_first) else {
+        let _gone = io::stdout().write_all(b"-ERR usage: popup hostname subprogram\r\n");
+        return Err((1, "usage: qmail-popup hostname [subprogram args]".into()));
+    };
+    let home = Home::find();
+    if user::euid() == 0 && !home.as_ref().is_ok_and(Home::is_private) {
+        let mend = "will not hear strangers as root; run it as qmaild and let qmail-pspawn, which \
+                    hears none, check the passwords (name a checkpassword program in \
+                    control/checkpassword)";
+        return Err((111, mend.into()));
+    }
+    let entry = match subprogram {
+        [] => Entry::Pspawn(home.map_err(|err| (111, err.to_string()))?),
+        command => Entry::Program(command.to_vec()),
+    };
+    Ok((host.as_bytes().to_vec(), entry))
+}
+
+/// What is known about a connection: its environment.
+struct Circumstances(BTreeMap<OsString, OsString>);
+
+impl Circumstances {
+    /// A connection handed over with a block `K=V\0…`; entries without `=` are left out.
+    fn of_handover(block: &[u8]) -> Self {
+        let pairs = block.split(|&c| c == 0).filter_map(|entry| {
+            let at = entry.iter().position(|&c| c == b'=')?;
+            let (key, value) = entry.split_at_checked(at)?;
+            let text = |bytes| OsStr::from_bytes(bytes).to_owned();
+            Some((text(key), text(value.get(1..)?)))
+        });
+        Self(pairs.collect())
+    }
+
+    /// Where the client is.
+    fn client(&self) -> &[u8] {
+        self.0.get(OsStr::new("TCPREMOTEIP")).map_or(b"unknown", |ip| ip.as_bytes())
+    }
+}
+
+/// Serves the connection a clean parent's child was handed.
+fn serve_handed(payload: &[u8], fds: Vec<OwnedFd>, host: &[u8], entry: &Entry) -> i32 {
+    let connection = fds.into_iter().next();
+    let ends = connection.and_then(|it| Some(Ends::two(it.as_fd().try_clone_to_owned().ok()?, it)));
+    ends.map_or(111, |ends| serve(ends, host, entry, &Circumstances::of_handover(payload)))
+}
+
+/// One client until it is passed on or gone. The exit code is stock's 1 whatever happened, but 0 if
+/// pspawn serves the mailbox now.
+fn serve(mut ends: Ends, host: &[u8], entry: &Entry, about: &Circumstances) -> i32 {
+    let begun = clock::monotonic();
+    let (mut session, mut actions) = Session::new(std::process::id(), clock::now().secs(), host);
+    loop {
+        let mut verdict = None;
+        for action in actions {
+            match action {
+                Action::Reply(bytes) => {
+                    if ends.say(&bytes, left(begun)).is_err() {
+                        return 1;
+                    }
+                }
+                Action::Pause => clock::sleep(PAUSE),
+                Action::Close => return 1,
+                Action::Ask(credentials) => {
+                    let found = entry.ask(&credentials, session.timestamp(), &ends, about);
+                    note(&credentials, found, about);
+                    if (found, entry.is_pspawn()) == (Verdict::Served, true) {
+                        return 0;
+                    }
+                    verdict = Some(found);
+                }
+            }
+        }
+        (session, actions) = match verdict {
+            Some(verdict) => session.step(Input::Verdict(verdict)),
+            None => match ends.hear(left(begun)) {
+                Heard::Line(line) => session.step(Input::Line(&line)),
+                Heard::TooLong => session.step(Input::TooLong),
+                Heard::Deadline => session.step(Input::Deadline),
+                Heard::Eof => session.step(Input::Eof),
+            },
+        };
+    }
+}
+
+/// What is left of a client's time.
+fn left(begun: Duration) -> Duration {
+    PATIENCE.saturating_sub(clock::monotonic().saturating_sub(begun))
+}
+
+/// Tells the log how a login went. A name is what a stranger made up: bounded, and nothing in it
+/// can look like another line.
+fn note(credentials: &Credentials, verdict: Verdict, about: &Circumstances) {
+    let printable = |text: &[u8]| -> String {
+        let safe = |&c: &u8| if c.is_ascii_graphic() && c != b'%' { char::from(c) } else { '_' };
+        text.iter().take(100).map(safe).collect()
+    };
+    let how = match verdict {
+        Verdict::Served => "login",
+        Verdict::Refused => "authorization failed",
+        Verdict::Crashed => "checking the password crashed",
+        Verdict::Trouble => "unable to check the password",
+    };
+    let (pid, client) = (std::process::id(), printable(about.client()));
+    say(&format!("pid {pid} from {client}: {how}: {}", printable(&credentials.name)));
+}
+
+/// One line in the log.
+fn say(text: &str) {
+    let _gone = writeln!(io::stderr(), "qmail-popup: {text}");
+}
