@@ -1,7 +1,0 @@
-//! deliver or forward one letter
-
-use std::ffi::OsString;
-
-pub(crate) fn main(_args: &[OsString]) -> i32 {
-    111
-}

@@ -1,0 +1,79 @@
+//! What the lines of a `.qmail` file mean (spec `qmail-local.md` §4).
+
+/// One line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Instruction<'a> {
+    /// The first line is blank: most likely a mistake.
+    Blank,
+    /// Nothing to do.
+    Comment,
+    /// Give the letter to a program, by way of `/bin/sh -c`.
+    Program(&'a [u8]),
+    /// Deliver into this directory.
+    Maildir(&'a [u8]),
+    /// Append to this file.
+    Mbox(&'a [u8]),
+    /// From here on forward only (`+list`).
+    ForwardOnly,
+    /// Send it to this address.
+    Forward(&'a [u8]),
+}
+
+/// The instructions of a file, in order.
+pub(super) fn instructions(text: &[u8]) -> impl Iterator<Item = Instruction<'_>> {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    text.split(|&c| c == b'\n').enumerate().map(|(n, line)| instruction(line, n == 0))
+}
+
+/// One line without its LF; `first` if it is the file's first.
+fn instruction(line: &[u8], first: bool) -> Instruction<'_> {
+    let keep = line.iter().rposition(|c| !b" \t".contains(c)).map_or(0, |at| at + 1);
+    let line = line.get(..keep).unwrap_or(line);
+    // No path, command or address goes on behind a NUL.
+    let line = line.split(|&c| c == 0).next().unwrap_or(line);
+    match line {
+        [] if first => Instruction::Blank,
+        [] | [b'#', ..] => Instruction::Comment,
+        [b'|', command @ ..] => Instruction::Program(command),
+        [b'.' | b'/', .., b'/'] | b"/" => Instruction::Maildir(line),
+        [b'.' | b'/', ..] => Instruction::Mbox(line),
+        b"+list" => Instruction::ForwardOnly,
+        [b'+', ..] => Instruction::Comment,
+        [b'&', address @ ..] => Instruction::Forward(address),
+        _ => Instruction::Forward(line),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Instruction::{Blank, Comment, Forward, ForwardOnly, Maildir, Mbox, Program};
+    use super::*;
+
+    #[test]
+    fn every_line_has_its_meaning() {
+        let text =
+            b"# c\n\n|cmd a b \t\n./Maildir/\n./Mailbox\n/m/x/ \n+list\n+x\n&a b@c\nme@d\n joe";
+        let got: Vec<_> = instructions(text).collect();
+        let want = [
+            Comment,
+            Comment,
+            Program(b"cmd a b"),
+            Maildir(b"./Maildir/"),
+            Mbox(b"./Mailbox"),
+            Maildir(b"/m/x/"),
+            ForwardOnly,
+            Comment,
+            Forward(b"a b@c"),
+            Forward(b"me@d"),
+            Forward(b" joe"),
+        ];
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn a_blank_first_line_is_told_from_a_later_one() {
+        assert!(instructions(b" \t\n\nx\n").eq([Blank, Comment, Forward(b"x")]));
+        assert!(instructions(b"x").eq([Forward(b"x")]));
+        assert!(instructions(b"./M\0/\n").eq([Mbox(b"./M")]));
+    }
+}

@@ -1,0 +1,66 @@
+//! Delivery into a Maildir (spec `qmail-local.md` §4.2).
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use store::disk::kernel::Kernel;
+use store::maildir::{self, DeliverError, Mark, Sizes};
+use store::users::dotqmail::is_temporary;
+
+use super::{Job, Queued, Stop};
+
+/// Longest host name that is read.
+const HOST: usize = 256;
+
+/// Delivers `head` and the letter into the Maildir `dir`, the `instruction`th of this delivery.
+/// When it returns, the letter is on disk.
+pub(super) fn deliver(
+    job: &Job,
+    dir: &[u8],
+    instruction: u32,
+    head: &[u8],
+    letter: &File,
+) -> Result<(), Stop> {
+    let disk = Kernel::at(Path::new(OsStr::from_bytes(dir))).map_err(|err| {
+        let text = if is_temporary(&err) {
+            "Temporary error on maildir delivery. (#4.3.0)"
+        } else {
+            "Unable to chdir to maildir. (#4.2.1)"
+        };
+        Stop::soft(text)
+    })?;
+    let sizes = maildir::measure(head, letter).map_err(stop)?;
+    let name = name(job.queued, instruction, &sizes);
+    let perhaps = job.queued.is_some_and(|queued| queued.perhaps);
+    maildir::deliver(&disk, &name, perhaps, head, letter).map_err(stop)
+}
+
+fn stop(err: DeliverError) -> Stop {
+    Stop::soft(match err {
+        DeliverError::Letter(_) => "Unable to read message. (#4.3.0)",
+        DeliverError::Maildir(_) => "Temporary error on maildir delivery. (#4.3.0)",
+    })
+}
+
+/// The file's name: the same for every attempt of a queued delivery.
+fn name(queued: Option<Queued>, instruction: u32, sizes: &Sizes) -> OsString {
+    match queued {
+        Some(Queued { birth, letter, index, .. }) => {
+            maildir::name(&Mark { birth, letter, index, instruction }, &host(), sizes)
+        }
+        None => {
+            let unique = maildir::unqueued(sys::clock::now(), std::process::id(), instruction);
+            maildir::named(&unique, &host(), sizes)
+        }
+    }
+}
+
+/// This machine's name, as far as it goes into file names.
+fn host() -> Vec<u8> {
+    let file = File::open("/proc/sys/kernel/hostname");
+    let name = file.and_then(|file| sys::fd::read_to_end(&file, HOST)).unwrap_or_default();
+    let name = name.trim_ascii();
+    if name.is_empty() { b"localhost".to_vec() } else { name.to_vec() }
+}
