@@ -3,6 +3,8 @@
 //! things up, talks to the queue, and writes.
 
 mod framing;
+#[cfg(test)]
+mod model;
 mod session;
 
 use alloc::collections::BTreeSet;
