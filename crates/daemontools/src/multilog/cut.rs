@@ -137,12 +137,12 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_41_bytes_make_files_of_the_originals_two_sizes() {
+    fn lines_of_41_bytes_make_files_of_the_originals_sizes() {
         let input = [[b'x'; 40].as_slice(), b"\n"].concat().repeat(12_000);
         let files = sizes(99_999, &input);
         assert!(files.len() >= 5);
         for &size in &files[..files.len() - 1] {
-            assert!(size == 98_277 || size == 98_318, "{size}");
+            assert!([98_236, 98_277, 98_318].contains(&size), "{size}");
         }
     }
 
