@@ -50,3 +50,5 @@ pub const MAILDROP: usize = 1_000_000;
 pub const LOG_SEGMENT: u64 = 16 << 20;
 /// The longest envelope that queued takes: it must fit a record with the letter.
 pub const LOGGED_ENVELOPE: usize = 4 << 20;
+/// The header of a letter that `qmail-inject` reads whole.
+pub const HEADER: usize = 16 << 20;
