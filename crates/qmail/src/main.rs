@@ -39,6 +39,11 @@ const PROGRAMS: &[Program] = &[
         main: sendmail::mailq,
     },
     Program {
+        name: "newaliases",
+        sentence: "say that there is no sendmail alias table here",
+        main: sendmail::newaliases,
+    },
+    Program {
         name: "qmail-clean",
         sentence: "ask queued to forget what qmail-send has finished",
         main: clean::main,
