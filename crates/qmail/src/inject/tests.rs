@@ -12,7 +12,7 @@ fn inject(
     let environment = |name: &str| {
         let hosts = ["QMAILDEFAULTHOST", "QMAILDEFAULTDOMAIN", "QMAILPLUSDOMAIN", "QMAILIDHOST"];
         let set = variables.iter().find(|(n, _)| *n == name).map(|(_, value)| *value);
-        set.or_else(|| hosts.contains(&name).then_some("mx.example.org")).map(|v| v.into())
+        set.or_else(|| hosts.contains(&name).then_some("mx.example.org")).map(Into::into)
     };
     let site = Site::read(&control, &environment)?;
     let who = Who::read(&site, &environment);
