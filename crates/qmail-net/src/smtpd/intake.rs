@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
+use base::limits;
 use base::outcome::Outcome;
 use base::wire::queue::{Envelope, Origin};
 use proto::smtp::server::Verdict;
@@ -22,7 +23,12 @@ pub(crate) struct Intake<'a> {
     /// The connection to queued, kept from letter to letter.
     client: Option<QueueClient>,
     letter: Letter,
+    /// Bytes of the letter not handed on yet, so that a small letter is one write.
+    waiting: Vec<u8>,
 }
+
+/// How many bytes of a letter wait for more at most.
+const WAITING: usize = limits::CHUNK / 2;
 
 /// The letter under way.
 #[derive(Debug)]
@@ -40,7 +46,7 @@ impl<'a> Intake<'a> {
     /// No letter yet; nothing is connected or started.
     pub(crate) fn new(home: &'a Home, about: &'a Circumstances) -> Self {
         let program = about.get("QMAILQUEUE").map(OsString::from_vec);
-        Self { home, about, program, client: None, letter: Letter::None }
+        Self { home, about, program, client: None, letter: Letter::None, waiting: Vec::new() }
     }
 
     /// Begins a letter.
@@ -81,8 +87,21 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
-    /// Hands over the next bytes.
+    /// Hands over the next bytes, now or with more.
     pub(crate) fn chunk(&mut self, bytes: &[u8]) {
+        if self.waiting.len().saturating_add(bytes.len()) > WAITING {
+            let waiting = std::mem::take(&mut self.waiting);
+            self.hand_on(&waiting);
+            self.hand_on(bytes);
+        } else {
+            self.waiting.extend_from_slice(bytes);
+        }
+    }
+
+    fn hand_on(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         match &mut self.letter {
             Letter::Queued => {
                 let sent = self.client.as_mut().map(|client| client.chunk(bytes));
@@ -98,6 +117,8 @@ impl<'a> Intake<'a> {
 
     /// Makes the letter final.
     pub(crate) fn commit(&mut self, envelope: &[u8]) -> Verdict {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.hand_on(&waiting);
         match std::mem::replace(&mut self.letter, Letter::None) {
             Letter::Queued => self.commit_queued(envelope).map_or_else(refused, |()| queued(pid())),
             Letter::Program(program) => {
@@ -129,6 +150,7 @@ impl<'a> Intake<'a> {
     /// Forgets the letter under way, if there is one: queued notices that the connection closes,
     /// the program that its pipes do.
     pub(crate) fn abort(&mut self) {
+        self.waiting = Vec::new();
         match std::mem::replace(&mut self.letter, Letter::None) {
             Letter::Queued => self.client = None,
             Letter::Program(program) => program.abort(),
