@@ -14,6 +14,7 @@ mod queued;
 mod rspawn;
 mod send;
 mod sendmail;
+mod spawn;
 mod start;
 
 use std::ffi::OsString;

@@ -31,13 +31,13 @@ pub(super) fn deliver(
         };
         Stop::soft(text)
     })?;
-    let sizes = maildir::measure(head, letter).map_err(stop)?;
+    let sizes = maildir::measure(head, letter).map_err(|err| stop(&err))?;
     let name = name(job.queued, instruction, &sizes);
     let perhaps = job.queued.is_some_and(|queued| queued.perhaps);
-    maildir::deliver(&disk, &name, perhaps, head, letter).map_err(stop)
+    maildir::deliver(&disk, &name, perhaps, head, letter).map_err(|err| stop(&err))
 }
 
-fn stop(err: DeliverError) -> Stop {
+fn stop(err: &DeliverError) -> Stop {
     Stop::soft(match err {
         DeliverError::Letter(_) => "Unable to read message. (#4.3.0)",
         DeliverError::Maildir(_) => "Temporary error on maildir delivery. (#4.3.0)",

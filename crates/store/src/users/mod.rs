@@ -142,14 +142,21 @@ impl Directory {
     pub fn assigned(&mut self, local: &[u8]) -> Result<Option<Account>, LookupError> {
         let path = self.home.path("users/cdb");
         let wrong = |err| LookupError::Cdb(path.clone(), err);
-        self.refresh(&path).map_err(wrong)?;
+        self.reread(&path).map_err(wrong)?;
         let Some((_, cdb)) = &self.cdb else { return Ok(None) };
         assign::find(cdb, local)
             .map_err(|err| wrong(io::Error::new(io::ErrorKind::InvalidData, err.to_string())))
     }
 
+    /// Reads `users/cdb` now if it is another file than before, so that children forked later find
+    /// it in memory. Trouble is told by [`Directory::lookup`].
+    pub fn refresh(&mut self) {
+        let path = self.home.path("users/cdb");
+        let _ = self.reread(&path);
+    }
+
     /// Reads the file again if it is another one than before.
-    fn refresh(&mut self, path: &Path) -> io::Result<()> {
+    fn reread(&mut self, path: &Path) -> io::Result<()> {
         let mut file = match std::fs::File::open(path) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => {
                 self.cdb = None;

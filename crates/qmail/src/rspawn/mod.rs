@@ -1,0 +1,106 @@
+//! make remote deliveries, each in a process of its own
+//!
+//! *Runs as* qmailr · *hears* qmail-send · *opens* nothing · *speaks to* queued (for letters), a
+//! clean parent qmail-remote that forks a child for each delivery (or, if `$QMAILREMOTE` names
+//! another program, to that program, once for each delivery)
+
+mod broods;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use base::address::split;
+use base::outcome::Outcome;
+use base::wire::spawn::Delivery;
+use base::{limits, text0};
+use store::home::Home;
+use store::users::dotqmail::is_temporary;
+use sys::spawn::{self, Command, Status};
+
+use crate::spawn::{Letters, Spawner, Verdict};
+use broods::{Broods, Job};
+
+pub(crate) fn main(_args: &[OsString]) -> i32 {
+    let home = match Home::find() {
+        Ok(home) => home,
+        Err(err) => {
+            let _ = writeln!(io::stderr(), "qmail-rspawn: fatal: {err}");
+            return 111;
+        }
+    };
+    let other = std::env::var_os("QMAILREMOTE").filter(|program| !program.is_empty());
+    let broods = Broods::new(home.path("bin/qmail-remote").into_os_string());
+    crate::spawn::serve(&home, Rspawn { other, broods, children: BTreeMap::new() })
+}
+
+struct Rspawn {
+    /// `$QMAILREMOTE`.
+    other: Option<OsString>,
+    broods: Broods,
+    /// Slots by the pid of their child, for `$QMAILREMOTE`.
+    children: BTreeMap<u32, u32>,
+}
+
+impl Spawner for Rspawn {
+    const OUTPUT: usize = limits::REPORT;
+
+    fn start(
+        &mut self,
+        slot: u32,
+        delivery: &Delivery<'_>,
+        letters: &mut Letters,
+        out: OwnedFd,
+    ) -> Result<(), Verdict> {
+        let letter = letters.open(delivery.letter)?;
+        let host = split(delivery.recipient).1.unwrap_or_default();
+        let fields = [host, delivery.sender, delivery.recipient];
+        let started = match &self.other {
+            Some(program) => Self::run(program, fields, &letter, &out).map(|pid| {
+                self.children.insert(pid, slot);
+            }),
+            None => {
+                let mut payload = Vec::new();
+                fields.into_iter().for_each(|field| text0::put(&mut payload, field));
+                self.broods.take(Job { slot, payload, letter, out })
+            }
+        };
+        started.map_err(|err| {
+            let lasting = self.other.is_some() && !is_temporary(&err);
+            let outcome = if lasting { Outcome::Never } else { Outcome::Later };
+            (outcome, b"Unable to run qmail-remote.\n".to_vec())
+        })
+    }
+
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.broods.descriptors()
+    }
+
+    fn endings(&mut self) -> Vec<(u32, Status)> {
+        let mut endings = self.broods.endings();
+        while let Ok(Some((pid, status))) = spawn::reap() {
+            endings.extend(self.children.remove(&pid).map(|slot| (slot, status)));
+        }
+        endings
+    }
+
+    fn judge(&self, status: Status, output: &[u8]) -> Verdict {
+        verdict::judge(status, output)
+    }
+}
+
+impl Rspawn {
+    /// Runs another program in the place of ours, as stock runs qmail-remote.
+    fn run(
+        program: &OsStr,
+        fields: [&[u8]; 3],
+        letter: &OwnedFd,
+        out: &OwnedFd,
+    ) -> io::Result<u32> {
+        let command = Command::new(program).args(fields.map(OsStr::from_bytes));
+        command.fd(letter.as_fd(), 0).fd(out.as_fd(), 1).fd(out.as_fd(), 2).spawn()
+    }
+}

@@ -1,0 +1,99 @@
+//! What qmail-remote's output means (spec `qmail-overview.md` §6.5). It heard a stranger, so its
+//! word is taken apart again here.
+
+use base::outcome::Outcome;
+use sys::spawn::Status;
+
+use crate::spawn::Verdict;
+
+/// The report of a remote delivery.
+pub(super) fn judge(status: Status, output: &[u8]) -> Verdict {
+    let said = |outcome, text: &str| (outcome, text.as_bytes().to_vec());
+    match status {
+        Status::Killed(_) => said(Outcome::Later, "qmail-remote crashed.\n"),
+        Status::Exited(0) if output.is_empty() => {
+            said(Outcome::Later, "qmail-remote produced no output.\n")
+        }
+        Status::Exited(0) => read(output),
+        Status::Exited(111) => said(Outcome::Later, "Unable to run qmail-remote.\n"),
+        Status::Exited(_) => said(Outcome::Never, "Unable to run qmail-remote.\n"),
+    }
+}
+
+/// From bad to good.
+fn rank(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Never => 0,
+        Outcome::Later => 1,
+        Outcome::Done => 2,
+    }
+}
+
+/// Reads items that end in NUL: recipient reports (`r`, `s`, `h`), then the message report (`K`,
+/// `Z`, `D`). Bad news about the recipient outweighs good news about the message.
+fn read(output: &[u8]) -> Verdict {
+    let items: Vec<&[u8]> = output.split(|&c| c == 0).collect();
+    // The last piece has no NUL: it is empty, or it was cut.
+    let whole = items.split_last().map_or(&[][..], |(_, whole)| whole);
+    let letters = whole.iter().filter_map(|item| item.first());
+    let message = letters.filter_map(|&letter| Outcome::from_letter(letter)).next();
+    let message = message.unwrap_or(Outcome::Never);
+    let outcome = match output.first() {
+        Some(b's') => Outcome::Later,
+        Some(b'h') => Outcome::Never,
+        _ => message,
+    };
+    let Some(first) = whole.first() else { return (outcome, Vec::new()) };
+    let mut text = first.get(1..).unwrap_or_default().to_vec();
+    let second = items.get(1).and_then(|item| item.split_first());
+    if let Some((letter, more)) = second
+        && rank(message) <= rank(outcome)
+        && Outcome::from_letter(*letter).is_some()
+    {
+        text.extend_from_slice(more);
+    }
+    (outcome, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(output: &[u8]) -> (char, String) {
+        let (outcome, text) = judge(Status::Exited(0), output);
+        (char::from(outcome.letter()), String::from_utf8(text).unwrap())
+    }
+
+    #[test]
+    fn stocks_own_examples_come_out_the_same() {
+        let rejected = said(b"h1.2.3.4 does not like recipient.\n\0DGiving up on 1.2.3.4.\n\0");
+        let text = "1.2.3.4 does not like recipient.\nGiving up on 1.2.3.4.\n";
+        assert_eq!(rejected, ('D', text.into()));
+        assert_eq!(said(b"ssoft\n\0Dhard\n\0"), ('Z', "soft\nhard\n".into()));
+        let taken = said(b"r\0K1.2.3.4 accepted message.\n\0");
+        assert_eq!(taken, ('K', "1.2.3.4 accepted message.\n".into()));
+        assert_eq!(said(b"hno\n\0Kyes\n\0"), ('D', "no\n".into()));
+        assert_eq!(said(b"r\0Zlater\n\0"), ('Z', "later\n".into()));
+        assert_eq!(said(b"ZSorry, no host.\n\0"), ('Z', "Sorry, no host.\n".into()));
+    }
+
+    #[test]
+    fn ends_without_words_have_stocks_texts() {
+        let text = |status, output: &[u8]| {
+            let (outcome, text) = judge(status, output);
+            format!("{}{}", char::from(outcome.letter()), String::from_utf8(text).unwrap())
+        };
+        assert_eq!(text(Status::Killed(9), b"r\0Kfine\0"), "Zqmail-remote crashed.\n");
+        assert_eq!(text(Status::Exited(111), b""), "ZUnable to run qmail-remote.\n");
+        assert_eq!(text(Status::Exited(1), b"Kx\0"), "DUnable to run qmail-remote.\n");
+        assert_eq!(text(Status::Exited(0), b""), "Zqmail-remote produced no output.\n");
+    }
+
+    #[test]
+    fn a_verdict_that_was_cut_off_or_made_up_is_no_success() {
+        assert_eq!(said(b"r\0Kyes"), ('D', "yes".into()));
+        assert_eq!(said(b"Kyes"), ('D', String::new()));
+        assert_eq!(said(b"x\0y\0"), ('D', String::new()));
+        assert_eq!(said(b"\0\0"), ('D', String::new()));
+    }
+}
