@@ -1,0 +1,121 @@
+//! One connection's own process, from the fork to the program.
+
+use super::conn::{self, Conn};
+use super::options::Options;
+use super::{ident, names, rules};
+use crate::message::{PERMANENT, Piece, TEMPORARY};
+use std::ffi::OsString;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use sys::signal::{self, Signal};
+
+/// Serves a connection; returns only to exit with the code.
+pub(super) fn serve(
+    options: &Options,
+    program: &[OsString],
+    sock: &OwnedFd,
+    remote: SocketAddr,
+) -> i32 {
+    signal::unblock_all();
+    let conn = match prepare(options, sock, remote) {
+        Ok(conn) => conn,
+        Err(code) => return code,
+    };
+    let verdict = match rules::read(options, &conn) {
+        Ok(verdict) => verdict,
+        Err(error) => {
+            let file = options.rules.clone().unwrap_or_default();
+            return dropping(options, &[&"unable to read ", &file], &error);
+        }
+    };
+    let pid = std::process::id();
+    if verdict.deny {
+        options.tell(&conn.line("deny", pid));
+        return PERMANENT;
+    }
+    options.tell(&conn.line("ok", pid));
+    become_it(options, program, sock, &environment(&conn, verdict.set))
+}
+
+/// Everything before the rules: the log line, the socket's options, the banner, the names.
+fn prepare(options: &Options, sock: &OwnedFd, remote: SocketAddr) -> Result<Conn, i32> {
+    let from = remote.ip().to_canonical();
+    options.tell(&conn::pid_line(std::process::id(), from));
+    arrange(options, sock);
+    sys::fd::write_all(sock, &options.banner)
+        .map_err(|e| dropping(options, &[&"unable to print banner"], &e))?;
+    let local = sys::net::local(sock)
+        .map_err(|e| dropping(options, &[&"unable to get local address"], &e))?;
+    let mut conn = Conn::new(local, remote);
+    let given = options.local_host.clone();
+    conn.local_host = given.or_else(|| names::name_of(conn.local.ip()));
+    if options.remote_name {
+        conn.remote_host = names::name_of(from);
+        if options.paranoid {
+            conn.remote_host = conn.remote_host.filter(|name| leads_back(name, from));
+        }
+    }
+    if options.ident {
+        conn.info = ident::ask(&conn, options.timeout);
+    }
+    Ok(conn)
+}
+
+/// Sets the socket as the options want it; what the kernel refuses is left.
+pub(super) fn arrange(options: &Options, sock: &OwnedFd) {
+    if !options.keep_ip_options {
+        let _ = sys::net::clear_ip_options(sock);
+    }
+    if options.nodelay {
+        let _ = sys::net::nodelay(sock);
+    }
+}
+
+/// Whether the name's addresses hold the one it was found for.
+fn leads_back(name: &[u8], ip: IpAddr) -> bool {
+    names::addresses_of(name, ip.is_ipv6()).is_ok_and(|ips| ips.contains(&ip))
+}
+
+/// Our variables, changed for the connection and then by its rule.
+fn environment(conn: &Conn, rule: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(OsString, OsString)> {
+    let mut env: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    let mut put = |name: OsString, value: Option<Vec<u8>>| {
+        env.retain(|(known, _)| *known != name);
+        env.extend(value.map(|value| (name, OsString::from_vec(value))));
+    };
+    for (name, value) in conn.variables() {
+        put(name.into(), value);
+    }
+    for (name, value) in rule {
+        put(OsString::from_vec(name), Some(value));
+    }
+    env
+}
+
+fn become_it(
+    options: &Options,
+    program: &[OsString],
+    sock: &OwnedFd,
+    env: &[(OsString, OsString)],
+) -> i32 {
+    let placed = sys::fd::place(sock, 0).and_then(|()| sys::fd::place(sock, 1));
+    if let Err(error) = placed {
+        return dropping(options, &[&"unable to set up descriptors"], &error);
+    }
+    for signal in [Signal::Chld, Signal::Term, Signal::Pipe] {
+        signal::default(signal);
+    }
+    let error = sys::spawn::exec_search(program, Some(env));
+    let name = program.first().cloned().unwrap_or_default();
+    dropping(options, &[&"unable to run ", &name], &error)
+}
+
+/// `tcpserver: warning: dropping connection, TEXT: E`; returns 111.
+pub(super) fn dropping(options: &Options, pieces: &[Piece<'_>], cause: &io::Error) -> i32 {
+    let text: Vec<Piece<'_>> =
+        [&"dropping connection, " as Piece<'_>].into_iter().chain(pieces.iter().copied()).collect();
+    options.warning(&text, Some(cause));
+    TEMPORARY
+}

@@ -1,0 +1,117 @@
+//! accept TCP connections and run a program for each
+//!
+//! *Runs as* root until the socket listens, then as `-u` and `-g`. *Hears* connections from
+//! anybody. *Opens* the rules file, for each connection anew. *Speaks to* the program it runs, on
+//! its descriptors 0 and 1, or with `-f` to a clean parent of it; to DNS and the client's ident
+//! server in the connection's own process; to the log on stderr.
+
+mod address;
+mod child;
+mod conn;
+mod crowd;
+mod ident;
+mod names;
+mod nursery;
+mod options;
+mod packet;
+mod rules;
+mod server;
+
+use crowd::Crowd;
+use nursery::Nursery;
+use options::{Options, Task};
+use server::{Means, Server};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+use sys::signal::{self, Signal, Signals};
+
+/// `tcpserver [options] host port program [arg ...]`. Exit code 0 after SIGTERM, 100 for misuse,
+/// 111 if it cannot listen.
+pub(crate) fn main(args: &[OsString]) -> i32 {
+    let task = match options::read(args) {
+        Ok(task) => task,
+        Err(code) => return code,
+    };
+    match start(&task) {
+        Ok(mut server) => server.run(),
+        Err(code) => code,
+    }
+}
+
+/// Everything up to the loop, in the order whose failures scripts know.
+fn start<'a>(task: &'a Task<'a>) -> Result<Server<'a>, i32> {
+    let options = &task.options;
+    let port = address::port(task.port).ok_or_else(|| {
+        options.fatal(&[&"unable to figure out port number for ", &task.port], None)
+    })?;
+    let signals = Signals::catch(&[Signal::Chld, Signal::Term])
+        .map_err(|e| options.fatal(&[&"unable to block signals"], Some(&e)))?;
+    signal::ignore(Signal::Pipe);
+    let sock = listen(options, SocketAddr::new(host(task)?, port))?;
+    drop_ids(options)?;
+    detach(options, &sock)?;
+    let means = if options.clean {
+        let nursery = Nursery::new(task.program, Instant::now());
+        let name = task.program.first().cloned().unwrap_or_default();
+        let nursery = nursery.map_err(|e| options.fatal(&[&"unable to run ", &name], Some(&e)))?;
+        Means::Clean(Box::new(nursery))
+    } else {
+        Means::Fork(BTreeMap::new())
+    };
+    let crowd = Crowd::new(options.limit, options.per_address);
+    Ok(Server { options, program: task.program, sock, signals, crowd, means, pause: None })
+}
+
+/// The address of the host named.
+fn host(task: &Task<'_>) -> Result<IpAddr, i32> {
+    let (options, host) = (&task.options, task.host);
+    let found = address::host(host).map_err(|e| {
+        let text = "temporarily unable to figure out IP address for ";
+        options.fatal(&[&text, &host], Some(&e))
+    })?;
+    found.ok_or_else(|| options.fatal(&[&"no IP address for ", &host], None))
+}
+
+/// A socket listening there.
+fn listen(options: &Options, at: SocketAddr) -> Result<OwnedFd, i32> {
+    let fatal = |text: &str, error: std::io::Error| options.fatal(&[&text], Some(&error));
+    let sock = sys::net::socket(at).map_err(|e| fatal("unable to create socket", e))?;
+    sys::net::bind(&sock, at).map_err(|e| fatal("unable to bind", e))?;
+    sys::net::local(&sock).map_err(|e| fatal("unable to get local address", e))?;
+    sys::net::listen(&sock, options.backlog).map_err(|e| fatal("unable to listen", e))?;
+    // So that a connection that is gone again does not stop the loop in accept.
+    sys::fd::set_nonblocking(&sock, true).map_err(|e| fatal("unable to listen", e))?;
+    Ok(sock)
+}
+
+/// Becomes who `-g` and `-u` say.
+fn drop_ids(options: &Options) -> Result<(), i32> {
+    if options.gid != 0 {
+        let done = sys::user::set_gid(options.gid);
+        done.map_err(|e| options.fatal(&[&"unable to set gid"], Some(&e)))?;
+    }
+    if options.uid != 0 {
+        let done = sys::user::set_uid(options.uid);
+        done.map_err(|e| options.fatal(&[&"unable to set uid"], Some(&e)))?;
+    }
+    Ok(())
+}
+
+/// Prints the port for `-1`, then lets go of descriptors 0 and 1, which whoever waits for their
+/// end has been waiting for. They lead nowhere from then on instead of being free numbers.
+fn detach(options: &Options, sock: &OwnedFd) -> Result<(), i32> {
+    let fatal = |text: &str, error: std::io::Error| options.fatal(&[&text], Some(&error));
+    if options.print_port {
+        let local = sys::net::local(sock).map_err(|e| fatal("unable to get local address", e))?;
+        let line = format!("{}\n", local.port());
+        let printed = sys::fd::write_all(sys::fd::stdout(), line.as_bytes());
+        printed.map_err(|e| fatal("unable to print the port", e))?;
+    }
+    let nowhere = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
+    let nowhere = nowhere.map_err(|e| fatal("unable to open /dev/null", e))?;
+    let placed = sys::fd::place(&nowhere, 0).and_then(|()| sys::fd::place(&nowhere, 1));
+    placed.map_err(|e| fatal("unable to let go of descriptors 0 and 1", e))
+}

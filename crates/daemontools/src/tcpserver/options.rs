@@ -1,0 +1,240 @@
+//! The command line: `tcpserver [options] host port program [arg ...]`.
+
+use crate::getopt::{Opt, getopt};
+use crate::message::{PERMANENT, Piece, TEMPORARY, Voice, say};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::time::Duration;
+
+const VOICE: Voice = Voice("tcpserver");
+const LETTERS: &str = "1UXpPhHrRoOdDqQvfc:x:B:g:u:b:l:t:m:";
+const USAGE: &str = "tcpserver [ -1UXpPhHrRoOdDqQvf ] [ -c limit ] [ -m limit ] \
+[ -x rules.cdb ] [ -B banner ] [ -g gid ] [ -u uid ] [ -b backlog ] [ -l localname ] \
+[ -t timeout ] host port program";
+
+/// How much is said on stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loudness {
+    /// `-q`: nothing.
+    Silent,
+    /// `-Q`: what goes wrong.
+    Errors,
+    /// `-v`: every connection too.
+    Verbose,
+}
+
+/// What the options say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Options {
+    pub(super) loudness: Loudness,
+    /// `-c`: children at once.
+    pub(super) limit: u64,
+    /// `-m`: children at once for connections from one address; 0 is no limit.
+    pub(super) per_address: u64,
+    /// `-x`: the rules file.
+    pub(super) rules: Option<OsString>,
+    /// `-X`: a missing rules file means no rules.
+    pub(super) rules_optional: bool,
+    /// `-B`: sent first thing.
+    pub(super) banner: Vec<u8>,
+    /// `-g`, `-u`: 0 leaves alone.
+    pub(super) gid: u32,
+    pub(super) uid: u32,
+    /// `-1`: print the port.
+    pub(super) print_port: bool,
+    /// `-b`: connections the kernel keeps that nobody has accepted.
+    pub(super) backlog: i32,
+    /// `-o`: leave IP options.
+    pub(super) keep_ip_options: bool,
+    /// `-D`.
+    pub(super) nodelay: bool,
+    /// `-h`: look up the remote name.
+    pub(super) remote_name: bool,
+    /// `-p`: keep the name only if it leads back to the address.
+    pub(super) paranoid: bool,
+    /// `-l`: the local name, not looked up.
+    pub(super) local_host: Option<Vec<u8>>,
+    /// `-r`: ask the client's ident server.
+    pub(super) ident: bool,
+    /// `-t`: how long that may take.
+    pub(super) timeout: Duration,
+    /// `-f`: hand connections to a clean parent instead of starting a program for each.
+    pub(super) clean: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            loudness: Loudness::Errors,
+            limit: 40,
+            per_address: 0,
+            rules: None,
+            rules_optional: false,
+            banner: Vec::new(),
+            gid: 0,
+            uid: 0,
+            print_port: false,
+            backlog: 20,
+            keep_ip_options: false,
+            nodelay: false,
+            remote_name: true,
+            paranoid: false,
+            local_host: None,
+            ident: true,
+            timeout: Duration::from_secs(26),
+            clean: false,
+        }
+    }
+}
+
+/// A whole command line.
+#[derive(Debug)]
+pub(super) struct Task<'a> {
+    pub(super) options: Options,
+    pub(super) host: &'a OsStr,
+    pub(super) port: &'a OsStr,
+    /// The program and its arguments; not empty.
+    pub(super) program: &'a [OsString],
+}
+
+/// Reads the command line; misuse is told and returned as the exit code.
+pub(super) fn read(args: &[OsString]) -> Result<Task<'_>, i32> {
+    let (found, rest) = getopt(args, LETTERS).map_err(|misuse| {
+        misuse.complain(args);
+        VOICE.usage(USAGE)
+    })?;
+    let mut options = Options::default();
+    for option in &found {
+        options.set(option);
+    }
+    match rest {
+        [host, port, program @ ..] if !program.is_empty() => {
+            Ok(Task { options, host, port, program })
+        }
+        _ => {
+            VOICE.usage(USAGE);
+            Err(PERMANENT)
+        }
+    }
+}
+
+impl Options {
+    /// Takes one option; later ones override earlier ones.
+    fn set(&mut self, option: &Opt) {
+        let value = &option.value;
+        match option.letter {
+            b'q' => self.loudness = Loudness::Silent,
+            b'Q' => self.loudness = Loudness::Errors,
+            b'v' => self.loudness = Loudness::Verbose,
+            b'c' => self.limit = number(value),
+            b'm' => self.per_address = number(value),
+            b'x' => self.rules = Some(value.clone()),
+            b'X' => self.rules_optional = true,
+            b'B' => self.banner = value.clone().into_vec(),
+            b'g' => self.gid = id(value),
+            b'u' => self.uid = id(value),
+            b'U' => self.take_ids(),
+            b'1' => self.print_port = true,
+            b'b' => self.backlog = i32::try_from(number(value)).unwrap_or(i32::MAX),
+            b'o' => self.keep_ip_options = true,
+            b'O' => self.keep_ip_options = false,
+            b'd' => self.nodelay = false,
+            b'D' => self.nodelay = true,
+            b'h' => self.remote_name = true,
+            b'H' => self.remote_name = false,
+            b'p' => self.paranoid = true,
+            b'P' => self.paranoid = false,
+            b'l' => self.local_host = Some(value.clone().into_vec()),
+            b'r' => self.ident = true,
+            b'R' => self.ident = false,
+            b't' => self.timeout = Duration::from_secs(number(value).min(86_400)),
+            b'f' => self.clean = true,
+            _ => {}
+        }
+    }
+
+    /// `-U`: the ids in `$UID` and `$GID`, now.
+    fn take_ids(&mut self) {
+        if let Some(uid) = std::env::var_os("UID") {
+            self.uid = id(&uid);
+        }
+        if let Some(gid) = std::env::var_os("GID") {
+            self.gid = id(&gid);
+        }
+    }
+
+    /// Whether each connection is told of.
+    pub(super) fn verbose(&self) -> bool {
+        self.loudness == Loudness::Verbose
+    }
+
+    /// Says a line about a connection, with `-v`.
+    pub(super) fn tell(&self, line: &[u8]) {
+        if self.verbose() {
+            say(line);
+        }
+    }
+
+    /// `tcpserver: warning: ...`, unless `-q`.
+    pub(super) fn warning(&self, pieces: &[Piece<'_>], cause: Option<&io::Error>) {
+        if self.loudness != Loudness::Silent {
+            VOICE.warning(pieces, cause);
+        }
+    }
+
+    /// `tcpserver: fatal: ...`, unless `-q`; returns 111.
+    pub(super) fn fatal(&self, pieces: &[Piece<'_>], cause: Option<&io::Error>) -> i32 {
+        if self.loudness == Loudness::Silent {
+            return TEMPORARY;
+        }
+        VOICE.fatal(pieces, cause)
+    }
+}
+
+/// The leading digits as a number; none is 0, too many the largest.
+pub(super) fn number(text: &OsStr) -> u64 {
+    let digits = text.as_bytes().iter().map_while(|&byte| char::from(byte).to_digit(10));
+    digits.fold(0, |sum, digit| sum.saturating_mul(10).saturating_add(digit.into()))
+}
+
+/// A uid or gid. One that does not fit becomes the largest, which no process can have, so that
+/// taking it fails instead of taking another.
+fn id(text: &OsStr) -> u32 {
+    u32::try_from(number(text)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(line: &str) -> Options {
+        let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        read(&args).unwrap().options
+    }
+
+    #[test]
+    fn later_options_override_earlier_ones() {
+        let options = options("tcpserver -vqvRrHc5 -c 7x -l  -D -m3 0 25 program -R");
+        assert!(options.verbose() && options.ident && !options.remote_name && options.nodelay);
+        assert_eq!((options.limit, options.per_address), (7, 3));
+        assert_eq!(options.local_host, Some(Vec::new()));
+    }
+
+    #[test]
+    fn the_programs_own_options_are_left_to_it() {
+        let args: Vec<OsString> =
+            ["tcpserver", "0", "25", "prog", "-q"].into_iter().map(OsString::from).collect();
+        let task = read(&args).unwrap();
+        assert_eq!(task.program, &args[3..]);
+        assert_eq!(task.options, Options::default());
+    }
+
+    #[test]
+    fn numbers_are_leading_digits() {
+        assert_eq!(number(OsStr::new("12a")), 12);
+        assert_eq!(number(OsStr::new("-1")), 0);
+        assert_eq!(number(OsStr::new("99999999999999999999999")), u64::MAX);
+        assert_eq!(id(OsStr::new("4294967296")), u32::MAX);
+    }
+}

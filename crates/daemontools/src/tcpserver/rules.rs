@@ -1,0 +1,166 @@
+//! Which rule is for a connection, and what it says. The first key that exists decides alone.
+
+use super::conn::Conn;
+use super::options::Options;
+use base::cdb::{Cdb, Damaged};
+use std::ffi::OsStr;
+use std::io::{self, ErrorKind};
+
+/// What a rule says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// The client is not let in.
+    pub(super) deny: bool,
+    /// Variables for the program, in the rule's order.
+    pub(super) set: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// What is known of a client, as far as rules go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client<'a> {
+    pub(super) ip: &'a [u8],
+    pub(super) host: Option<&'a [u8]>,
+    pub(super) info: Option<&'a [u8]>,
+}
+
+/// The keys to look for, in order.
+pub(super) fn keys(client: Client<'_>) -> Vec<Vec<u8>> {
+    let Client { ip, host, info } = client;
+    let mut keys = Vec::new();
+    if let Some(info) = info {
+        keys.push([info, b"@", ip].concat());
+        keys.extend(host.map(|host| [info, b"@=", host].concat()));
+    }
+    keys.push(ip.to_vec());
+    keys.extend(host.map(|host| [b"=", host].concat()));
+    let dots = ip.iter().enumerate().rev().filter(|(_, byte)| **byte == b'.');
+    keys.extend(dots.map(|(at, _)| ip.iter().take(at.saturating_add(1)).copied().collect()));
+    if let Some(host) = host {
+        let dots = host.iter().enumerate().filter(|(_, byte)| **byte == b'.');
+        keys.extend(dots.map(|(at, _)| [b"=", host.get(at..).unwrap_or_default()].concat()));
+        keys.push(b"=".to_vec());
+    }
+    keys.push(Vec::new());
+    keys
+}
+
+/// The verdict of a database on a client; no key is allow.
+pub(super) fn judge(cdb: &Cdb<'_>, client: Client<'_>) -> Result<Verdict, Damaged> {
+    for key in keys(client) {
+        if let Some(value) = cdb.get(&key)? {
+            return Ok(parse(value));
+        }
+    }
+    Ok(Verdict::default())
+}
+
+/// Reads a rule's value: `D`, and `+NAME=VALUE`, each ended by a NUL; anything else is ignored.
+fn parse(value: &[u8]) -> Verdict {
+    let mut verdict = Verdict::default();
+    let mut items: Vec<&[u8]> = value.split(|&byte| byte == 0).collect();
+    items.pop();
+    for item in items {
+        match item.split_first() {
+            Some((b'D', _)) => verdict.deny = true,
+            Some((b'+', variable)) => verdict.set.extend(pair(variable)),
+            _ => {}
+        }
+    }
+    verdict
+}
+
+fn pair(variable: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let equals = variable.iter().position(|&byte| byte == b'=')?;
+    let (name, value) = variable.split_at(equals);
+    Some((name.to_vec(), value.get(1..)?.to_vec()))
+}
+
+/// The verdict of the rules file, opened anew; without one everybody is let in.
+pub(super) fn read(options: &Options, conn: &Conn) -> io::Result<Verdict> {
+    let Some(path) = &options.rules else { return Ok(Verdict::default()) };
+    let bytes = match whole(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound && options.rules_optional => {
+            return Ok(Verdict::default());
+        }
+        Err(error) => return Err(error),
+    };
+    let ip = conn.remote_ip();
+    let (host, info) = (conn.remote_host.as_deref(), conn.info.as_deref());
+    let client = Client { ip: ip.as_bytes(), host, info };
+    let judged = Cdb::new(&bytes).and_then(|cdb| judge(&cdb, client));
+    judged.map_err(|Damaged| ErrorKind::InvalidData.into())
+}
+
+fn whole(path: &OsStr) -> io::Result<Vec<u8>> {
+    let file = sys::file::open_read(path)?;
+    sys::fd::read_to_end(file, base::limits::CONTROL_FILE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::cdb::build;
+
+    fn listed(client: Client<'_>) -> Vec<String> {
+        keys(client).into_iter().map(|key| String::from_utf8(key).unwrap()).collect()
+    }
+
+    #[test]
+    fn keys_come_from_the_narrowest_to_the_widest() {
+        let client = Client { ip: b"1.2.3.4", host: Some(b"a.b.c"), info: Some(b"joe") };
+        let want = [
+            "joe@1.2.3.4",
+            "joe@=a.b.c",
+            "1.2.3.4",
+            "=a.b.c",
+            "1.2.3.",
+            "1.2.",
+            "1.",
+            "=.b.c",
+            "=.c",
+            "=",
+            "",
+        ];
+        assert_eq!(listed(client), want);
+    }
+
+    #[test]
+    fn without_a_name_no_rule_for_names_is_looked_for() {
+        let client = Client { ip: b"1.2.3.4", host: None, info: Some(b"") };
+        assert_eq!(listed(client), ["@1.2.3.4", "1.2.3.4", "1.2.3.", "1.2.", "1.", ""]);
+    }
+
+    #[test]
+    fn a_suffix_rule_is_for_names_below_it_only() {
+        let file = build([(&b"=.example.com"[..], &b"D\0"[..])]).unwrap();
+        let cdb = Cdb::new(&file).unwrap();
+        let deny = |host: &'static str| {
+            let client = Client { ip: b"1.2.3.4", host: Some(host.as_bytes()), info: None };
+            judge(&cdb, client).unwrap().deny
+        };
+        assert!(deny("x.example.com") && deny("x.y.example.com"));
+        assert!(!deny("example.com") && !deny("xexample.com"));
+    }
+
+    #[test]
+    fn the_first_key_decides_alone() {
+        let rules: [(&[u8], &[u8]); 3] =
+            [(b"1.2.3.4", b"+A=1\0"), (b"1.2.3.", b"D\0"), (b"", b"+B=2\0")];
+        let file = build(rules).unwrap();
+        let cdb = Cdb::new(&file).unwrap();
+        let verdict = |ip| judge(&cdb, Client { ip, host: None, info: None }).unwrap();
+        let set = vec![(b"A".to_vec(), b"1".to_vec())];
+        assert_eq!(verdict(b"1.2.3.4"), Verdict { deny: false, set });
+        assert!(verdict(b"1.2.3.5").deny);
+        assert!(!verdict(b"1.2.4.4").deny);
+    }
+
+    #[test]
+    fn a_value_is_deny_and_variables_and_the_rest_is_ignored() {
+        let set = vec![(b"A".to_vec(), b"".to_vec()), (b"".to_vec(), b"x=y".to_vec())];
+        let value = b"D\0+A=\0what\0+none\0+=x=y\0+TAIL=1";
+        assert_eq!(parse(value), Verdict { deny: true, set });
+        assert_eq!(parse(b""), Verdict::default());
+    }
+}

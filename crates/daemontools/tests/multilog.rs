@@ -1,0 +1,170 @@
+//! multilog on real pipes and files.
+mod stage;
+
+use stage::{Stage, assert_complete, eventually, kill, logged, millis};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Stdio};
+
+fn mode(stage: &Stage, name: &str) -> u32 {
+    std::fs::metadata(stage.path(name)).unwrap().permissions().mode() & 0o777
+}
+
+fn start(stage: &Stage, words: &[&str], input: impl Into<Stdio>) -> Child {
+    stage.command(words).stdin(input).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Runs multilog on a whole input.
+fn log(stage: &Stage, actions: &[&str], input: &[u8]) -> stage::Said {
+    let words: Vec<&str> = ["multilog"].into_iter().chain(actions.iter().copied()).collect();
+    let mut child = start(stage, &words, Stdio::piped());
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    child.wait_with_output().unwrap().into()
+}
+
+#[test]
+fn a_log_closed_cleanly_is_marked_safe_and_continued() {
+    let stage = Stage::new("clean");
+    assert_eq!(log(&stage, &["./a"], b"one\ntwo").code, Some(0));
+    assert_eq!(
+        (stage.read("a/current").as_str(), mode(&stage, "a/current")),
+        ("one\ntwo\n", 0o744)
+    );
+    assert_eq!([mode(&stage, "a"), mode(&stage, "a/lock")], [0o700, 0o600]);
+    log(&stage, &["./a"], b"three\n");
+    assert_eq!(stage.read("a/current"), "one\ntwo\nthree\n");
+}
+
+#[test]
+fn a_log_left_by_a_crash_is_kept_under_its_own_name() {
+    let stage = Stage::new("crash");
+    log(&stage, &["./a"], b"one\n");
+    std::fs::set_permissions(stage.path("a/current"), std::fs::Permissions::from_mode(0o644))
+        .unwrap();
+    log(&stage, &["./a"], b"two\n");
+    assert_eq!(stage.read("a/current"), "two\n");
+    assert_eq!(logged(&stage.path("a")), ["one", "two"]);
+    let names: Vec<_> = std::fs::read_dir(stage.path("a")).unwrap().flatten().collect();
+    assert!(names.iter().any(|entry| entry.file_name().to_string_lossy().ends_with(".u")));
+}
+
+#[test]
+fn lines_are_selected_shown_and_kept_as_told() {
+    let stage = Stage::new("select");
+    let actions = ["./all", "-*", "+*bad*", "e", "=status", "./bad"];
+    let said = log(&stage, &actions, b"good\nxbad\nabadb\n");
+    assert_eq!(stage.read("all/current"), "good\nxbad\nabadb\n");
+    // `*b` goes to the first b: `abadb` then wants `ad`, which is there.
+    assert_eq!(stage.read("bad/current"), "xbad\nabadb\n");
+    assert_eq!(said.err, "xbad\nabadb\n");
+    let status = stage.read("status");
+    assert_eq!((status.len(), status.trim_end()), (1001, "abadb"));
+}
+
+#[test]
+fn a_label_stands_before_each_line() {
+    let stage = Stage::new("label");
+    log(&stage, &["t", "./a"], b"x\n");
+    let line = stage.read("a/current");
+    assert_eq!(line.len(), 28);
+    assert!(line.starts_with("@4000000") && line.ends_with(" x\n"), "{line}");
+}
+
+#[test]
+fn old_logs_are_few_safe_and_processed() {
+    let stage = Stage::new("rotate");
+    let input = "0123456789abcde\n".repeat(2000);
+    log(&stage, &["s4096", "n3", "!tr 0 N; echo state >&5", "./a"], input.as_bytes());
+    let old: Vec<String> = std::fs::read_dir(stage.path("a"))
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with('@'))
+        .collect();
+    assert_eq!(old.len(), 2, "{old:?}");
+    for name in &old {
+        assert!(name.ends_with(".s"));
+        assert_eq!(mode(&stage, &format!("a/{name}")), 0o744);
+        assert!(stage.read(&format!("a/{name}")).starts_with("N123456789abcde\n"));
+    }
+    assert_eq!(stage.read("a/state"), "state\n");
+}
+
+#[test]
+fn an_alarm_rotates_what_is_not_empty() {
+    let stage = Stage::new("alarm");
+    let mut child = start(&stage, &["multilog", "./a"], Stdio::piped());
+    let mut input = child.stdin.take().unwrap();
+    eventually("open", || stage.path("a/current").exists());
+    millis(50);
+    kill("ALRM", child.id());
+    millis(50);
+    assert_eq!(logged(&stage.path("a")).len(), 0);
+    input.write_all(b"one\nhal").unwrap();
+    eventually("written", || stage.read("a/current") == "one\n");
+    kill("ALRM", child.id());
+    eventually("rotated", || stage.read("a/current").is_empty());
+    drop(input);
+    assert!(child.wait().unwrap().success());
+    assert_eq!(stage.read("a/current"), "hal\n");
+}
+
+#[test]
+fn term_ends_at_a_line_end_and_leaves_the_rest_to_the_next() {
+    let stage = Stage::new("term");
+    let (read, mut write) = std::io::pipe().unwrap();
+    let mut child = start(&stage, &["multilog", "./a"], OwnedFd::from(read.try_clone().unwrap()));
+    write.write_all(b"one\ntw").unwrap();
+    eventually("the first line", || stage.read("a/current") == "one\n");
+    millis(50);
+    kill("TERM", child.id());
+    millis(50);
+    write.write_all(b"o\nthree\n").unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(
+        (stage.read("a/current").as_str(), mode(&stage, "a/current")),
+        ("one\ntwo\n", 0o744)
+    );
+    let mut next = start(&stage, &["multilog", "./a"], OwnedFd::from(read));
+    drop(write);
+    assert!(next.wait().unwrap().success());
+    assert_eq!(stage.read("a/current"), "one\ntwo\nthree\n");
+}
+
+#[test]
+fn killed_at_any_moment_it_loses_no_line() {
+    let stage = Stage::new("kill");
+    let (read, mut write) = std::io::pipe().unwrap();
+    let writer = std::thread::spawn(move || {
+        for number in 1..=200_000 {
+            write.write_all(format!("{number}\n").as_bytes()).unwrap();
+        }
+    });
+    let words = ["multilog", "s50000", "n1000", "./a"];
+    for round in 0..60 {
+        let mut child = start(&stage, &words, OwnedFd::from(read.try_clone().unwrap()));
+        millis(round % 11);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let mut last = start(&stage, &words, OwnedFd::from(read));
+    writer.join().unwrap();
+    assert!(last.wait().unwrap().success());
+    assert_complete(&logged(&stage.path("a")), 200_000);
+}
+
+#[test]
+fn trouble_at_the_start_is_fatal_before_a_byte_is_read() {
+    let stage = Stage::new("trouble");
+    let said = log(&stage, &["./no/such"], b"");
+    assert_eq!(said.code, Some(111));
+    assert_eq!(
+        said.err,
+        "multilog: fatal: unable to open directory ./no/such: file does not exist\n"
+    );
+    let said = log(&stage, &["./a", "./a"], b"");
+    assert_eq!(said.err, "multilog: fatal: unable to lock directory ./a: temporary failure\n");
+    let said = log(&stage, &["=no/such", "./a"], b"");
+    assert_eq!(said.err, "multilog: fatal: unable to create no/such: file does not exist\n");
+}

@@ -1,0 +1,221 @@
+//! A place for a test: a directory of its own, our programs in it by name, and nothing left behind.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// The directory and what runs in it.
+pub struct Stage {
+    pub dir: PathBuf,
+    children: Vec<u32>,
+}
+
+/// What a program said.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Said {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        Said {
+            code: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Stage {
+    pub fn new(name: &str) -> Stage {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir()
+            .join(format!("daemontools-{name}-{}-{number}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(dir.join("bin")).unwrap();
+        let binary = Path::new(env!("CARGO_BIN_EXE_daemontools"));
+        for program in [
+            "envdir",
+            "envuidgid",
+            "fghack",
+            "multilog",
+            "pgrphack",
+            "readproctitle",
+            "setlock",
+            "setuidgid",
+            "softlimit",
+            "supervise",
+            "svc",
+            "svok",
+            "svscan",
+            "svstat",
+            "tai64n",
+            "tai64nlocal",
+        ] {
+            symlink(binary, dir.join("bin").join(program)).unwrap();
+        }
+        Stage { dir, children: Vec::new() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    pub fn bin(&self, name: &str) -> String {
+        self.path("bin").join(name).to_string_lossy().into_owned()
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        String::from_utf8_lossy(&fs::read(self.path(name)).unwrap_or_default()).into_owned()
+    }
+
+    /// A shell script under `name`, with our programs in its `$PATH`.
+    pub fn script(&self, name: &str, text: &str) {
+        let new = format!("{name}.new");
+        let bin = self.path("bin");
+        self.write(&new, &format!("#!/bin/sh\nPATH={}:$PATH\n{text}\n", bin.display()));
+        fs::set_permissions(self.path(&new), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(self.path(&new), self.path(name)).unwrap();
+    }
+
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(self.bin(words[0]));
+        command.args(&words[1..]).current_dir(&self.dir).stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, words: &[&str]) -> Said {
+        self.command(words).output().unwrap().into()
+    }
+
+    /// Starts a program that is ended with the test; its stderr goes to the file `err`.
+    pub fn start(&mut self, words: &[&str]) -> Child {
+        let err = fs::OpenOptions::new().create(true).append(true).open(self.path("err")).unwrap();
+        let child = self.command(words).stdout(Stdio::null()).stderr(err).spawn().unwrap();
+        self.children.push(child.id());
+        child
+    }
+
+    /// The pid svstat tells, if the service is up.
+    pub fn pid(&self, service: &str) -> Option<u32> {
+        let line = self.run(&["svstat", service]).out;
+        let (_, after) = line.split_once("up (pid ")?;
+        after.split(')').next()?.parse().ok()
+    }
+
+    /// The supervise of a directory, found by its working directory.
+    pub fn supervise_of(&self, service: &str) -> Option<u32> {
+        let wanted = fs::canonicalize(self.path(service)).ok()?;
+        fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let line = fs::read(entry.path().join("cmdline")).ok()?;
+            let ours = line.split(|&b| b == 0).next()?.ends_with(b"supervise");
+            let cwd = fs::read_link(entry.path().join("cwd")).ok()?;
+            (ours && cwd == wanted).then_some(pid)
+        })
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        for pid in &self.children {
+            kill("KILL", *pid);
+        }
+        for entry in walk(&self.dir) {
+            if entry.ends_with("supervise/control") {
+                let dir = entry.parent().unwrap().parent().unwrap();
+                let _ = self.run(&["svc", "-dxk", &dir.to_string_lossy()]);
+                let record = fs::read_to_string(dir.join("supervise/service")).unwrap_or_default();
+                if let Some(pid) = record.split(' ').next().and_then(|pid| pid.parse().ok())
+                    && fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == dir)
+                {
+                    kill("KILL", pid);
+                }
+            }
+        }
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+fn walk(dir: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            all.extend(walk(&entry.path()));
+        } else {
+            all.push(entry.path());
+        }
+    }
+    all
+}
+
+/// Sends a signal by name.
+pub fn kill(signal: &str, pid: u32) {
+    let _ = Command::new("kill")
+        .args([format!("-{signal}"), pid.to_string()])
+        .stderr(Stdio::null())
+        .status();
+}
+
+/// Waits until something is so, and says how long that took; panics after ten seconds.
+pub fn eventually(what: &str, mut so: impl FnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(10) {
+        if so() {
+            return began.elapsed();
+        }
+        sleep(Duration::from_millis(10));
+    }
+    panic!("never: {what}");
+}
+
+pub fn millis(n: u64) {
+    sleep(Duration::from_millis(n));
+}
+
+/// All lines multilog keeps in a directory, the oldest first.
+pub fn logged(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with('@') || name == "current" || name == "previous")
+        .collect();
+    // `@…` sorts before `current`, and `previous` is older than `current`.
+    names.sort_by_key(|name| (name == "current", name == "previous", name.clone()));
+    let mut lines = Vec::new();
+    for name in names {
+        let text = fs::read(dir.join(name)).unwrap_or_default();
+        lines.extend(String::from_utf8_lossy(&text).lines().map(str::to_owned));
+    }
+    lines
+}
+
+/// Asserts that the numbers 1 to the last are all there, in order; some may come again.
+pub fn assert_complete(lines: &[String], at_least: u64) {
+    let mut highest = 0;
+    for line in lines {
+        let number: u64 = line.parse().unwrap_or_else(|_| panic!("torn line {line:?}"));
+        assert!(number <= highest + 1, "lines {} to {} are lost", highest + 1, number - 1);
+        highest = highest.max(number);
+    }
+    assert!(highest >= at_least, "the log ends at {highest}, written were {at_least}");
+}
