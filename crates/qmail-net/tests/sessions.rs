@@ -1,16 +1,22 @@
 //! Every session file, played against the real `qmail-smtpd`: a process for each connection, and
-//! a clean parent that is handed one connection after the other. The queue is a shell script.
+//! a clean parent that is handed one connection after the other. The queue is a shell script, or
+//! a thread that speaks queued's protocol.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test, helpers and all")]
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use base::outcome::Outcome;
+use base::wire::frame;
+use base::wire::queue::{Answer, MAX_REQUEST, Origin, Request};
 use session::{Queued, Script, Server, Setting, Wire, play};
 use sys::brood::{Brood, Event};
 use sys::user::Ids;
@@ -67,7 +73,10 @@ impl House {
     fn furnish(&mut self, script: &Script) {
         for dir in ["control", "users", "queue"] {
             for entry in std::fs::read_dir(self.root.join(dir)).unwrap() {
-                std::fs::remove_file(entry.unwrap().path()).unwrap();
+                let path = entry.unwrap().path();
+                if !path.ends_with("queued") {
+                    std::fs::remove_file(path).unwrap();
+                }
             }
         }
         let text = |name: &str| self.root.join(name).display().to_string();
@@ -133,13 +142,82 @@ fn kept(path: &Path) -> Option<Queued> {
     let fields = envelope.strip_suffix(b"\0\0")?;
     let envelope: Vec<Vec<u8>> = fields.split(|c| *c == 0).map(|f| f[1..].to_vec()).collect();
     let letter = std::fs::read(path.with_extension("letter")).unwrap();
+    Some(Queued { envelope, body: without_trace(&letter) })
+}
+
+/// A letter without the `Received` line of smtpd, once that is found to be right.
+fn without_trace(letter: &[u8]) -> Vec<u8> {
     let mut lines = letter.split_inclusive(|c| *c == b'\n');
     let first = lines.next().unwrap();
     assert!(first.starts_with(b"Received: from client.example "), "{}", first.escape_ascii());
     let second = lines.next().unwrap();
     assert!(second.starts_with(b"  by 127.0.0.1 with SMTP; "), "{}", second.escape_ascii());
     assert!(second.ends_with(b" -0000\n"), "{}", second.escape_ascii());
-    Some(Queued { envelope, body: lines.collect::<Vec<_>>().concat() })
+    lines.collect::<Vec<_>>().concat()
+}
+
+/// Stands in for queued: takes letters in its protocol, one connection after the other.
+#[derive(Clone, Default)]
+struct Daemon {
+    letters: Arc<Mutex<Vec<Queued>>>,
+    refusal: Arc<Mutex<Option<String>>>,
+    connections: Arc<Mutex<usize>>,
+    /// It hangs up after so many letters of one connection.
+    stamina: Option<usize>,
+}
+
+impl Daemon {
+    fn start(&self, house: &House) {
+        let socket = house.root.join("queue/queued");
+        let listener = UnixListener::bind(&socket).unwrap();
+        std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o777)).unwrap();
+        let daemon = self.clone();
+        // Ends with the test program; a connection that breaks off is a letter that was given up.
+        std::thread::spawn(move || {
+            listener.incoming().for_each(|c| drop(daemon.serve(c.unwrap())))
+        });
+    }
+
+    fn serve(&self, mut socket: UnixStream) -> std::io::Result<()> {
+        *self.connections.lock().unwrap() += 1;
+        let (mut heard, mut room) = (Vec::new(), [0; 4096]);
+        let (mut body, mut count) = (None::<Vec<u8>>, 0);
+        while self.stamina != Some(count) {
+            let Some((frame, used)) = frame::take(&heard, MAX_REQUEST).unwrap() else {
+                let len = socket.read(&mut room)?;
+                if len == 0 {
+                    break;
+                }
+                heard.extend_from_slice(&room[..len]);
+                continue;
+            };
+            match Request::decode(frame).unwrap() {
+                Request::Begin(Origin::Network) => body = Some(Vec::new()),
+                Request::Chunk(bytes) => body.as_mut().unwrap().extend_from_slice(bytes),
+                Request::Envelope(envelope) => {
+                    let body = without_trace(&body.take().unwrap());
+                    let envelope = [envelope.sender()].into_iter().chain(envelope.recipients());
+                    let envelope = envelope.map(<[u8]>::to_vec).collect();
+                    let mut answer = Vec::new();
+                    self.judge(Queued { envelope, body }, &mut answer);
+                    socket.write_all(&answer)?;
+                    count += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+            heard.drain(..used);
+        }
+        Ok(())
+    }
+
+    fn judge(&self, letter: Queued, answer: &mut Vec<u8>) {
+        if let Some(words) = &*self.refusal.lock().unwrap() {
+            let outcome = Outcome::from_letter(words.as_bytes()[0]).unwrap();
+            return Answer::Refused(outcome, &words.as_bytes()[1..]).encode(answer);
+        }
+        self.letters.lock().unwrap().push(letter);
+        Answer::Accepted(7).encode(answer);
+    }
 }
 
 /// A connected pair: the client's end as a server to play against, and the server's.
@@ -155,6 +233,8 @@ struct Running<'a> {
     wire: Wire,
     house: &'a House,
     server: Behind<'a>,
+    /// Where the letters are, if not with the script.
+    letters: Option<&'a Daemon>,
 }
 
 enum Behind<'a> {
@@ -186,7 +266,8 @@ impl Server for Running<'_> {
             }
             Behind::Brood(brood) => ended(brood),
         }
-        Some(self.house.queued())
+        let daemon = self.letters.map(|daemon| daemon.letters.lock().unwrap().clone());
+        Some(daemon.unwrap_or_else(|| self.house.queued()))
     }
 }
 
@@ -211,7 +292,7 @@ fn process<'a>(house: &'a House) -> Running<'a> {
     if House::ids().is_some() {
         command.uid(NOBODY).gid(NOBODY);
     }
-    Running { wire, house, server: Behind::Process(command.spawn().unwrap()) }
+    Running { wire, house, server: Behind::Process(command.spawn().unwrap()), letters: None }
 }
 
 fn clean_parent(house: &House) -> Brood {
@@ -224,7 +305,7 @@ fn handed_over<'a>(house: &'a House, brood: &'a Brood) -> Running<'a> {
     let (wire, end) = connection();
     let block: String = house.env.iter().map(|(k, v)| format!("{k}={v}\0")).collect();
     brood.hand_over(1, block.as_bytes(), &[end.as_fd()]).unwrap();
-    Running { wire, house, server: Behind::Brood(brood) }
+    Running { wire, house, server: Behind::Brood(brood), letters: None }
 }
 
 fn scripts() -> Vec<(String, Script)> {
@@ -248,6 +329,40 @@ fn a_process_for_each_connection_answers_as_the_files_say() {
     for (name, script) in scripts() {
         house.furnish(&script);
         play(&script, &mut process(&house)).unwrap_or_else(|m| panic!("{name}: {m}"));
+    }
+}
+
+#[test]
+fn queued_gets_the_letters_the_files_list() {
+    let mut house = House::new("queued");
+    let daemon = Daemon::default();
+    for (name, script) in scripts() {
+        house.furnish(&script);
+        house.env.retain(|(name, _)| name != "QMAILQUEUE");
+        if name == "addresses.smtp" {
+            daemon.start(&house);
+        }
+        let words =
+            house.env.iter().find(|(name, _)| name == "SAYS").map(|(_, words)| words.clone());
+        *daemon.refusal.lock().unwrap() = words;
+        daemon.letters.lock().unwrap().clear();
+        let mut running = Running { letters: Some(&daemon), ..process(&house) };
+        play(&script, &mut running).unwrap_or_else(|m| panic!("{name}: {m}"));
+    }
+}
+
+#[test]
+fn several_letters_share_a_connection_to_queued_and_a_lost_one_is_made_again() {
+    let script = scripts().into_iter().find(|(name, _)| name == "several.smtp").unwrap().1;
+    for (stamina, connections) in [(None, 1), (Some(1), 2)] {
+        let mut house = House::new(&format!("stamina-{connections}"));
+        house.furnish(&script);
+        house.env.retain(|(name, _)| name != "QMAILQUEUE");
+        let daemon = Daemon { stamina, ..Daemon::default() };
+        daemon.start(&house);
+        let mut running = Running { letters: Some(&daemon), ..process(&house) };
+        play(&script, &mut running).unwrap();
+        assert_eq!(*daemon.connections.lock().unwrap(), connections);
     }
 }
 

@@ -17,6 +17,7 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 
 use store::home::Home;
+use store::users::Directory;
 use sys::{brood, fd, net, user};
 
 use self::circumstances::Circumstances;
@@ -55,7 +56,7 @@ fn serve_one(home: &Home) -> i32 {
     let ends = Ends { hear: fd::stdin(), speak: fd::stdout() };
     // Not a TCP connection perhaps: then there is nothing to set.
     let _ = net::nodelay(ends.speak);
-    serve(ends, home, &Circumstances::of_process())
+    serve(ends, home, &mut Directory::new(home), &Circumstances::of_process())
 }
 
 fn serve_many(socket: OwnedFd, home: &Home) -> i32 {
@@ -63,6 +64,9 @@ fn serve_many(socket: OwnedFd, home: &Home) -> i32 {
     if let Err(err) = &site {
         eprintln!("qmail-smtpd: warning: {err}");
     }
+    let mut users = Directory::new(home);
+    // Read here, it is in every child's memory; if it cannot be read, each child finds out itself.
+    let _ = users.assigned(b"postmaster");
     let limits = brood::Serve { max_children: CHILDREN, retire_after: RETIRE };
     let served = brood::serve(socket, limits, |block, fds| {
         let Some(connection) = fds.first() else { return 111 };
@@ -74,8 +78,8 @@ fn serve_many(socket: OwnedFd, home: &Home) -> i32 {
         let ends = Ends { hear: connection.as_fd(), speak: connection.as_fd() };
         let about = Circumstances::of_handover(block);
         match &site {
-            Ok(site) if site.is_fresh(home) => talk::talk(ends, home, site, &about),
-            Ok(_) | Err(_) => serve(ends, home, &about),
+            Ok(site) if site.is_fresh(home) => talk::talk(ends, home, site, &mut users, &about),
+            Ok(_) | Err(_) => serve(ends, home, &mut users, &about),
         }
     });
     match served {
@@ -88,9 +92,9 @@ fn serve_many(socket: OwnedFd, home: &Home) -> i32 {
 }
 
 /// One connection, the control files read for it; its exit code.
-fn serve(ends: Ends<'_>, home: &Home, about: &Circumstances) -> i32 {
+fn serve(ends: Ends<'_>, home: &Home, users: &mut Directory, about: &Circumstances) -> i32 {
     match Site::load(home) {
-        Ok(site) => talk::talk(ends, home, &site, about),
+        Ok(site) => talk::talk(ends, home, &site, users, about),
         Err(err) => {
             eprintln!("qmail-smtpd: fatal: {err}");
             talk::send_away(ends);

@@ -8,6 +8,7 @@ use proto::smtp::server::{
     Action, Ending, Expects, Framing, Input, Question, Session, Settings, Verdict,
 };
 use store::home::Home;
+use store::users::Directory;
 use sys::{clock, fd};
 
 use super::circumstances::Circumstances;
@@ -43,13 +44,19 @@ struct Talk<'a> {
 }
 
 /// Talks until the end; 0 after QUIT, else 1.
-pub(crate) fn talk(ends: Ends<'_>, home: &Home, site: &Site, about: &Circumstances) -> i32 {
+pub(crate) fn talk(
+    ends: Ends<'_>,
+    home: &Home,
+    site: &Site,
+    users: &mut Directory,
+    about: &Circumstances,
+) -> i32 {
     let settings = site.settings(about);
     let mut talk = Talk {
         ends,
         settings: &settings,
         about,
-        door: Door::new(home, site),
+        door: Door::new(site, users),
         intake: Intake::new(home, about),
         patience: Patience::new(site.timeout, clock::monotonic()),
         replies: Vec::new(),

@@ -4,7 +4,6 @@
 use base::cdb::{Cdb, Damaged};
 use proto::smtp::hosts;
 use proto::smtp::server::Welcome;
-use store::home::Home;
 use store::users::Directory;
 use store::users::exists::{Exists, mailbox_exists_in};
 use store::users::routing::{Route, resolve};
@@ -15,12 +14,12 @@ use super::site::{Hosts, Site};
 #[derive(Debug)]
 pub(crate) struct Door<'a> {
     site: &'a Site,
-    users: Directory,
+    users: &'a mut Directory,
 }
 
 impl<'a> Door<'a> {
-    pub(crate) fn new(home: &Home, site: &'a Site) -> Self {
-        Self { site, users: Directory::new(home) }
+    pub(crate) fn new(site: &'a Site, users: &'a mut Directory) -> Self {
+        Self { site, users }
     }
 
     /// Whether a letter to `address` is taken; with `relay` from this client to any domain.
@@ -49,7 +48,7 @@ impl<'a> Door<'a> {
 
     /// Whether there is such a mailbox, as far as this process can tell.
     fn mailbox(&mut self, address: &[u8]) -> Welcome {
-        match mailbox_exists_in(&mut self.users, &self.site.routing, address) {
+        match mailbox_exists_in(self.users, &self.site.routing, address) {
             Exists::Yes | Exists::Unknown => Welcome::Yes,
             Exists::No => Welcome::NoMailbox,
         }
