@@ -52,3 +52,12 @@ pub const LOG_SEGMENT: u64 = 16 << 20;
 pub const LOGGED_ENVELOPE: usize = 4 << 20;
 /// The header of a letter that `qmail-inject` reads whole.
 pub const HEADER: usize = 16 << 20;
+/// Connections that queued holds at once; more wait in the kernel's queue.
+pub const QUEUED_CLIENTS: usize = 4_096;
+/// Connections of one user who is none of ours.
+pub const QUEUED_CLIENTS_OF_A_USER: usize = 100;
+/// Letters and envelopes that queued holds in memory for all its clients; beyond it letters go to
+/// files, beyond twice as much they are refused.
+pub const QUEUED_MEMORY: usize = 128 << 20;
+/// Seconds that a letter may take to come (spec: 24 hours).
+pub const QUEUED_SECONDS: u64 = 86_400;

@@ -1,0 +1,233 @@
+//! The clients: let in, heard, kept, dropped.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use base::limits;
+use base::outcome::Outcome;
+use base::wire::frame;
+use base::wire::queue::{Answer, Request};
+use store::queue::Trouble;
+use sys::poll::{Event, Interest};
+
+use super::client::{Client, Gathered, Stream};
+use super::server::{LISTENER, Server, log};
+
+/// How long nobody is accepted after a failed accept (no descriptors left).
+const BREATH: Duration = Duration::from_millis(100);
+/// How often time limits are looked at.
+pub(super) const ROUND: Duration = Duration::from_secs(60);
+/// Reads of one client in one turn, so that one cannot keep all waiting.
+const READS: u32 = 4;
+const PIECE: usize = 64 << 10;
+
+const NO_MEMORY: &[u8] = b"qq out of memory (#4.3.0)";
+const TOO_LONG: &[u8] = b"envelope too long for qq (#5.3.0)";
+
+impl Server {
+    pub(super) fn accept(&mut self) {
+        match sys::pass::accept(&self.listener) {
+            Ok(sock) => {
+                if let Err(error) = self.admit(sock) {
+                    log(format_args!("warning: a client was turned away: {error}"));
+                }
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.be_deaf(),
+        }
+        if self.clients.len() >= limits::QUEUED_CLIENTS {
+            self.be_deaf();
+        }
+    }
+
+    /// Accepts nobody for a moment: there is no room. They wait in the kernel's queue.
+    fn be_deaf(&mut self) {
+        let _ =
+            self.poller.change(&self.listener, LISTENER, Interest { read: false, write: false });
+        self.deaf_until = Some(sys::clock::monotonic().saturating_add(BREATH));
+    }
+
+    fn admit(&mut self, sock: OwnedFd) -> io::Result<()> {
+        let peer = sys::pass::peer(&sock)?;
+        if !self.rules.is_ours(peer.uid) {
+            let same = self.clients.values().filter(|client| client.peer.uid == peer.uid);
+            if same.count() >= limits::QUEUED_CLIENTS_OF_A_USER {
+                return Err(io::Error::other(format!("too many of uid {}", peer.uid)));
+            }
+        }
+        sys::fd::set_nonblocking(&sock, true)?;
+        let token = self.next_token;
+        self.next_token = token.saturating_add(1);
+        self.poller.add(&sock, token, Interest::READ)?;
+        self.clients.insert(token, Client::new(sock, peer, sys::clock::monotonic()));
+        Ok(())
+    }
+
+    pub(super) fn client_event(&mut self, token: u64, event: Event) -> Result<(), Trouble> {
+        let Some(mut client) = self.take(token) else { return Ok(()) };
+        let mut alive = !(event.hangup && !event.readable);
+        if alive && event.readable {
+            alive = self.hear(token, &mut client)?;
+        }
+        if alive && event.writable {
+            alive = client.out.send(&client.sock).is_ok();
+        }
+        self.put_back_or_drop(token, client, alive);
+        Ok(())
+    }
+
+    /// Hears what a client said while it was not heard.
+    pub(super) fn resume(&mut self, token: u64) -> Result<(), Trouble> {
+        let Some(mut client) = self.take(token) else { return Ok(()) };
+        let alive = self.frames(token, &mut client)?;
+        self.put_back_or_drop(token, client, alive);
+        Ok(())
+    }
+
+    fn take(&mut self, token: u64) -> Option<Client> {
+        let client = self.clients.remove(&token)?;
+        self.weight = self.weight.saturating_sub(client.weight());
+        Some(client)
+    }
+
+    fn put_back_or_drop(&mut self, token: u64, client: Client, alive: bool) {
+        if alive { self.put_back(token, client) } else { self.drop_client(token, client) }
+    }
+
+    /// Keeps a client, unless it was only kept to hear its last answer.
+    fn put_back(&mut self, token: u64, mut client: Client) {
+        if client.closing && client.out.is_empty() && client.held.is_empty() {
+            return self.drop_client(token, client);
+        }
+        let wants = client.wants();
+        if wants != client.interest {
+            let _ = self.poller.change(&client.sock, token, wants);
+            client.interest = wants;
+        }
+        if client.stream != Stream::None {
+            self.streaming.insert(token);
+        }
+        if !client.inbox.is_empty() && client.is_heard() {
+            self.stalled.insert(token);
+        }
+        self.weight = self.weight.saturating_add(client.weight());
+        self.clients.insert(token, client);
+    }
+
+    fn drop_client(&mut self, token: u64, client: Client) {
+        if let Some(Gathered::File(spill)) = client.letter.map(|letter| letter.bytes) {
+            self.queue.discard(&spill);
+        }
+        if self.follower == Some(token) {
+            self.follower = None;
+        }
+    }
+
+    /// Reads what a client has said; false if it has gone.
+    fn hear(&mut self, token: u64, client: &mut Client) -> Result<bool, Trouble> {
+        let mut piece = [0; PIECE];
+        for _ in 0..READS {
+            if !client.is_heard() {
+                break;
+            }
+            match sys::fd::read(&client.sock, &mut piece) {
+                Ok(0) => return Ok(false),
+                Ok(n) => client.inbox.extend_from_slice(piece.get(..n).unwrap_or_default()),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => return Ok(false),
+            }
+            if !self.frames(token, client)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes whole frames out of a client's inbox; false if it talks nonsense.
+    fn frames(&mut self, token: u64, client: &mut Client) -> Result<bool, Trouble> {
+        let inbox = std::mem::take(&mut client.inbox);
+        let mut rest = inbox.as_slice();
+        let mut sane = true;
+        while sane && client.is_heard() {
+            let (frame, len) = match frame::take(rest, client.frame_limit()) {
+                Ok(Some(found)) => found,
+                Ok(None) => break,
+                Err(_) => {
+                    sane = self.too_long(token, client, rest);
+                    break;
+                }
+            };
+            rest = rest.get(len..).unwrap_or_default();
+            sane = match Request::decode(frame) {
+                Ok(request) if self.rules.allow(client.peer.uid, &request) => {
+                    self.request(token, client, &request)?
+                        || self.nonsense(client, "spoke out of turn")
+                }
+                Ok(_) => self.nonsense(client, "asked what it may not ask"),
+                Err(_) => self.nonsense(client, "talked nonsense"),
+            };
+        }
+        // The usual case copies nothing: all was taken.
+        client.inbox = if rest.is_empty() { Vec::new() } else { rest.to_vec() };
+        self.lighten(token, client)?;
+        Ok(sane)
+    }
+
+    fn nonsense(&self, client: &Client, what: &str) -> bool {
+        let peer = client.peer;
+        log(format_args!("warning: pid {} uid {} {what}; closed", peer.pid, peer.uid));
+        false
+    }
+
+    /// A frame is longer than it may be. An envelope is refused for good, with an answer.
+    fn too_long(&mut self, token: u64, client: &mut Client, rest: &[u8]) -> bool {
+        if client.letter.is_none() || rest.first() != Some(&b'e') {
+            return self.nonsense(client, "talked nonsense");
+        }
+        self.hold(token, client, &Answer::Refused(Outcome::Never, TOO_LONG));
+        client.closing = true;
+        true
+    }
+
+    /// All clients together hold too much: this one's letter goes to a file.
+    fn lighten(&mut self, token: u64, client: &mut Client) -> Result<(), Trouble> {
+        if self.weight.saturating_add(client.weight()) <= limits::QUEUED_MEMORY {
+            return Ok(());
+        }
+        self.spill(client)?;
+        if self.weight.saturating_add(client.weight()) > limits::QUEUED_MEMORY.saturating_mul(2) {
+            self.hold(token, client, &Answer::Refused(Outcome::Later, NO_MEMORY));
+            client.closing = true;
+        }
+        Ok(())
+    }
+
+    /// Changes a client, sends what it can, and keeps it or not.
+    pub(super) fn with_client(&mut self, token: u64, act: impl FnOnce(&mut Client)) {
+        let Some(mut client) = self.take(token) else { return };
+        act(&mut client);
+        let alive = client.out.send(&client.sock).is_ok();
+        self.put_back_or_drop(token, client, alive);
+    }
+
+    /// What is due by the clock.
+    pub(super) fn round(&mut self) {
+        let now = sys::clock::monotonic();
+        if self.deaf_until.is_some_and(|until| now >= until) {
+            self.deaf_until = None;
+            let _ = self.poller.change(&self.listener, LISTENER, Interest::READ);
+        }
+        if now < self.next_round {
+            return;
+        }
+        self.next_round = now.saturating_add(ROUND);
+        let late = |c: &Client| c.is_late(now, self.rules.is_ours(c.peer.uid));
+        let late = self.clients.iter().filter(|(_, c)| late(c)).map(|(token, _)| *token);
+        for token in late.collect::<Vec<_>>() {
+            if let Some(client) = self.take(token) {
+                self.drop_client(token, client);
+            }
+        }
+    }
+}

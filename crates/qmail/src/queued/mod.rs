@@ -1,0 +1,143 @@
+//! keep the queue: every letter on disk before it is acknowledged
+//!
+//! *Runs as* qmailq. *Hears* anybody on this machine, on the socket `queue/queued`; who may ask
+//! what is decided by the uid the kernel reports (`rights`). *Opens* `queue/log` and `queue/big`.
+//! *Speaks to* its clients, and to the log on descriptor 2.
+//!
+//! One process, one loop: it parses nothing but frames of our own programs, and while it waits for
+//! one sync the letters for the next gather in their sockets.
+
+mod client;
+mod crowd;
+mod outbox;
+mod request;
+mod rights;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use store::disk::kernel::Kernel;
+use store::home::Home;
+use store::queue::{Config, Queue};
+use sys::pass::Kind;
+use sys::signal::{Signal, Signals};
+
+use rights::Rules;
+use server::{End, Server, log};
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Exit 0 when told to stop, 100 on misuse, 111 on trouble.
+pub(crate) fn main(args: &[OsString]) -> i32 {
+    let salvage = match args.get(1..).unwrap_or_default() {
+        [] => false,
+        [option] if option == "--salvage" => true,
+        _ => {
+            log(format_args!("usage: qmail-queued [--salvage]"));
+            return 100;
+        }
+    };
+    match start(salvage) {
+        Ok(()) => 0,
+        Err(Stop(line)) => {
+            log(format_args!("alert: {line}"));
+            111
+        }
+    }
+}
+
+/// Why it cannot go on, for the administrator.
+struct Stop(String);
+
+impl Stop {
+    fn cannot(what: impl fmt::Display, error: &io::Error) -> Self {
+        Self(format!("unable to {what}: {}", sys::errno::text(error)))
+    }
+}
+
+fn start(salvage: bool) -> Result<(), Stop> {
+    let signals = Signals::catch(&[Signal::Term, Signal::Int])
+        .map_err(|e| Stop::cannot("catch signals", &e))?;
+    let home = Home::find().map_err(|e| Stop(e.to_string()))?;
+    let roles = home.roles().map_err(|e| Stop(e.to_string()))?;
+    let dir = home.path("queue");
+    prepare(&dir)?;
+    let _lock = lock(&dir)?;
+    let queue = open(&dir, salvage)?;
+    let listener = sys::pass::listen(&dir.join("queued"), Kind::Stream, 0o666, BACKLOG)
+        .map_err(|e| Stop::cannot(format_args!("listen at {}/queued", dir.display()), &e))?;
+    sys::sandbox::no_new_privs().map_err(|e| Stop::cannot("give up new privileges", &e))?;
+    log(format_args!("ready, letters in queue: {}", queue.index().len()));
+    serve(queue, Rules::new(&home, &roles), listener, signals)
+}
+
+fn serve(
+    queue: Queue<Kernel>,
+    rules: Rules,
+    listener: OwnedFd,
+    signals: Signals,
+) -> Result<(), Stop> {
+    let server = Server::new(queue, rules, listener, signals)
+        .map_err(|e| Stop::cannot("wait for clients", &e))?;
+    match server.run() {
+        End::Asked => {
+            log(format_args!("exiting"));
+            Ok(())
+        }
+        End::Broken(trouble) => Err(Stop(format!(
+            "{trouble}; nothing more is acknowledged. Look at the disk under queue/; after a new \
+             start only what is on it is believed"
+        ))),
+        End::Poll(error) => Err(Stop::cannot("wait for events", &error)),
+    }
+}
+
+/// Makes `queue/` if the home lets us.
+fn prepare(dir: &Path) -> Result<(), Stop> {
+    match DirBuilder::new().mode(0o755).create(dir) {
+        Ok(()) => std::fs::set_permissions(dir, Permissions::from_mode(0o755))
+            .map_err(|e| Stop::cannot(format_args!("set the mode of {}", dir.display()), &e)),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(Stop::cannot(
+            format_args!("make {} (make it, owned by qmailq, mode 0755)", dir.display()),
+            &e,
+        )),
+    }
+}
+
+/// Holds the queue for us alone until we exit.
+fn lock(dir: &Path) -> Result<std::fs::File, Stop> {
+    let path = dir.join("queued.lock");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let file = options
+        .open(&path)
+        .map_err(|e| Stop::cannot(format_args!("open {}", path.display()), &e))?;
+    match sys::lock::try_exclusive(&file) {
+        Ok(()) => Ok(file),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+            Err(Stop(format!("qmail-queued is already running on {}", dir.display())))
+        }
+        Err(e) => Err(Stop::cannot(format_args!("lock {}", path.display()), &e)),
+    }
+}
+
+fn open(dir: &Path, salvage: bool) -> Result<Queue<Kernel>, Stop> {
+    let disk =
+        Kernel::at(dir).map_err(|e| Stop::cannot(format_args!("open {}", dir.display()), &e))?;
+    let config = Config { salvage, ..Config::default() };
+    let (queue, passed) = Queue::open(disk, config).map_err(|alarm| Stop(alarm.to_string()))?;
+    for alarm in passed {
+        log(format_args!("warning: gone on after: {alarm}"));
+    }
+    Ok(queue)
+}

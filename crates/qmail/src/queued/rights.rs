@@ -1,0 +1,122 @@
+//! Who may ask what: the kernel says who connected, this says what of it is believed.
+
+use base::wire::queue::{Origin, Request};
+use letter::received::Invoker;
+use store::home::{Home, Roles};
+
+/// The uids that matter here.
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    private: bool,
+    owner: u32,
+    alias: u32,
+    qmaild: u32,
+    qmailq: u32,
+    qmailr: u32,
+    qmails: u32,
+}
+
+impl Rules {
+    pub(super) fn new(home: &Home, roles: &Roles) -> Self {
+        Self {
+            private: home.is_private(),
+            owner: home.owner(),
+            alias: roles.alias.uid,
+            qmaild: roles.qmaild.uid,
+            qmailq: roles.qmailq.uid,
+            qmailr: roles.qmailr.uid,
+            qmails: roles.qmails.uid,
+        }
+    }
+
+    /// May this uid ask this? Root could become any of them.
+    pub(super) fn allow(&self, uid: u32, request: &Request<'_>) -> bool {
+        uid == 0
+            || match request {
+                Request::Begin(Origin::Local) | Request::Chunk(_) | Request::Envelope(_) => true,
+                Request::Begin(Origin::Network) => uid == self.qmaild,
+                Request::Begin(Origin::Bounce { .. })
+                | Request::Follow
+                | Request::Note { .. }
+                | Request::Paragraphs(_) => uid == self.qmails,
+                Request::Open(_) => uid == self.qmails || uid == self.qmailr,
+                Request::Finish(_) => uid == self.qmails || uid == self.qmailq,
+                Request::List => uid == self.qmails || uid == self.owner,
+            }
+    }
+
+    /// Is this one of our own programs, of which many may be connected?
+    pub(super) fn is_ours(&self, uid: u32) -> bool {
+        let ours = [0, self.owner, self.alias, self.qmaild, self.qmailq, self.qmailr, self.qmails];
+        ours.contains(&uid)
+    }
+
+    /// What the `Received` line says. In a private home all roles have one uid, so there only the
+    /// origin tells them apart.
+    pub(super) fn invoker(&self, uid: u32, origin: Origin) -> Invoker {
+        match origin {
+            Origin::Network => Invoker::Network,
+            Origin::Bounce { .. } => Invoker::Bounce,
+            Origin::Local if self.private => Invoker::Uid(uid),
+            Origin::Local if uid == self.qmaild => Invoker::Network,
+            Origin::Local if uid == self.qmails => Invoker::Bounce,
+            Origin::Local if uid == self.alias => Invoker::Alias,
+            Origin::Local => Invoker::Uid(uid),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base::wire::queue::{Envelope, Note};
+
+    use super::*;
+
+    fn rules(private: bool) -> Rules {
+        let (owner, base) = if private { (1000, [1000; 5]) } else { (0, [1, 2, 3, 4, 5]) };
+        let [alias, qmaild, qmailq, qmailr, qmails] = base;
+        Rules { private, owner, alias, qmaild, qmailq, qmailr, qmails }
+    }
+
+    #[test]
+    fn a_stranger_may_hand_in_letters_and_nothing_else() {
+        let rules = rules(false);
+        let may = |request| rules.allow(9999, &request);
+        assert!(may(Request::Begin(Origin::Local)) && may(Request::Chunk(b"x")));
+        assert!(may(Request::Envelope(Envelope::new(b"\0").unwrap())));
+        for forbidden in [
+            Request::Begin(Origin::Network),
+            Request::Begin(Origin::Bounce { finishes: 1 }),
+            Request::Follow,
+            Request::Note { serial: 1, letter: 1, index: 0, note: Note::Done },
+            Request::Paragraphs(1),
+            Request::Open(1),
+            Request::Finish(1),
+            Request::List,
+        ] {
+            assert!(!may(forbidden), "{forbidden:?}");
+        }
+    }
+
+    #[test]
+    fn each_role_may_what_its_work_needs() {
+        let rules = rules(false);
+        assert!(rules.allow(2, &Request::Begin(Origin::Network)));
+        assert!(rules.allow(3, &Request::Finish(1)) && !rules.allow(3, &Request::Open(1)));
+        assert!(rules.allow(4, &Request::Open(1)) && !rules.allow(4, &Request::Follow));
+        assert!(
+            rules.allow(5, &Request::Follow) && !rules.allow(5, &Request::Begin(Origin::Network))
+        );
+    }
+
+    #[test]
+    fn the_line_on_top_says_what_stock_says() {
+        let system = rules(false);
+        assert_eq!(system.invoker(1, Origin::Local), Invoker::Alias);
+        assert_eq!(system.invoker(2, Origin::Local), Invoker::Network);
+        assert_eq!(system.invoker(7, Origin::Local), Invoker::Uid(7));
+        let private = rules(true);
+        assert_eq!(private.invoker(1000, Origin::Local), Invoker::Uid(1000));
+        assert_eq!(private.invoker(1000, Origin::Network), Invoker::Network);
+    }
+}

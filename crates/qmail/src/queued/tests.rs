@@ -1,0 +1,198 @@
+//! queued on a real socket and a real disk, spoken to by its own clients.
+
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use base::time::Moment;
+use base::wire::queue::{Answer, Envelope, Note, Origin, Progress, Request};
+use store::client::QueueClient;
+use store::home::{Home, Roles};
+
+use super::*;
+
+static SERIAL: AtomicU32 = AtomicU32::new(0);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A queued in a thread of its own, in a directory that goes when it goes. Signals of a test's
+/// process cannot be used, so it is never stopped; each has its own directory.
+struct Running {
+    dir: PathBuf,
+}
+
+impl Running {
+    fn start() -> Self {
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("queued-{}-{serial}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(dir.join("queue")).unwrap();
+        Self { dir }
+    }
+
+    fn serve(&self) -> JoinHandle<()> {
+        let home = Home::at(&self.dir).unwrap();
+        let dir = home.path("queue");
+        let rules = Rules::new(&home, &Roles::all(&home.owner_ids()));
+        let queue = open(&dir, false).ok().unwrap();
+        let listener = sys::pass::listen(&dir.join("queued"), Kind::Stream, 0o666, 16).unwrap();
+        let signals = Signals::catch(&[]).unwrap();
+        std::thread::spawn(move || {
+            let _ = serve(queue, rules, listener, signals);
+        })
+    }
+
+    fn client(&self) -> QueueClient {
+        QueueClient::connect_at(&self.dir.join("queue/queued")).unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn hand_in(client: &mut QueueClient, origin: Origin, bytes: &[u8]) -> u64 {
+    client.begin(origin).unwrap();
+    client.chunk(bytes).unwrap();
+    client.commit(&Envelope::new(b"s@x\0a@b\0c@d\0").unwrap()).unwrap()
+}
+
+fn read_back(client: &mut QueueClient, id: u64) -> Vec<u8> {
+    let (fd, size) = client.open(id).unwrap();
+    let mut bytes = Vec::new();
+    std::fs::File::from(fd).read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes.len() as u64, size);
+    bytes
+}
+
+#[test]
+fn a_letter_comes_back_with_one_line_on_top() {
+    let queued = Running::start();
+    queued.serve();
+    let mut client = queued.client();
+    for size in [0, 10, 300_000, 5_000_000] {
+        let sent = vec![b'x'; size];
+        let id = hand_in(&mut client, Origin::Network, &sent);
+        let bytes = read_back(&mut client, id);
+        let end = bytes.iter().position(|&b| b == b'\n').unwrap() + 1;
+        let top = String::from_utf8(bytes[..end].to_vec()).unwrap();
+        let expected = format!("Received: (qmail {} invoked from network); ", std::process::id());
+        assert!(top.starts_with(&expected) && top.ends_with(" -0000\n"), "{top}");
+        assert_eq!(&bytes[end..], &sent[..]);
+    }
+}
+
+#[test]
+fn a_follower_hears_old_letters_then_an_end_then_new_ones() {
+    let queued = Running::start();
+    queued.serve();
+    let mut client = queued.client();
+    let old = hand_in(&mut client, Origin::Local, b"old");
+    let mut follower = queued.client();
+    follower.ask(&Request::Follow).unwrap();
+    match follower.next(PATIENCE).unwrap() {
+        Some(Answer::Entry(entry)) => {
+            assert!(entry.id == old && entry.old);
+            assert_eq!(entry.envelope.as_bytes(), b"s@x\0a@b\0c@d\0");
+            assert!(entry.progress().eq([Progress::Waiting, Progress::Waiting]));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(follower.next(PATIENCE).unwrap(), Some(Answer::End));
+    let new = hand_in(&mut client, Origin::Local, b"new");
+    match follower.next(PATIENCE).unwrap() {
+        Some(Answer::Entry(entry)) => assert!(entry.id == new && !entry.old),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn notes_are_acknowledged_listed_and_bounced_once() {
+    let queued = Running::start();
+    queued.serve();
+    let mut client = queued.client();
+    let id = hand_in(&mut client, Origin::Local, b"hello");
+    let note = |serial, index, note| Request::Note { serial, letter: id, index, note };
+    client.ask(&note(1, 0, Note::Deferred(Moment::from_secs(99)))).unwrap();
+    client.ask(&note(2, 1, Note::Failed(b"<c@d>:\nno\n\n"))).unwrap();
+    assert_eq!(client.next(PATIENCE).unwrap(), Some(Answer::Ack(1)));
+    assert_eq!(client.next(PATIENCE).unwrap(), Some(Answer::Ack(2)));
+    let mut seen = Vec::new();
+    client.list(|entry| seen.push((entry.id, entry.progress().collect::<Vec<_>>()))).unwrap();
+    let progress = vec![Progress::Deferred(Moment::from_secs(99)), Progress::Failed];
+    assert_eq!(seen, [(id, progress)]);
+    assert_eq!(client.paragraphs(id).unwrap(), [b"<c@d>:\nno\n\n"]);
+    let bounce = hand_in(&mut client, Origin::Bounce { finishes: id }, b"sorry");
+    assert!(bounce > id);
+    assert_eq!(hand_in(&mut client, Origin::Bounce { finishes: id }, b"sorry"), id);
+    let mut left = Vec::new();
+    client.list(|entry| left.push(entry.id)).unwrap();
+    assert_eq!(left, [bounce]);
+    client.finish(bounce).unwrap();
+    assert_eq!(client.open(bounce).unwrap_err().kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn many_at_once_share_syncs_and_all_get_numbers_of_their_own() {
+    let queued = Running::start();
+    queued.serve();
+    let began = std::time::Instant::now();
+    let threads: Vec<_> = (0..32)
+        .map(|n: u8| {
+            let mut client = queued.client();
+            std::thread::spawn(move || {
+                (0..20).map(|_| hand_in(&mut client, Origin::Local, &[n; 1000])).collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    let mut ids: Vec<u64> = threads.into_iter().flat_map(|t| t.join().unwrap()).collect();
+    println!("{} letters in {:?}", ids.len(), began.elapsed());
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 640);
+}
+
+#[test]
+fn nonsense_ends_that_client_and_nobody_else() {
+    let queued = Running::start();
+    queued.serve();
+    let mut good = queued.client();
+    good.begin(Origin::Local).unwrap();
+    for bad in [&b"?\0\0\0\0"[..], b"l\xff\xff\xff\xff", b"e\x01\0\0\0\0", b"i\x01\0\0\0?"] {
+        let mut stream = UnixStream::connect(queued.dir.join("queue/queued")).unwrap();
+        io::Write::write_all(&mut stream, bad).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert!(answer.is_empty(), "{answer:?}");
+    }
+    good.chunk(b"still here").unwrap();
+    assert!(good.commit(&Envelope::new(b"s\0r\0").unwrap()).is_ok());
+}
+
+#[test]
+fn an_envelope_that_is_too_long_is_refused_for_good() {
+    let queued = Running::start();
+    queued.serve();
+    let mut client = queued.client();
+    client.begin(Origin::Local).unwrap();
+    let block = vec![0; base::limits::LOGGED_ENVELOPE + 1];
+    let refusal = client.commit(&Envelope::new(&block).unwrap()).unwrap_err();
+    assert_eq!(refusal.outcome, base::outcome::Outcome::Never);
+}
+
+#[test]
+fn requests_behind_a_list_are_answered_after_it() {
+    let queued = Running::start();
+    queued.serve();
+    let mut client = queued.client();
+    let id = hand_in(&mut client, Origin::Local, b"one");
+    client.ask(&Request::List).unwrap();
+    client.ask(&Request::Finish(id)).unwrap();
+    assert!(matches!(client.next(PATIENCE).unwrap(), Some(Answer::Entry(_))));
+    assert_eq!(client.next(PATIENCE).unwrap(), Some(Answer::End));
+    assert_eq!(client.next(PATIENCE).unwrap(), Some(Answer::Accepted(id)));
+}
