@@ -89,6 +89,15 @@ impl Line {
         Some(flight)
     }
 
+    /// Expects no report any more. Their recipients are left as queued knows them; the next run
+    /// delivers to them with [`base::wire::spawn::Delivery::perhaps`].
+    pub(super) fn abandon(&mut self) {
+        for (slot, place) in (0..).zip(&mut self.slots) {
+            *place = None;
+            self.free.insert(slot);
+        }
+    }
+
     /// Makes everything due now: ALRM.
     pub(super) fn hurry(&mut self, now: Moment) {
         let waiting = std::mem::take(&mut self.waiting).into_iter();

@@ -1,12 +1,113 @@
 //! deliver the letters of the queue
-
-use std::ffi::OsString;
+//!
+//! *Runs as* qmails · *hears* queued, the spawners' reports, qmail-clean, ALRM HUP TERM ·
+//! *opens* `control/*`, `queue/lock/sendmutex` · *speaks to* queued, qmail-lspawn, qmail-rspawn,
+//! qmail-clean, the log on descriptor 0.
 
 mod channel;
+mod courier;
 mod letter;
+mod link;
+mod pipe;
 mod rewrite;
+mod run;
 mod schedule;
+mod settings;
+
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+
+use base::event::{Alert, Event as Log, reason};
+use base::wire::spawn::{MAX_REPORT, Report};
+use base::wire::{Malformed, frame::Frame};
+use store::control::Control;
+use store::home::Home;
+use sys::signal::{Signal, Signals};
+use sys::{fd, lock, signal};
+
+use pipe::Inlet;
+use run::{Run, Wiring};
+use settings::Settings;
+
+/// More deliveries at a time than any machine should make.
+const CEILING: u32 = 65_535;
+
+/// The descriptors qmail-start prepared: commands to, reports from.
+const LSPAWN: [i32; 2] = [1, 2];
+const RSPAWN: [i32; 2] = [3, 4];
+const CLEAN: [i32; 2] = [5, 6];
 
 pub(crate) fn main(_args: &[OsString]) -> i32 {
-    111
+    match start() {
+        Ok(run) => run.run(),
+        Err(why) => {
+            let mut line = Vec::new();
+            Log::Alert(Alert::CannotStart(&why)).encode(&mut line);
+            say(&line);
+            111
+        }
+    }
+}
+
+/// Writes to the log. There is nobody to tell if that fails.
+fn say(lines: &[u8]) {
+    let _ = fd::write_all(fd::stdin(), lines);
+}
+
+/// Everything up to the first `status:` line; the error is stock's reason, and the detail.
+fn start() -> Result<Run, String> {
+    let detail = |why: &str, err: &dyn std::fmt::Display| format!("{why}: {err}");
+    let home = Home::find().map_err(|err| detail(reason::HOME, &err))?;
+    std::env::set_current_dir(home.root()).map_err(|err| detail(reason::HOME, &err))?;
+    let control = Control::new(&home);
+    let settings = Settings::read(&control).map_err(|err| detail(reason::CONTROLS, &err))?;
+    if !home.path("queue").is_dir() {
+        return Err(reason::QUEUE.to_owned());
+    }
+    let _ = sys::file::umask(0o077);
+    let mutex = open_mutex(&home).map_err(|err| detail(reason::MUTEX, &err))?;
+    lock::try_exclusive(&mutex).map_err(|_| reason::RUNNING.to_owned())?;
+    signal::ignore(Signal::Pipe);
+    let signals = Signals::catch(&[Signal::Term, Signal::Alrm, Signal::Hup]);
+    let signals = signals.map_err(|err| err.to_string())?;
+    let ends = |[commands, reports]: [i32; 2]| (fd::take(commands), Inlet::new(fd::take(reports)));
+    let mut spawners = [ends(LSPAWN), ends(RSPAWN)];
+    let mut limits = settings.concurrency;
+    for (limit, (_, reports)) in limits.iter_mut().zip(&mut spawners) {
+        let ceiling = ceiling(reports).ok_or(reason::SPAWN)?;
+        *limit = (*limit).min(ceiling).min(CEILING);
+    }
+    let wiring = Wiring { spawners, clean: ends(CLEAN), signals, mutex };
+    Run::new(home, control, settings, limits, wiring).map_err(|err| err.to_string())
+}
+
+/// The file whose lock makes us the only one.
+fn open_mutex(home: &Home) -> io::Result<File> {
+    let dir = home.path("queue/lock");
+    // Usually it is there; if it cannot be made, opening the file says why.
+    let _ = DirBuilder::new().mode(0o750).create(&dir);
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(dir.join("sendmutex"))
+}
+
+/// Waits for a spawner to say how many deliveries it makes at a time.
+fn ceiling(reports: &mut Inlet) -> Option<u32> {
+    let read = |frame: Frame<'_>| match Report::decode(frame)? {
+        Report::Ceiling(n) => Ok(n),
+        Report::Ended { .. } => Err(Malformed),
+    };
+    loop {
+        if let Some(n) = reports.frame(MAX_REPORT, read).ok()? {
+            return Some(n);
+        }
+        if !reports.fill().ok()? {
+            return None;
+        }
+    }
 }

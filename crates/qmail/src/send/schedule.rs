@@ -47,8 +47,10 @@ pub(super) enum Event<'a> {
     Hurry,
     /// HUP: new `locals` and `virtualdomains`.
     Domains(Vec<Vec<u8>>, Vec<(Vec<u8>, Vec<u8>)>),
-    /// TERM, or a helper is gone: start nothing more.
+    /// TERM, or `qmail-clean` is gone: start nothing more.
     Exit,
+    /// The spawner of this channel is gone, and so are its reports: start nothing more.
+    Lost(Channel),
     /// Time has passed, or output has been carried away.
     Wake,
 }
@@ -90,6 +92,15 @@ pub(super) struct Actions {
     pub(super) clean: Vec<u64>,
     /// Letters that bounce, with their senders.
     pub(super) bounce: Vec<(u64, Vec<u8>)>,
+}
+
+impl Actions {
+    /// Nothing is to be done.
+    pub(super) fn is_empty(&self) -> bool {
+        let [local, remote] = &self.deliver;
+        let bytes = [&self.log, local, remote, &self.notes];
+        bytes.iter().all(|b| b.is_empty()) && self.clean.is_empty() && self.bounce.is_empty()
+    }
 }
 
 /// The two ways out of the queue.
@@ -161,6 +172,10 @@ impl Schedule {
             Event::Hurry => self.lines.iter_mut().for_each(|line| line.hurry(now)),
             Event::Domains(locals, virtuals) => self.rules.domains(locals, virtuals),
             Event::Exit => self.exiting = true,
+            Event::Lost(channel) => {
+                self.exiting = true;
+                self.line(channel).abandon();
+            }
             Event::Wake => (),
         }
         self.start_due(now, out);
@@ -174,12 +189,17 @@ impl Schedule {
         lines.chain(exits.filter_map(|e| e.waiting.peek().map(|Reverse((due, _))| *due))).min()
     }
 
+    /// Nothing runs, and every note is acknowledged.
+    pub(super) fn quiet(&self) -> bool {
+        self.notes.is_empty() && !self.busy()
+    }
+
     /// After [`Event::Exit`]: nothing runs, nothing waits to be written, nobody is on the way out.
     pub(super) fn over(&self, now: Moment) -> bool {
         let leaving = |e: &Exit| {
             e.at_work > 0 || e.waiting.peek().is_some_and(|Reverse((due, _))| *due <= now)
         };
-        self.exiting && !self.busy() && self.notes.is_empty() && !self.exits.iter().any(leaving)
+        self.exiting && self.quiet() && !self.exits.iter().any(leaving)
     }
 
     /// Deliveries are running.

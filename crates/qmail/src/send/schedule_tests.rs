@@ -389,6 +389,18 @@ fn what_is_finished_still_leaves_after_term() {
 }
 
 #[test]
+fn a_lost_spawner_is_not_waited_for_but_the_other_is() {
+    let mut w = World::linked(10, 20);
+    w.arrive(1, "s@x", &["a@here", "b@far"]);
+    w.step(Event::Lost(Channel::Local));
+    assert!(!w.schedule.over(w.now));
+    w.land(1, Outcome::Done, "");
+    w.ack_all();
+    assert!(w.schedule.over(w.now));
+    assert_eq!(w.disk[&1].progress, [Progress::Waiting, Progress::Done]);
+}
+
+#[test]
 fn deliveries_start_while_a_crowd_of_new_letters_comes_in() {
     let mut w = World::linked(3, 20);
     for id in 1..=1000 {

@@ -1,0 +1,192 @@
+//! Carrying a bounce to the queue: a child of its own, so that no large letter, slow disk or
+//! `$QMAILQUEUE` holds up a delivery.
+//!
+//! The child copies the letter out of queued and back in. Through queued itself, bounce and
+//! finish are one record: whatever crashes when, there is one bounce.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use base::limits;
+use base::time::Moment;
+use base::wire::queue::{Envelope, Origin};
+use letter::bounce::{self, Kind, Names};
+use store::client::{QueueClient, Refusal};
+use store::home::Home;
+use sys::spawn::{Command, Fork, Status};
+use sys::{fd, signal, spawn};
+
+use super::pipe::Inlet;
+use super::schedule::Bounced;
+
+/// A bounce on its way.
+#[derive(Debug)]
+pub(super) struct Courier {
+    pid: u32,
+    said: Inlet,
+    /// The letter that bounces.
+    pub(super) letter: u64,
+}
+
+/// What a courier needs to know.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Errand<'a> {
+    pub(super) home: &'a Home,
+    pub(super) names: &'a Names,
+    /// The letter that bounces.
+    pub(super) letter: u64,
+    /// Its envelope sender.
+    pub(super) sender: &'a [u8],
+    /// The bounce's date.
+    pub(super) now: Moment,
+}
+
+impl Courier {
+    /// Sends a child on the errand; it takes none of our descriptors along.
+    ///
+    /// # Errors
+    /// No pipe, no process.
+    pub(super) fn send(errand: Errand<'_>) -> io::Result<Self> {
+        let (read, write) = fd::pipe()?;
+        fd::set_nonblocking(&read, true)?;
+        match spawn::fork()? {
+            Fork::Parent(pid) => Ok(Self { pid, said: Inlet::new(read), letter: errand.letter }),
+            Fork::Child => go(errand, write),
+        }
+    }
+
+    /// Reads what the child said; `None` if it is not back yet.
+    pub(super) fn back(&mut self) -> Option<Bounced> {
+        if matches!(self.said.fill(), Ok(true)) {
+            return None;
+        }
+        // The child has closed its pipe by ending: this does not wait.
+        let _ = spawn::wait(self.pid);
+        Some(match &self.said.bytes()[..] {
+            [b'K', pid @ ..] => Bounced::Settled(number(pid)),
+            [b'Q', pid @ ..] => Bounced::Queued(number(pid)),
+            [b'R'] => Bounced::Refused,
+            _ => Bounced::NotStarted,
+        })
+    }
+}
+
+impl AsFd for Courier {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.said.as_fd()
+    }
+}
+
+fn number(bytes: &[u8]) -> u32 {
+    bytes.try_into().map_or(0, u32::from_le_bytes)
+}
+
+/// The child.
+fn go(errand: Errand<'_>, say: OwnedFd) -> ! {
+    signal::unblock_all();
+    if fd::place(&say, 1).is_err() {
+        spawn::exit(111);
+    }
+    // Everything but the log and our voice belongs to the parent; nothing here is used again.
+    std::mem::forget(say);
+    fd::close_from(2);
+    let queue = std::env::var_os("QMAILQUEUE").filter(|program| !program.is_empty());
+    let answer = match queue {
+        None => through_queued(errand).map(|()| (b'K', std::process::id())),
+        Some(program) => through(&program, errand).map(|pid| (b'Q', pid)),
+    };
+    let said = match answer {
+        Ok((letter, pid)) => [&[letter][..], &pid.to_le_bytes()].concat(),
+        Err(Failure::Refused) => b"R".to_vec(),
+        Err(Failure::NotStarted) => b"S".to_vec(),
+    };
+    let _ = fd::write_all(fd::stdout(), &said);
+    spawn::exit(0);
+}
+
+/// Why there is no bounce.
+enum Failure {
+    Refused,
+    NotStarted,
+}
+
+impl From<Refusal> for Failure {
+    fn from(_: Refusal) -> Self {
+        Self::Refused
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(_: io::Error) -> Self {
+        Self::Refused
+    }
+}
+
+/// Writes the whole bounce, piece by piece, and says its envelope (text0).
+fn write(
+    errand: Errand<'_>,
+    put: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<Vec<u8>, Failure> {
+    let kind = Kind::of(errand.sender);
+    let (from, to) = kind.envelope(errand.names).ok_or(Failure::Refused)?;
+    let date = letter::date::rfc822(errand.now);
+    let mut queue = QueueClient::connect(errand.home)?;
+    let paragraphs = queue.paragraphs(errand.letter)?;
+    put(&bounce::head(kind, errand.names, &to, date.as_bytes()))?;
+    for paragraph in &paragraphs {
+        put(paragraph)?;
+    }
+    put(&bounce::tail(kind))?;
+    let (original, _) = queue.open(errand.letter)?;
+    let mut buf = vec![0; limits::CHUNK];
+    loop {
+        let n = fd::read(&original, &mut buf)?;
+        match buf.get(..n) {
+            Some([]) | None => break,
+            Some(piece) => put(piece)?,
+        }
+    }
+    let mut envelope = Vec::new();
+    base::text0::put(&mut envelope, from);
+    base::text0::put(&mut envelope, &to);
+    Ok(envelope)
+}
+
+/// Bounce and finish as one record of queued.
+fn through_queued(errand: Errand<'_>) -> Result<(), Failure> {
+    let mut queue = QueueClient::connect(errand.home)?;
+    queue.begin(Origin::Bounce { finishes: errand.letter })?;
+    let envelope = write(errand, &mut |bytes| Ok(queue.chunk(bytes)?))?;
+    let envelope = Envelope::new(&envelope).map_err(|_| Failure::Refused)?;
+    queue.commit(&envelope)?;
+    Ok(())
+}
+
+/// Through the program an administrator put in qmail-queue's place; its pid.
+fn through(program: &OsString, errand: Errand<'_>) -> Result<u32, Failure> {
+    let not_started = |_| Failure::NotStarted;
+    let (message_out, message) = fd::pipe().map_err(not_started)?;
+    let (envelope_out, envelope) = fd::pipe().map_err(not_started)?;
+    let mut command =
+        Command::new(program).dir(errand.home.root()).fd(message_out, 0).fd(envelope_out, 1);
+    // With nothing on 2, its complaints would end up in some file it opens.
+    command = command.fd(fd::stdin(), 2);
+    let pid = command.spawn().map_err(not_started)?;
+    drop(command);
+    let written = write(errand, &mut |bytes| Ok(fd::write_all(&message, bytes)?));
+    drop(message);
+    let written = written.and_then(|mut text0| {
+        // F and T before the addresses, an empty record after them (spec `qmail-overview.md` §6.1).
+        let fields = base::text0::fields(&text0).into_iter().flatten();
+        let letters = std::iter::once(b'F').chain(std::iter::repeat(b'T'));
+        let records = letters.zip(fields).map(|(l, f)| [&[l][..], f, b"\0"].concat());
+        text0 = records.collect::<Vec<_>>().concat();
+        text0.push(0);
+        Ok(fd::write_all(&envelope, &text0)?)
+    });
+    drop(envelope);
+    let status = spawn::wait(pid)?;
+    written?;
+    if status == Status::Exited(0) { Ok(pid) } else { Err(Failure::Refused) }
+}

@@ -1,0 +1,383 @@
+//! The loop: hear what happened, step, carry out. It decides nothing.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use base::event::{Alert, Channel, Event as Log, Warning};
+use base::wire::Malformed;
+use base::wire::spawn::{MAX_REPORT, Report};
+use letter::bounce::Names;
+use store::control::Control;
+use store::home::Home;
+use sys::clock;
+use sys::poll::{Event as Ready, Interest, Poller};
+use sys::signal::{Signal, Signals};
+
+use super::courier::{Courier, Errand};
+use super::link::Link;
+use super::pipe::{Inlet, Outlet};
+use super::schedule::{self, Actions, Bounced, Event, Schedule};
+use super::settings::{self, Settings};
+
+/// What a descriptor in the poller is. Each helper has two: what it says, then what it is told.
+const SIGNALS: u64 = 0;
+const QUEUED: u64 = 1;
+const LOCAL: u64 = 2;
+const LOCAL_COMMANDS: u64 = 3;
+const REMOTE: u64 = 4;
+const REMOTE_COMMANDS: u64 = 5;
+const CLEAN: u64 = 6;
+const CLEAN_REQUESTS: u64 = 7;
+/// The bounce of letter N has this much more than N.
+const BOUNCES: u64 = 16;
+
+/// The longest wait: the wall clock may be set while we sleep.
+const NAP: Duration = Duration::from_secs(60);
+/// After TERM, and with every delivery ended, how long queued may take to write the last notes.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// What qmail-start and the kernel gave us.
+#[derive(Debug)]
+pub(super) struct Wiring {
+    /// Commands to, and reports from, `qmail-lspawn` and `qmail-rspawn`.
+    pub(super) spawners: [(OwnedFd, Inlet); 2],
+    /// Requests to, and answers from, `qmail-clean`.
+    pub(super) clean: (OwnedFd, Inlet),
+    /// TERM, ALRM, HUP.
+    pub(super) signals: Signals,
+    /// Held as long as we live.
+    pub(super) mutex: File,
+}
+
+/// A helper's two pipes; gone once one of them broke.
+#[derive(Debug)]
+struct Helper {
+    token: u64,
+    ends: Option<(Outlet, Inlet)>,
+}
+
+/// The running program.
+#[derive(Debug)]
+pub(super) struct Run {
+    home: Home,
+    control: Control,
+    names: Names,
+    schedule: Schedule,
+    out: Actions,
+    poller: Poller,
+    signals: Signals,
+    spawners: [Helper; 2],
+    clean: Helper,
+    /// Letters qmail-clean has yet to answer for, in order.
+    asked: VecDeque<u64>,
+    link: Link,
+    couriers: Vec<Courier>,
+    /// What to exit with, and by when at the latest (since boot), once we are to end.
+    ending: Option<(i32, Option<Duration>)>,
+    _mutex: File,
+}
+
+impl Run {
+    /// Everything in place, nothing done yet.
+    ///
+    /// # Errors
+    /// The kernel refuses a descriptor.
+    pub(super) fn new(
+        home: Home,
+        control: Control,
+        settings: Settings,
+        limits: [u32; 2],
+        wiring: Wiring,
+    ) -> io::Result<Self> {
+        let Wiring { spawners: [local, remote], clean, signals, mutex } = wiring;
+        let poller = Poller::new()?;
+        poller.add(&signals, SIGNALS, Interest::READ)?;
+        let mut out = Actions::default();
+        let schedule = Schedule::new(settings.rules, limits, settings.lifetime, &mut out);
+        let link = Link::new(home.path("queue/queued"), QUEUED, clock::monotonic());
+        let spawners = [Helper::new(local, LOCAL, &poller)?, Helper::new(remote, REMOTE, &poller)?];
+        let clean = Helper::new(clean, CLEAN, &poller)?;
+        let (asked, couriers) = (VecDeque::new(), Vec::new());
+        let (names, ending, _mutex) = (settings.names, None, mutex);
+        Ok(Self {
+            home,
+            control,
+            names,
+            schedule,
+            out,
+            poller,
+            signals,
+            spawners,
+            clean,
+            asked,
+            link,
+            couriers,
+            ending,
+            _mutex,
+        })
+    }
+
+    /// Runs until TERM, or until a helper is lost; the exit code.
+    pub(super) fn run(mut self) -> i32 {
+        let mut events = Vec::new();
+        loop {
+            self.carry_out();
+            if let Some(code) = self.ended() {
+                self.log(Log::Exiting);
+                super::say(&self.out.log);
+                return code;
+            }
+            if self.poller.wait(&mut events, Some(self.nap())).is_err() {
+                self.log(Log::Warning(Warning::Select));
+                clock::sleep(Duration::from_secs(1));
+            }
+            for event in &events {
+                self.hear(*event);
+            }
+            if self.link.mend(&self.poller, clock::monotonic()) {
+                self.log(Log::Alert(Alert::NoQueued));
+            }
+            self.step(Event::Wake);
+        }
+    }
+
+    fn step(&mut self, event: Event<'_>) {
+        self.schedule.step(event, clock::now(), &mut self.out);
+    }
+
+    fn log(&mut self, event: Log<'_>) {
+        event.encode(&mut self.out.log);
+    }
+
+    /// How long nothing but an event can change anything.
+    fn nap(&self) -> Duration {
+        let now = clock::now();
+        let wake = self.schedule.wake().map(|due| Duration::from_micros(due.since(now)));
+        let time = clock::monotonic();
+        let mend = self.link.due().map(|due| due.saturating_sub(time));
+        let end = self.ending.and_then(|(_, by)| by).map(|by| by.saturating_sub(time));
+        [wake, mend, end].into_iter().flatten().fold(NAP, Duration::min)
+    }
+
+    /// The exit code if all is done that can be done.
+    fn ended(&mut self) -> Option<i32> {
+        let (code, by) = self.ending?;
+        if self.schedule.over(clock::now()) || (code != 0 && self.schedule.quiet()) {
+            return Some(code);
+        }
+        if self.schedule.busy() {
+            return None; // a running delivery is always heard out
+        }
+        let time = clock::monotonic();
+        let by = by.unwrap_or_else(|| time.saturating_add(GRACE));
+        self.ending = Some((code, Some(by)));
+        (time >= by).then_some(code)
+    }
+
+    fn end(&mut self, code: i32) {
+        let (before, by) = self.ending.unwrap_or((0, None));
+        self.ending = Some((before.max(code), by));
+    }
+}
+
+fn spawner(spawners: &mut [Helper; 2], channel: Channel) -> &mut Helper {
+    let [local, remote] = spawners;
+    match channel {
+        Channel::Local => local,
+        Channel::Remote => remote,
+    }
+}
+
+/// What happened.
+impl Run {
+    fn hear(&mut self, event: Ready) {
+        match event.token {
+            SIGNALS => self.hear_signals(),
+            QUEUED => self.hear_queued(),
+            CLEAN => self.hear_clean(),
+            LOCAL => self.hear_spawner(Channel::Local),
+            REMOTE => self.hear_spawner(Channel::Remote),
+            LOCAL_COMMANDS if event.hangup => self.lose_spawner(Channel::Local),
+            REMOTE_COMMANDS if event.hangup => self.lose_spawner(Channel::Remote),
+            CLEAN_REQUESTS if event.hangup => self.lose_clean(),
+            // Room to write: `carry_out` uses it.
+            token if token < BOUNCES => (),
+            token => self.hear_courier(token.saturating_sub(BOUNCES)),
+        }
+    }
+
+    fn hear_signals(&mut self) {
+        while let Ok(Some(signal)) = self.signals.next() {
+            match signal {
+                Signal::Alrm => self.step(Event::Hurry),
+                Signal::Hup => match settings::domains(&self.control) {
+                    Ok((locals, virtuals)) => self.step(Event::Domains(locals, virtuals)),
+                    Err((file, _)) => self.log(Log::Alert(Alert::Reread(file))),
+                },
+                _ => {
+                    self.step(Event::Exit);
+                    self.end(0);
+                }
+            }
+        }
+    }
+
+    fn hear_queued(&mut self) {
+        let (schedule, out, now) = (&mut self.schedule, &mut self.out, clock::now());
+        let heard = self.link.hear(|event| schedule.step(event, now, out));
+        if let Err(err) = heard {
+            self.lose_queued(&err);
+        }
+    }
+
+    fn lose_queued(&mut self, err: &io::Error) {
+        if err.kind() == io::ErrorKind::InvalidData {
+            self.log(Log::Warning(Warning::Unknown("queue/queued")));
+        }
+        self.log(Log::Alert(Alert::LostQueued));
+        self.link.cut(&self.poller, clock::monotonic());
+        self.step(Event::Unlinked);
+    }
+
+    fn hear_spawner(&mut self, channel: Channel) {
+        let helper = spawner(&mut self.spawners, channel);
+        let (schedule, out, now) = (&mut self.schedule, &mut self.out, clock::now());
+        let heard = helper.hear(|inlet| {
+            inlet.frames(MAX_REPORT, |frame| {
+                let Report::Ended { slot, outcome, text } = Report::decode(frame)? else {
+                    return Err(Malformed);
+                };
+                let report = schedule::Report { slot, outcome, text };
+                schedule.step(Event::Report(channel, report), now, out);
+                Ok(())
+            })
+        });
+        if heard.is_err() {
+            self.lose_spawner(channel);
+        }
+    }
+
+    fn lose_spawner(&mut self, channel: Channel) {
+        spawner(&mut self.spawners, channel).close(&self.poller);
+        self.log(Log::Alert(Alert::LostSpawn));
+        self.step(Event::Lost(channel));
+        self.end(111);
+    }
+
+    fn hear_clean(&mut self) {
+        let mut answers = Vec::new();
+        let heard = self.clean.hear(|inlet| {
+            answers = inlet.bytes();
+            Ok(())
+        });
+        for answer in answers {
+            if let Some(letter) = self.asked.pop_front() {
+                self.step(Event::Cleaned(letter, answer == b'+'));
+            }
+        }
+        if heard.is_err() {
+            self.lose_clean();
+        }
+    }
+
+    fn lose_clean(&mut self) {
+        self.clean.close(&self.poller);
+        self.log(Log::Alert(Alert::LostClean));
+        self.step(Event::Exit);
+        self.end(111);
+    }
+
+    fn hear_courier(&mut self, letter: u64) {
+        let Some(at) = self.couriers.iter().position(|c| c.letter == letter) else { return };
+        let Some(how) = self.couriers.get_mut(at).and_then(Courier::back) else { return };
+        let courier = self.couriers.swap_remove(at);
+        let _ = self.poller.remove(&courier);
+        self.step(Event::Bounced(letter, how));
+    }
+}
+
+/// What to do.
+impl Run {
+    fn carry_out(&mut self) {
+        loop {
+            let out = std::mem::take(&mut self.out);
+            super::say(&out.log);
+            for (channel, frames) in Channel::BOTH.into_iter().zip(&out.deliver) {
+                if spawner(&mut self.spawners, channel).tell(frames, &self.poller).is_err() {
+                    self.lose_spawner(channel);
+                }
+            }
+            if let Err(err) = self.link.push(&self.poller, &out.notes) {
+                self.lose_queued(&err);
+            }
+            self.ask_clean(&out.clean);
+            for (letter, sender) in &out.bounce {
+                self.send_courier(*letter, sender);
+            }
+            if self.out.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn ask_clean(&mut self, letters: &[u64]) {
+        let requests: String = letters.iter().map(|letter| format!("foop/{letter}\0")).collect();
+        self.asked.extend(letters);
+        if self.clean.tell(requests.as_bytes(), &self.poller).is_err() {
+            self.lose_clean();
+        }
+    }
+
+    fn send_courier(&mut self, letter: u64, sender: &[u8]) {
+        let (home, names, now) = (&self.home, &self.names, clock::now());
+        let sent = Courier::send(Errand { home, names, letter, sender, now }).and_then(|courier| {
+            self.poller.add(&courier, letter.saturating_add(BOUNCES), Interest::READ)?;
+            Ok(courier)
+        });
+        match sent {
+            Ok(courier) => self.couriers.push(courier),
+            Err(_) => self.step(Event::Bounced(letter, Bounced::NotStarted)),
+        }
+    }
+}
+
+impl Helper {
+    fn new((commands, inlet): (OwnedFd, Inlet), token: u64, poller: &Poller) -> io::Result<Self> {
+        inlet.nonblocking()?;
+        let outlet = Outlet::new(commands)?;
+        poller.add(&inlet, token, Interest::READ)?;
+        poller.add(&outlet, token.saturating_add(1), Interest::NONE)?;
+        Ok(Self { token, ends: Some((outlet, inlet)) })
+    }
+
+    /// Reads once and has `read` take what is there.
+    ///
+    /// # Errors
+    /// The helper is gone, or talks nonsense; what it said before is read.
+    fn hear(&mut self, read: impl FnOnce(&mut Inlet) -> Result<(), Malformed>) -> io::Result<()> {
+        let Some((_, inlet)) = &mut self.ends else { return Ok(()) };
+        let more = inlet.fill();
+        read(inlet).map_err(|err| io::Error::new(io::ErrorKind::InvalidData, err))?;
+        if more? { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    /// Sends commands; to one that is gone, none.
+    ///
+    /// # Errors
+    /// The helper is gone.
+    fn tell(&mut self, commands: &[u8], poller: &Poller) -> io::Result<()> {
+        let Some((outlet, _)) = &mut self.ends else { return Ok(()) };
+        outlet.push(commands)?;
+        outlet.arm(poller, self.token.saturating_add(1), Interest::NONE)
+    }
+
+    fn close(&mut self, poller: &Poller) {
+        if let Some((outlet, inlet)) = self.ends.take() {
+            let _ = poller.remove(&outlet);
+            let _ = poller.remove(&inlet);
+        }
+    }
+}
