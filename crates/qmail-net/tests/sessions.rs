@@ -174,7 +174,7 @@ impl Daemon {
         let daemon = self.clone();
         // Ends with the test program; a connection that breaks off is a letter that was given up.
         std::thread::spawn(move || {
-            listener.incoming().for_each(|c| drop(daemon.serve(c.unwrap())))
+            listener.incoming().for_each(|c| drop(daemon.serve(c.unwrap())));
         });
     }
 
