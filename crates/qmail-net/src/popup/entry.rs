@@ -125,6 +125,8 @@ fn tell(pipe: OwnedFd, credentials: &Credentials, timestamp: &[u8]) {
         text0::put(&mut message, field);
     }
     let _gone = sys::fd::write_all(&pipe, &message);
+    // The end of file is what it waits for.
+    drop(pipe);
     wipe(message);
 }
 

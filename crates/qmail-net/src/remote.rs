@@ -1,7 +1,0 @@
-//! send a letter by SMTP
-
-use std::ffi::OsString;
-
-pub(crate) fn main(_args: &[OsString]) -> i32 {
-    111
-}
