@@ -5,8 +5,8 @@ use stage::{Stage, assert_complete, eventually, kill, logged, millis};
 use std::time::Duration;
 
 /// Counts as fast as a shell can until TERM; then says how far it came.
-const COUNTER: &str = "i=0\ntrap 'echo $i > last; exit 0' TERM\n\
-     while :; do i=$((i+1)); echo $i; done";
+const COUNTER: &str = "i=0\ntrap 'echo $n > last; exit 0' TERM\n\
+     while :; do i=$((i+1)); echo $i; n=$i; done";
 
 fn counter(stage: &Stage) {
     stage.script("made/c/log/run", "exec multilog s100000 n1000 ./main");
@@ -17,6 +17,13 @@ fn counter(stage: &Stage) {
 
 fn lines(stage: &Stage) -> usize {
     logged(&stage.path("made/c/log/main")).len()
+}
+
+/// The pids of service and log, once both supervises have told them.
+fn both(stage: &Stage) -> [Option<u32>; 2] {
+    let pids = || [stage.pid("made/c"), stage.pid("made/c/log")];
+    eventually("both are up", || pids().iter().all(Option::is_some));
+    pids()
 }
 
 fn end(stage: &Stage, mut svscan: std::process::Child) {
@@ -44,7 +51,7 @@ fn a_logger_killed_again_and_again_loses_no_line() {
     let svscan = stage.start(&["svscan", "service"]);
     eventually("lines are logged", || lines(&stage) > 1000);
     for _ in 0..4 {
-        let pid = stage.pid("made/c/log").unwrap();
+        let pid = both(&stage)[1].unwrap();
         kill("KILL", pid);
         eventually("a new logger", || stage.pid("made/c/log").is_some_and(|now| now != pid));
     }
@@ -57,7 +64,7 @@ fn killed_supervises_lose_no_line_and_start_nothing_twice() {
     counter(&stage);
     let svscan = stage.start(&["svscan", "service"]);
     eventually("lines are logged", || lines(&stage) > 1000);
-    let pids = [stage.pid("made/c"), stage.pid("made/c/log")];
+    let pids = both(&stage);
     for dir in ["made/c", "made/c/log", "made/c"] {
         let pid = stage.supervise_of(dir).unwrap();
         kill("KILL", pid);
@@ -77,7 +84,7 @@ fn a_killed_svscan_is_succeeded_without_a_line_lost() {
     counter(&stage);
     let mut svscan = stage.start(&["svscan", "service"]);
     eventually("lines are logged", || lines(&stage) > 1000);
-    let pids = [stage.pid("made/c"), stage.pid("made/c/log")];
+    let pids = both(&stage);
     svscan.kill().unwrap();
     svscan.wait().unwrap();
     // While nobody holds the pipe but the two supervises, the logger goes too.

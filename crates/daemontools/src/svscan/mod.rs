@@ -90,6 +90,7 @@ impl Svscan {
                 return;
             }
             if woken.child {
+                self.reap();
                 next = self.next_scan().min(next);
             }
             if woken.changed {

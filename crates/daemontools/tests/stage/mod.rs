@@ -1,5 +1,5 @@
 //! A place for a test: a directory of its own, our programs in it by name, and nothing left behind.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
