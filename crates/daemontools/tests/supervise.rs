@@ -1,4 +1,5 @@
 //! supervise, svc, svok and svstat as an administrator meets them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 mod stage;
 
 use stage::{Stage, eventually, kill, millis};
@@ -12,6 +13,12 @@ fn up(stage: &mut Stage, run: &str) -> std::process::Child {
     let child = stage.start(&["supervise", "s"]);
     eventually("the service is up", || stage.pid("s").is_some());
     child
+}
+
+/// Ends the service and its supervise.
+fn leave(stage: &Stage, mut supervise: std::process::Child) {
+    stage.run(&["svc", "-dx", "s"]);
+    assert!(supervise.wait().unwrap().success());
 }
 
 #[test]
@@ -76,7 +83,7 @@ fn what_is_not_there_is_named_in_the_originals_words() {
 #[test]
 fn a_service_killed_is_back_at_once_and_within_its_first_second_after_a_second() {
     let mut stage = Stage::new("back");
-    let _child = up(&mut stage, SLEEP);
+    let child = up(&mut stage, SLEEP);
     let first = stage.pid("s").unwrap();
     kill("KILL", first);
     let again = |old| stage.pid("s").is_some_and(|pid| pid != old);
@@ -87,6 +94,7 @@ fn a_service_killed_is_back_at_once_and_within_its_first_second_after_a_second()
     kill("KILL", second);
     let took = eventually("a third life", || again(second));
     assert!(took < Duration::from_millis(500), "{took:?}");
+    leave(&stage, child);
 }
 
 #[test]
@@ -119,7 +127,7 @@ fn down_once_pause_and_continue_do_as_they_say() {
     let mut stage = Stage::new("commands");
     stage.script("s/run", SLEEP);
     stage.write("s/down", "");
-    let _child = stage.start(&["supervise", "s"]);
+    let child = stage.start(&["supervise", "s"]);
     let line = |stage: &Stage| stage.run(&["svstat", "s"]).out;
     eventually("supervise runs", || line(&stage).starts_with("s: down "));
     assert!(line(&stage).ends_with(" seconds\n"));
@@ -136,6 +144,7 @@ fn down_once_pause_and_continue_do_as_they_say() {
     eventually("down", || line(&stage).starts_with("s: down "));
     millis(1200);
     assert!(line(&stage).starts_with("s: down "), "once means once");
+    leave(&stage, child);
 }
 
 fn stage_state(pid: u32) -> char {
@@ -187,8 +196,9 @@ fn however_often_supervise_is_killed_the_service_never_runs_twice() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    let _child = stage.start(&["supervise", "s"]);
+    let child = stage.start(&["supervise", "s"]);
     eventually("up", || stage.pid("s").is_some());
     assert_eq!(stage.read("s/trouble"), "");
     assert!(stage.read("s/starts").lines().count() >= 1);
+    leave(&stage, child);
 }

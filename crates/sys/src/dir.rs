@@ -114,6 +114,7 @@ impl Dir {
     }
 
     /// What a name stands for, symbolic links followed.
+    #[allow(clippy::useless_conversion, reason = "the kernel's types differ between processors")]
     pub fn stat(&self, name: impl AsRef<Path>) -> io::Result<Stat> {
         let stat = rustix::fs::statat(&self.0, name.as_ref(), AtFlags::empty())?;
         Ok(Stat {

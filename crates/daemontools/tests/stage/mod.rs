@@ -1,5 +1,6 @@
 //! A place for a test: a directory of its own, our programs in it by name, and nothing left behind.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
