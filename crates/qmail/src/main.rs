@@ -5,6 +5,7 @@ mod checkpassword;
 mod clean;
 mod inject;
 mod local;
+mod login;
 mod lspawn;
 mod newu;
 mod pspawn;

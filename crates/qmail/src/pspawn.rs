@@ -1,7 +1,0 @@
-//! check logins and open mailboxes, each as its user
-
-use std::ffi::OsString;
-
-pub(crate) fn main(_args: &[OsString]) -> i32 {
-    111
-}
