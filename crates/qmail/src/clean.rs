@@ -1,7 +1,142 @@
 //! ask queued to forget what qmail-send has finished
+//!
+//! *Runs as* qmailq. *Hears* qmail-send on descriptor 0. *Opens* nothing. *Speaks to* queued, and
+//! to qmail-send on descriptor 1: one byte for each request (spec `qmail-overview.md` §6.6).
 
 use std::ffi::OsString;
 
+use store::client::QueueClient;
+use store::home::Home;
+
+/// The longest request, its NUL included.
+const LONGEST: usize = 100;
+
+/// Exit 0 at the end of requests; 111 if they cannot be read or answered.
 pub(crate) fn main(_args: &[OsString]) -> i32 {
-    111
+    let Ok(home) = Home::find() else { return 111 };
+    let (from, to) = (sys::fd::take(0), sys::fd::take(1));
+    let mut cleaner = Cleaner { home, client: None };
+    let mut requests = Requests::default();
+    let mut piece = [0; 1024];
+    loop {
+        match sys::fd::read(&from, &mut piece) {
+            Ok(0) => return 0,
+            Ok(n) => {
+                let mut answers = Vec::new();
+                for &byte in piece.get(..n).unwrap_or_default() {
+                    answers.extend(requests.take(byte).map(|order| cleaner.obey(order)));
+                }
+                if sys::fd::write_all(&to, &answers).is_err() {
+                    return 111;
+                }
+            }
+            Err(_) => return 111,
+        }
+    }
+}
+
+/// A request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// `foop/N`: forget letter N.
+    Forget(u64),
+    /// `todo/N`: nothing is left over from preprocessing here.
+    Todo,
+    /// Anything else.
+    Malformed,
+}
+
+/// Cuts requests at their NULs.
+#[derive(Debug, Default)]
+struct Requests {
+    line: Vec<u8>,
+    too_long: bool,
+}
+
+impl Requests {
+    fn take(&mut self, byte: u8) -> Option<Order> {
+        if byte != 0 {
+            self.too_long |= self.line.len() >= LONGEST;
+            if !self.too_long {
+                self.line.push(byte);
+            }
+            return None;
+        }
+        let too_long = std::mem::take(&mut self.too_long);
+        let order = if too_long { Order::Malformed } else { parse(&self.line) };
+        self.line.clear();
+        Some(order)
+    }
+}
+
+fn parse(line: &[u8]) -> Order {
+    let fits = line.len() < LONGEST;
+    let Some((verb, number)) = line.split_at_checked(5).filter(|_| fits) else {
+        return Order::Malformed;
+    };
+    let digits = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
+    let number = str::from_utf8(number).ok().filter(|_| digits).and_then(|n| n.parse().ok());
+    match (verb, number) {
+        (b"foop/", Some(id)) => Order::Forget(id),
+        (b"todo/", Some(_)) => Order::Todo,
+        _ => Order::Malformed,
+    }
+}
+
+/// The connection to queued, made when it is needed.
+struct Cleaner {
+    home: Home,
+    client: Option<QueueClient>,
+}
+
+impl Cleaner {
+    fn obey(&mut self, order: Order) -> u8 {
+        match order {
+            Order::Malformed => b'x',
+            Order::Todo => b'+',
+            // queued may have been started anew since the last request.
+            Order::Forget(id) if self.forget(id) || self.forget(id) => b'+',
+            Order::Forget(_) => b'!',
+        }
+    }
+
+    fn forget(&mut self, id: u64) -> bool {
+        let client = self.client.take().map_or_else(|| QueueClient::connect(&self.home), Ok);
+        let Ok(mut client) = client else { return false };
+        let done = client.finish(id).is_ok();
+        self.client = done.then_some(client);
+        done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn orders(bytes: &[u8]) -> Vec<Order> {
+        let mut requests = Requests::default();
+        bytes.iter().filter_map(|&byte| requests.take(byte)).collect()
+    }
+
+    #[test]
+    fn requests_are_told_apart() {
+        assert_eq!(
+            orders(b"foop/12\0todo/7\0foop/\0foop/1x\0food/1\0\0foop/3"),
+            [
+                Order::Forget(12),
+                Order::Todo,
+                Order::Malformed,
+                Order::Malformed,
+                Order::Malformed,
+                Order::Malformed
+            ]
+        );
+    }
+
+    #[test]
+    fn an_endless_request_is_one_malformed_request() {
+        let mut bytes = vec![b'1'; 1000];
+        bytes.extend(b"\0foop/5\0");
+        assert_eq!(orders(&bytes), [Order::Malformed, Order::Forget(5)]);
+    }
 }

@@ -1,10 +1,141 @@
 //! list the letters in the queue
+//!
+//! *Runs as* root, qmails or the home's owner. *Hears* nobody. *Opens* the control files that tell
+//! local addresses from remote ones. *Speaks to* queued, and to whoever asked, on descriptor 1.
 
 use std::ffi::OsString;
+use std::io;
 
+use base::wire::queue::{Entry, Progress};
+use store::client::QueueClient;
+use store::control::Control;
+use store::home::Home;
+use store::users::{Route, Routing, resolve};
+
+/// `qmail-qread`: exit 0, or 111 with a `fatal:` line (on descriptor 1, as stock).
 pub(crate) fn main(_args: &[OsString]) -> i32 {
+    let outcome = Home::find().map_err(|e| e.to_string()).and_then(|home| {
+        let routing = Routing::load(&Control::new(&home)).map_err(|e| e.to_string())?;
+        each(&home, |entry| show(&listing(&routing, entry)))
+    });
+    conclude(outcome)
+}
+
+/// `qmail-qstat`: how many letters there are. queued takes a letter and its recipients in one
+/// piece, so none is ever waiting to be preprocessed.
+pub(crate) fn qstat(_args: &[OsString]) -> i32 {
+    let mut letters = 0_u64;
+    let outcome = Home::find().map_err(|e| e.to_string()).and_then(|home| {
+        each(&home, |_| {
+            letters = letters.saturating_add(1);
+            Ok(())
+        })
+    });
+    let outcome = outcome.and_then(|()| {
+        let text = format!(
+            "messages in queue: {letters}\nmessages in queue but not yet preprocessed: 0\n"
+        );
+        show(text.as_bytes()).map_err(|e| e.to_string())
+    });
+    conclude(outcome)
+}
+
+fn each(home: &Home, mut act: impl FnMut(&Entry<'_>) -> io::Result<()>) -> Result<(), String> {
+    let unable = |what: &str, error: &io::Error| {
+        let socket = home.path("queue/queued");
+        format!("unable to {what} {}: {}", socket.display(), sys::errno::text(error))
+    };
+    let mut client = QueueClient::connect(home).map_err(|e| unable("connect to", &e))?;
+    let mut shown = Ok(());
+    let list = client.list(|entry| {
+        if shown.is_ok() {
+            shown = act(entry);
+        }
+    });
+    list.map_err(|e| unable("read the list from", &e))?;
+    shown.map_err(|e| format!("unable to write: {}", sys::errno::text(&e)))
+}
+
+fn show(text: &[u8]) -> io::Result<()> {
+    sys::fd::write_all(io::stdout(), text)
+}
+
+fn conclude(outcome: Result<(), String>) -> i32 {
+    let Err(text) = outcome else { return 0 };
+    // If this cannot be written either, the exit code says it.
+    let _ = show(format!("fatal: {text}\n").as_bytes());
     111
 }
-pub(crate) fn qstat(_args: &[OsString]) -> i32 {
-    111
+
+/// One letter as spec `qmail-queue.md` §10 shows it.
+fn listing(routing: &Routing, entry: &Entry<'_>) -> Vec<u8> {
+    let date = letter::date::rfc822(entry.birth);
+    let date = date.strip_suffix(" -0000").unwrap_or(&date);
+    let mut out = format!("{date} GMT  #{}  {}  <", entry.id, entry.size).into_bytes();
+    put_visible(&mut out, entry.envelope.sender());
+    out.extend_from_slice(b"> ");
+    if entry.progress().any(|progress| progress == Progress::Failed) {
+        out.extend_from_slice(b" bouncing");
+    }
+    out.push(b'\n');
+    let recipients = entry.envelope.recipients().zip(entry.progress());
+    let routed: Vec<_> = recipients.map(|(to, how)| (resolve(routing, to), how)).collect();
+    for (route, progress) in routed.iter().filter(|(route, _)| is_local(route)) {
+        put_recipient(&mut out, route, *progress);
+    }
+    for (route, progress) in routed.iter().filter(|(route, _)| !is_local(route)) {
+        put_recipient(&mut out, route, *progress);
+    }
+    out
+}
+
+fn is_local(route: &Route) -> bool {
+    matches!(route, Route::Local(_))
+}
+
+fn put_recipient(out: &mut Vec<u8>, route: &Route, progress: Progress) {
+    if matches!(progress, Progress::Done | Progress::Failed) {
+        out.extend_from_slice(b"  done");
+    }
+    let (channel, address) = match route {
+        Route::Local(address) => (&b"\tlocal\t"[..], address),
+        Route::Remote(address) => (&b"\tremote\t"[..], address),
+    };
+    out.extend_from_slice(channel);
+    put_visible(out, address);
+    out.push(b'\n');
+}
+
+/// What a terminal would not show as itself becomes `_`.
+fn put_visible(out: &mut Vec<u8>, text: &[u8]) {
+    out.extend(text.iter().map(|&byte| if (33..=126).contains(&byte) { byte } else { b'_' }));
+}
+
+#[cfg(test)]
+mod tests {
+    use base::time::Moment;
+    use base::wire::queue::{Envelope, progress_block};
+    use store::control::Set;
+
+    use super::*;
+
+    #[test]
+    fn a_letter_is_shown_local_recipients_first_and_done_ones_marked() {
+        let locals = Set::from_lines([&b"mx.example.org"[..]]);
+        let routing = Routing { locals, ..Routing::default() };
+        let envelope = Envelope::new(
+            b"s @x.org\0r@far.example\0tuser-soft@mx.example.org\0t@mx.example.org\0",
+        );
+        let progress = [Progress::Waiting, Progress::Deferred(Moment::default()), Progress::Done];
+        let block = progress_block(progress.into_iter());
+        let birth = Moment::from_secs(1_795_355_198);
+        let entry = Entry::new(7, birth, 249, 1, 2, true, envelope.unwrap(), &block).unwrap();
+        assert_eq!(
+            String::from_utf8(listing(&routing, &entry)).unwrap(),
+            "22 Nov 2026 13:46:38 GMT  #7  249  <s_@x.org> \n\
+             \tlocal\ttuser-soft@mx.example.org\n\
+             \x20 done\tlocal\tt@mx.example.org\n\
+             \tremote\tr@far.example\n"
+        );
+    }
 }
