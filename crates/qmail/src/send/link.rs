@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base::event::Alert;
 use base::wire::Malformed;
 use base::wire::queue::{Answer, MAX_ANSWER, Request};
 use sys::pass::{self, Kind};
@@ -30,25 +31,32 @@ pub(super) struct Link {
 #[derive(Debug)]
 enum State {
     Up(Box<Ends>),
-    /// Times are since boot.
-    Away {
-        since: Duration,
-        next: Duration,
-        pause: Duration,
-        said: bool,
-    },
+    Away(Away),
 }
 
+/// Without a connection. Times are since boot.
+#[derive(Clone, Copy, Debug)]
+struct Away {
+    since: Duration,
+    next: Duration,
+    pause: Duration,
+    said: bool,
+}
+
+/// With one.
 #[derive(Debug)]
 struct Ends {
     inlet: Inlet,
     outlet: Outlet,
+    /// As things stood before, as long as queued has said nothing: one that takes connections
+    /// only to end them is as good as away.
+    silent: Option<Away>,
 }
 
 impl Link {
     /// No connection yet, and one due at once; `time` is since boot.
     pub(super) fn new(socket: PathBuf, token: u64, time: Duration) -> Self {
-        let state = State::Away { since: time, next: time, pause: FIRST, said: false };
+        let state = State::Away(Away { since: time, next: time, pause: FIRST, said: false });
         Self { socket, token, state }
     }
 
@@ -56,31 +64,29 @@ impl Link {
     pub(super) fn due(&self) -> Option<Duration> {
         match self.state {
             State::Up(_) => None,
-            State::Away { next, .. } => Some(next),
+            State::Away(Away { next, .. }) => Some(next),
         }
     }
 
     /// Connects if it is time; true if the administrator should hear that queued is not there.
     pub(super) fn mend(&mut self, poller: &Poller, time: Duration) -> bool {
-        let State::Away { since, next, pause, said } = self.state else { return false };
-        if time < next {
+        let State::Away(away) = self.state else { return false };
+        if time < away.next {
             return false;
         }
-        if let Ok(ends) = self.connect(poller) {
+        if let Ok(ends) = self.connect(poller, away) {
             self.state = State::Up(Box::new(ends));
             return false;
         }
-        let late = !said && time.saturating_sub(since) >= PATIENCE;
-        let next = time.saturating_add(pause);
-        let pause = pause.saturating_mul(2).min(PAUSE);
-        self.state = State::Away { since, next, pause, said: said || late };
+        let (later, late) = away.later(time);
+        self.state = State::Away(later);
         late
     }
 
-    fn connect(&self, poller: &Poller) -> io::Result<Ends> {
+    fn connect(&self, poller: &Poller, away: Away) -> io::Result<Ends> {
         let socket = pass::connect(&self.socket, Kind::Stream)?;
-        let mut ends =
-            Ends { inlet: Inlet::new(socket.try_clone()?), outlet: Outlet::new(socket)? };
+        let inlet = Inlet::new(socket.try_clone()?);
+        let mut ends = Ends { inlet, outlet: Outlet::new(socket)?, silent: Some(away) };
         let mut follow = Vec::new();
         Request::Follow.encode(&mut follow);
         ends.outlet.push(&follow)?;
@@ -88,13 +94,22 @@ impl Link {
         Ok(ends)
     }
 
-    /// Gives up the connection; it is made again a moment later. The loss has been told.
-    pub(super) fn cut(&mut self, poller: &Poller, time: Duration) {
-        if let State::Up(ends) = &self.state {
-            let _ = poller.remove(&ends.outlet);
-        }
-        let next = time.saturating_add(FIRST);
-        self.state = State::Away { since: time, next, pause: FIRST, said: true };
+    /// Gives up the connection; it is made again a moment later. What to tell the administrator.
+    pub(super) fn cut(&mut self, poller: &Poller, time: Duration) -> Option<Alert<'static>> {
+        let State::Up(ends) = &self.state else { return None };
+        let _ = poller.remove(&ends.outlet);
+        let (away, alert) = match ends.silent {
+            Some(away) => {
+                let (later, late) = away.later(time);
+                (later, late.then_some(Alert::NoQueued))
+            }
+            None => {
+                let next = time.saturating_add(FIRST);
+                (Away { since: time, next, pause: FIRST, said: true }, Some(Alert::LostQueued))
+            }
+        };
+        self.state = State::Away(away);
+        alert
     }
 
     /// Sends notes; without a connection they are said again when there is one.
@@ -116,18 +131,50 @@ impl Link {
         if !ends.inlet.fill()? {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        let silent = &mut ends.silent;
         let heard = ends.inlet.frames(MAX_ANSWER, |frame| {
+            *silent = None;
             step(match Answer::decode(frame)? {
                 Answer::Entry(entry) => Event::Entry(entry),
                 Answer::End => Event::Listed,
                 Answer::Ack(serial) => Event::Ack(serial),
-                Answer::Accepted(_)
-                | Answer::Refused(..)
-                | Answer::Paragraph(_)
-                | Answer::Opened(_) => return Err(Malformed),
+                Answer::Refused(..) => Event::Unwritten,
+                Answer::Accepted(_) | Answer::Paragraph(_) | Answer::Opened(_) => {
+                    return Err(Malformed);
+                }
             });
             Ok(())
         });
         heard.map_err(|err| io::Error::new(io::ErrorKind::InvalidData, err))
+    }
+}
+
+impl Away {
+    /// Another attempt has failed. True if it is time to say so.
+    fn later(self, time: Duration) -> (Self, bool) {
+        let late = !self.said && time.saturating_sub(self.since) >= PATIENCE;
+        let next = time.saturating_add(self.pause);
+        let pause = self.pause.saturating_mul(2).min(PAUSE);
+        (Self { next, pause, said: self.said || late, ..self }, late)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_come_every_second_at_last_and_the_absence_is_told_once() {
+        let start = Duration::from_secs(100);
+        let mut away = Away { since: start, next: start, pause: FIRST, said: false };
+        let (mut pauses, mut told) = (Vec::new(), 0);
+        while away.next < start + Duration::from_secs(20) {
+            let (later, late) = away.later(away.next);
+            pauses.push((later.next - away.next).as_millis());
+            told += u32::from(late);
+            away = later;
+        }
+        assert_eq!(pauses.get(..5), Some(&[100, 200, 400, 800, 1000][..]));
+        assert_eq!((pauses.last(), told), (Some(&1000), 1));
     }
 }

@@ -237,8 +237,9 @@ impl Run {
         if err.kind() == io::ErrorKind::InvalidData {
             self.log(Log::Warning(Warning::Unknown("queue/queued")));
         }
-        self.log(Log::Alert(Alert::LostQueued));
-        self.link.cut(&self.poller, clock::monotonic());
+        if let Some(alert) = self.link.cut(&self.poller, clock::monotonic()) {
+            self.log(Log::Alert(alert));
+        }
         self.step(Event::Unlinked);
     }
 

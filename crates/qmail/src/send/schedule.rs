@@ -5,26 +5,23 @@
 //! is delivered or given up **and queued has acknowledged every note**, the letter leaves: by a
 //! bounce if a recipient failed, by `qmail-clean` if none did.
 
+mod deliver;
+mod leave;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use base::event::{Channel, Event as Log, Warning};
-use base::limits;
+use base::event::{Channel, Event as Log};
 use base::outcome::Outcome;
 use base::time::Moment;
-use base::wire::queue::{Entry, Note, Progress, Request};
-use base::wire::spawn::Delivery;
-use letter::bounce::{self, Kind};
+use base::wire::queue::{Entry, Progress};
 
-use super::channel::{Flight, Item, Line, retry};
+use super::channel::{Item, Line};
 use super::letter::{Letter, Mark, Writer};
-use super::rewrite::{Rules, verp};
+use super::rewrite::Rules;
 
-/// Seconds until a step that failed is tried again (spec `qmail-queue.md` §6).
-const AGAIN: u64 = 123;
-
-/// The report of a recipient that no pipe of ours can carry any more.
-const TOO_LONG: &[u8] = b"Sorry, this address is too long once it is rewritten. (#5.1.3)\n";
+/// Seconds until notes that could not be written are said again.
+const REPEAT: u64 = 5;
 
 /// What can happen.
 #[derive(Debug)]
@@ -37,6 +34,8 @@ pub(super) enum Event<'a> {
     Unlinked,
     /// queued has written this note.
     Ack(u64),
+    /// queued could not write a note (its disk is full); it does not say which.
+    Unwritten,
     /// A spawner reports on a slot.
     Report(Channel, Report<'a>),
     /// `qmail-clean` has answered: is the letter forgotten?
@@ -137,6 +136,8 @@ pub(super) struct Schedule {
     deliveries: u64,
     linked: bool,
     exiting: bool,
+    /// When to say again what queued has not acknowledged.
+    repeat: Option<Moment>,
 }
 
 impl Schedule {
@@ -154,6 +155,7 @@ impl Schedule {
             deliveries: 0,
             linked: false,
             exiting: false,
+            repeat: None,
         };
         schedule.status(out);
         schedule
@@ -165,6 +167,7 @@ impl Schedule {
             Event::Entry(entry) => self.enter(&entry, now, out),
             Event::Listed => self.listed(out),
             Event::Unlinked => self.unlinked(),
+            Event::Unwritten => self.repeat = Some(now.plus_secs(REPEAT)),
             Event::Ack(serial) => self.acknowledged(serial, now, out),
             Event::Report(channel, report) => self.report(channel, report, out),
             Event::Cleaned(letter, gone) => self.cleaned(letter, gone, now, out),
@@ -178,6 +181,9 @@ impl Schedule {
             }
             Event::Wake => (),
         }
+        if self.linked && self.repeat.is_some_and(|due| due <= now) {
+            self.say_again(out);
+        }
         self.start_due(now, out);
         self.leave_due(now, out);
     }
@@ -186,7 +192,8 @@ impl Schedule {
     pub(super) fn wake(&self) -> Option<Moment> {
         let lines = self.lines.iter().filter(|_| self.may_start()).filter_map(Line::wake);
         let exits = self.exits.iter().filter(|_| self.linked);
-        lines.chain(exits.filter_map(|e| e.waiting.peek().map(|Reverse((due, _))| *due))).min()
+        let exits = exits.filter_map(|e| e.waiting.peek().map(|Reverse((due, _))| *due));
+        lines.chain(exits).chain(self.repeat.filter(|_| self.linked)).min()
     }
 
     /// Nothing runs, and every note is acknowledged.
@@ -282,6 +289,12 @@ impl Schedule {
             letter.listed
         });
         self.notes.retain(|_, note| letters.contains_key(&note.letter));
+        self.say_again(out);
+    }
+
+    /// Says every note again that is not acknowledged; queued takes each only once.
+    fn say_again(&mut self, out: &mut Actions) {
+        self.repeat = None;
         for note in self.notes.values() {
             out.notes.extend_from_slice(&note.frame);
         }
@@ -299,211 +312,5 @@ fn announce(entry: &Entry<'_>, log: &mut Vec<u8>) {
     Log::Info { letter, bytes, from: entry.envelope.sender(), qp, uid }.encode(log);
 }
 
-/// Deliveries.
-impl Schedule {
-    fn may_start(&self) -> bool {
-        self.linked && !self.exiting && self.notes.len() < limits::NOTES_AWAITED
-    }
-
-    fn start_due(&mut self, now: Moment, out: &mut Actions) {
-        for channel in Channel::BOTH {
-            while self.may_start()
-                && let Some((slot, item)) = self.line(channel).pop_due(now)
-            {
-                self.start(channel, slot, item, now, out);
-            }
-        }
-    }
-
-    fn start(&mut self, channel: Channel, slot: u32, item: Item, now: Moment, out: &mut Actions) {
-        let Some(letter) = self.letters.get_mut(&item.letter) else {
-            return; // queued forgot it while it waited
-        };
-        let birth = letter.birth;
-        self.deliveries = self.deliveries.saturating_add(1);
-        let delivery = self.deliveries;
-        let (mark, recipient) = letter.recipient(item.at);
-        Log::Starting { delivery, letter: item.letter, channel, recipient }.encode(&mut out.log);
-        let sender = verp(letter.sender(), recipient);
-        let fits = sender.len() <= limits::ADDRESS && recipient.len() <= limits::ADDRESS;
-        if let (true, [local, remote]) = (fits, &mut out.deliver) {
-            let (perhaps, sender) = (mark.perhaps, &sender[..]);
-            let Item { letter, index, .. } = item;
-            Delivery { slot, letter, birth, index, perhaps, sender, recipient }.encode(
-                match channel {
-                    Channel::Local => local,
-                    Channel::Remote => remote,
-                },
-            );
-        }
-        letter.attempted(item.at);
-        let dying = now > birth.plus_secs(self.lifetime);
-        let flight = Flight { item, delivery, next: retry(birth, now, channel), dying };
-        self.line(channel).depart(slot, flight);
-        self.status(out);
-        if !fits {
-            let report = Report { slot, outcome: Some(Outcome::Never), text: TOO_LONG };
-            self.report(channel, report, out);
-        }
-    }
-
-    fn report(&mut self, channel: Channel, report: Report<'_>, out: &mut Actions) {
-        let Some(flight) = self.line(channel).land(report.slot) else {
-            return Log::Warning(Warning::OutOfRange).encode(&mut out.log);
-        };
-        let said = report.text.split(|&c| c == 0).next().unwrap_or_default();
-        let (outcome, text) = match report.outcome {
-            Some(Outcome::Later) if flight.dying => {
-                (Some(Outcome::Never), &[said, bounce::TOO_LONG].concat()[..])
-            }
-            outcome => (outcome, said),
-        };
-        Log::Ended { delivery: flight.delivery, outcome, text }.encode(&mut out.log);
-        self.settle(channel, flight, outcome, text, out);
-        self.status(out);
-    }
-
-    fn settle(
-        &mut self,
-        channel: Channel,
-        flight: Flight,
-        outcome: Option<Outcome>,
-        text: &[u8],
-        out: &mut Actions,
-    ) {
-        let item = flight.item;
-        let Some(letter) = self.letters.get_mut(&item.letter) else {
-            return; // queued forgot it while it flew
-        };
-        match outcome {
-            Some(Outcome::Done) => {
-                letter.open = letter.open.saturating_sub(1);
-                self.note(item, Note::Done, out);
-            }
-            Some(Outcome::Never) => {
-                letter.open = letter.open.saturating_sub(1);
-                letter.failed = true;
-                let (_, recipient) = letter.recipient(item.at);
-                let paragraph = bounce::paragraph(self.rules.strip(recipient), text);
-                self.note(item, Note::Failed(&paragraph), out);
-            }
-            Some(Outcome::Later) | None => {
-                self.note(item, Note::Deferred(flight.next), out);
-                self.line(channel).wait(Item { due: flight.next, ..item });
-            }
-        }
-    }
-
-    fn note(&mut self, item: Item, note: Note<'_>, out: &mut Actions) {
-        self.serial = self.serial.saturating_add(1);
-        let (serial, letter, index) = (self.serial, item.letter, item.index);
-        let mut frame = Vec::new();
-        Request::Note { serial, letter, index, note }.encode(&mut frame);
-        if self.linked {
-            out.notes.extend_from_slice(&frame);
-        }
-        self.notes.insert(serial, Pending { letter, frame: frame.into_boxed_slice() });
-        if let Some(letter) = self.letters.get_mut(&letter) {
-            letter.unwritten = letter.unwritten.saturating_add(1);
-        }
-    }
-
-    fn acknowledged(&mut self, serial: u64, now: Moment, out: &mut Actions) {
-        let Some(Pending { letter: id, .. }) = self.notes.remove(&serial) else {
-            return; // a note said twice is acknowledged twice
-        };
-        if let Some(letter) = self.letters.get_mut(&id) {
-            letter.unwritten = letter.unwritten.saturating_sub(1);
-        }
-        self.leave_if_settled(id, now, out);
-    }
-}
-
-/// Letters go out.
-impl Schedule {
-    fn leave_if_settled(&mut self, id: u64, now: Moment, out: &mut Actions) {
-        let Some(letter) = self.letters.get_mut(&id) else { return };
-        if letter.open > 0 || letter.unwritten > 0 || letter.leaving {
-            return;
-        }
-        letter.leaving = true;
-        let way = match (letter.failed, Kind::of(letter.sender())) {
-            (false, _) => Way::Clean,
-            (true, Kind::Triple) => {
-                Log::TripleBounce(id).encode(&mut out.log);
-                Way::Clean
-            }
-            (true, Kind::Single(_) | Kind::Double) => Way::Bounce,
-        };
-        self.exit(way).waiting.push(Reverse((now, id)));
-    }
-
-    fn leave_due(&mut self, now: Moment, out: &mut Actions) {
-        while let Some(id) = self.pop_leaving(Way::Clean, limits::CLEANS, now) {
-            out.clean.push(id);
-        }
-        while let Some(id) = self.pop_leaving(Way::Bounce, limits::BOUNCES, now) {
-            let sender = self.letters.get(&id).map(Letter::sender).unwrap_or_default();
-            out.bounce.push((id, sender.to_vec()));
-        }
-    }
-
-    /// The next letter whose turn it is on a way that has room, counted as being worked on.
-    fn pop_leaving(&mut self, way: Way, most: u32, now: Moment) -> Option<u64> {
-        while self.linked {
-            let exit = self.exit(way);
-            let due = exit.waiting.peek().is_some_and(|Reverse((due, _))| *due <= now);
-            if !due || exit.at_work >= most {
-                return None;
-            }
-            let Reverse((_, id)) = exit.waiting.pop()?;
-            if self.letters.contains_key(&id) {
-                let exit = self.exit(way);
-                exit.at_work = exit.at_work.saturating_add(1);
-                return Some(id);
-            }
-        }
-        None
-    }
-
-    fn cleaned(&mut self, id: u64, gone: bool, now: Moment, out: &mut Actions) {
-        let exit = self.exit(Way::Clean);
-        exit.at_work = exit.at_work.saturating_sub(1);
-        if gone {
-            self.forget(id, out);
-        } else {
-            Log::Warning(Warning::Cleaning(id)).encode(&mut out.log);
-            exit.waiting.push(Reverse((now.plus_secs(AGAIN), id)));
-        }
-    }
-
-    fn bounced(&mut self, id: u64, how: Bounced, now: Moment, out: &mut Actions) {
-        let exit = self.exit(Way::Bounce);
-        exit.at_work = exit.at_work.saturating_sub(1);
-        let warning = match how {
-            Bounced::Settled(qp) => {
-                Log::Bounced { letter: id, qp }.encode(&mut out.log);
-                return self.forget(id, out);
-            }
-            Bounced::Queued(qp) => {
-                Log::Bounced { letter: id, qp }.encode(&mut out.log);
-                self.exit(Way::Clean).waiting.push(Reverse((now, id)));
-                return;
-            }
-            Bounced::Refused => Warning::Injecting,
-            Bounced::NotStarted => Warning::StartingQueue,
-        };
-        exit.waiting.push(Reverse((now.plus_secs(AGAIN), id)));
-        Log::Warning(warning).encode(&mut out.log);
-    }
-
-    fn forget(&mut self, id: u64, out: &mut Actions) {
-        if self.letters.remove(&id).is_some() {
-            Log::End(id).encode(&mut out.log);
-        }
-    }
-}
-
 #[cfg(test)]
-#[path = "schedule_tests.rs"]
 mod tests;

@@ -453,6 +453,22 @@ fn reports_that_come_while_queued_is_away_are_noted_when_it_is_back() {
 }
 
 #[test]
+fn notes_a_full_disk_refused_are_said_again_later() {
+    let mut w = World::linked(10, 20);
+    w.arrive(1, "s@x", &["a@here"]);
+    w.land(0, Outcome::Done, "");
+    w.unacked.clear();
+    w.step(Event::Unwritten);
+    assert!(w.unacked.is_empty());
+    let before = w.now;
+    w.sleep();
+    assert_eq!((w.now, w.unacked.len()), (before.plus_secs(5), 1));
+    w.ack_all();
+    w.clean_all();
+    assert!(w.log.ends_with("end msg 1\n") && w.schedule.wake().is_none());
+}
+
+#[test]
 fn a_letter_queued_has_lost_is_forgotten() {
     let mut w = World::linked(10, 20);
     w.arrive(1, "s@x", &["a@here", "b@far"]);

@@ -1,0 +1,98 @@
+//! Letters go out: through `qmail-clean`, or by a bounce that takes them along.
+
+use std::cmp::Reverse;
+
+use base::event::{Event as Log, Warning};
+use base::limits;
+use base::time::Moment;
+use letter::bounce::Kind;
+
+use super::{Actions, Bounced, Schedule, Way};
+use crate::send::letter::Letter;
+
+/// Seconds until a step that failed is tried again (spec `qmail-queue.md` §6).
+const AGAIN: u64 = 123;
+
+impl Schedule {
+    pub(super) fn leave_if_settled(&mut self, id: u64, now: Moment, out: &mut Actions) {
+        let Some(letter) = self.letters.get_mut(&id) else { return };
+        if letter.open > 0 || letter.unwritten > 0 || letter.leaving {
+            return;
+        }
+        letter.leaving = true;
+        let way = match (letter.failed, Kind::of(letter.sender())) {
+            (false, _) => Way::Clean,
+            (true, Kind::Triple) => {
+                Log::TripleBounce(id).encode(&mut out.log);
+                Way::Clean
+            }
+            (true, Kind::Single(_) | Kind::Double) => Way::Bounce,
+        };
+        self.exit(way).waiting.push(Reverse((now, id)));
+    }
+
+    pub(super) fn leave_due(&mut self, now: Moment, out: &mut Actions) {
+        while let Some(id) = self.pop_leaving(Way::Clean, limits::CLEANS, now) {
+            out.clean.push(id);
+        }
+        while let Some(id) = self.pop_leaving(Way::Bounce, limits::BOUNCES, now) {
+            let sender = self.letters.get(&id).map(Letter::sender).unwrap_or_default();
+            out.bounce.push((id, sender.to_vec()));
+        }
+    }
+
+    /// The next letter whose turn it is on a way that has room, counted as being worked on.
+    fn pop_leaving(&mut self, way: Way, most: u32, now: Moment) -> Option<u64> {
+        while self.linked {
+            let exit = self.exit(way);
+            let due = exit.waiting.peek().is_some_and(|Reverse((due, _))| *due <= now);
+            if !due || exit.at_work >= most {
+                return None;
+            }
+            let Reverse((_, id)) = exit.waiting.pop()?;
+            if self.letters.contains_key(&id) {
+                let exit = self.exit(way);
+                exit.at_work = exit.at_work.saturating_add(1);
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    pub(super) fn cleaned(&mut self, id: u64, gone: bool, now: Moment, out: &mut Actions) {
+        let exit = self.exit(Way::Clean);
+        exit.at_work = exit.at_work.saturating_sub(1);
+        if gone {
+            self.forget(id, out);
+        } else {
+            Log::Warning(Warning::Cleaning(id)).encode(&mut out.log);
+            exit.waiting.push(Reverse((now.plus_secs(AGAIN), id)));
+        }
+    }
+
+    pub(super) fn bounced(&mut self, id: u64, how: Bounced, now: Moment, out: &mut Actions) {
+        let exit = self.exit(Way::Bounce);
+        exit.at_work = exit.at_work.saturating_sub(1);
+        let warning = match how {
+            Bounced::Settled(qp) => {
+                Log::Bounced { letter: id, qp }.encode(&mut out.log);
+                return self.forget(id, out);
+            }
+            Bounced::Queued(qp) => {
+                Log::Bounced { letter: id, qp }.encode(&mut out.log);
+                self.exit(Way::Clean).waiting.push(Reverse((now, id)));
+                return;
+            }
+            Bounced::Refused => Warning::Injecting,
+            Bounced::NotStarted => Warning::StartingQueue,
+        };
+        exit.waiting.push(Reverse((now.plus_secs(AGAIN), id)));
+        Log::Warning(warning).encode(&mut out.log);
+    }
+
+    fn forget(&mut self, id: u64, out: &mut Actions) {
+        if self.letters.remove(&id).is_some() {
+            Log::End(id).encode(&mut out.log);
+        }
+    }
+}
