@@ -10,6 +10,7 @@ use crate::run::run;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
+use sys::signal::{self, Signal};
 use sys::spawn::{Fork, Status};
 
 const VOICE: Voice = Voice("fghack");
@@ -21,6 +22,7 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
     let Some((_, child)) = args.split_first().filter(|(_, child)| !child.is_empty()) else {
         return VOICE.usage("fghack child");
     };
+    signal::default(Signal::Chld);
     let (read, write) = match sys::fd::pipe() {
         Ok(ends) => ends,
         Err(error) => return VOICE.fatal(&[&"unable to create pipe"], Some(&error)),

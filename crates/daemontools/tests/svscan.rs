@@ -135,6 +135,19 @@ fn a_service_dropped_in_is_up_within_a_second() {
 }
 
 #[test]
+fn a_service_deaf_to_term_is_killed_after_ten_seconds() {
+    let mut stage = Stage::new("deaf");
+    stage.script("service/s/run", "trap '' TERM\nwhile :; do sleep 1; done");
+    stage.script("service/s/log/run", "exec multilog ./main");
+    let mut svscan = stage.start(&["svscan", "service"]);
+    eventually("up", || stage.pid("service/s").is_some());
+    let began = std::time::Instant::now();
+    kill("TERM", svscan.id());
+    assert_eq!(svscan.wait().unwrap().code(), Some(0));
+    assert!((10..15).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+}
+
+#[test]
 fn a_missing_directory_is_named() {
     let stage = Stage::new("missing");
     let said = stage.run(&["svscan", "nope"]);

@@ -24,6 +24,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use sys::poll::{self, Interest};
+use sys::signal::{self, Signal};
 
 const VOICE: Voice = Voice("multilog");
 /// Bytes of a line that `e` shows.
@@ -59,6 +60,8 @@ impl Multilog {
     /// Opens everything before the first byte is read; the exit code, after a message, on trouble.
     fn open(script: Script) -> Result<Self, i32> {
         sys::file::umask(0o022);
+        // Were it ignored, a processor's exit code could not be had.
+        signal::default(Signal::Chld);
         let calm =
             Patience::new().map_err(|e| VOICE.fatal(&[&"unable to catch signals"], Some(&e)))?;
         let files = script.actions.iter().map(status_file).collect::<Result<Vec<_>, i32>>()?;

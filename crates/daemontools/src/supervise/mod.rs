@@ -52,6 +52,8 @@ fn now() -> Now {
 impl<'a> Supervise<'a> {
     /// Everything before the service may be started; the exit code, after a message, on trouble.
     fn open(dir: &'a OsStr) -> Result<Self, i32> {
+        // Whoever started us may have ignored it; then deaths would never be told.
+        signal::default(Signal::Chld);
         let signals = Signals::catch(&[Signal::Chld, Signal::Term, Signal::Int])
             .map_err(|e| VOICE.fatal(&[&"unable to create pipe for ", &dir], Some(&e)))?;
         std::env::set_current_dir(dir)

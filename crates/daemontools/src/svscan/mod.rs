@@ -24,7 +24,7 @@ use std::time::Duration;
 use sys::clock::monotonic;
 use sys::dir::Dir;
 use sys::poll::{self, Interest};
-use sys::signal::{Signal, Signals};
+use sys::signal::{self, Signal, Signals};
 use sys::watch::Watch;
 
 const VOICE: Voice = Voice("svscan");
@@ -49,6 +49,8 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
     {
         return VOICE.fatal(&[&"unable to chdir to ", dir], Some(&error));
     }
+    // Whoever started us may have ignored it; then deaths would never be told.
+    signal::default(Signal::Chld);
     let signals = match Signals::catch(&[Signal::Chld, Signal::Term, Signal::Int]) {
         Ok(signals) => signals,
         Err(error) => return VOICE.fatal(&[&"unable to catch signals"], Some(&error)),

@@ -82,7 +82,7 @@ fn print(zone: &Zone, digits: &[u8], seconds: u64, nanos: u32, out: &mut Vec<u8>
         Some(date) => {
             let (hour, minute) = (date.second / 3600, date.second / 60 % 60);
             let text = format!(
-                "{:04}-{:02}-{:02} {hour:02}:{minute:02}:{:02}.{nanos:09}",
+                "{}-{:02}-{:02} {hour:02}:{minute:02}:{:02}.{nanos:09}",
                 date.year,
                 date.month,
                 date.day,
