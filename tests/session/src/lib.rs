@@ -6,12 +6,14 @@
 #![forbid(unsafe_code)]
 
 mod pattern;
+mod post;
 mod pure;
 mod script;
 mod wire;
 
 use std::fmt;
 
+pub use post::Post;
 pub use pure::{Pure, settings};
 pub use script::{BadScript, Script, Setting, Turn};
 pub use wire::Wire;

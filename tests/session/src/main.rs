@@ -1,13 +1,13 @@
 //! `session-play FILE… [--smtp HOST:PORT] [--pop3 HOST:PORT] [--given FILE]`: plays session files.
 //!
-//! Without an address `.smtp` files are played against the machine inside. With one, a file is
+//! Without an address files are played against the machines inside. With one, a file is
 //! played only if its settings all stand in the `--given` file (the same lines: what the installed
 //! server is set up with). Exit code: 0 all played well, 1 a dialogue went otherwise, 100 misuse.
 #![forbid(unsafe_code)]
 
 use std::path::Path;
 
-use session::{Pure, Script, Setting, Wire, play, settings};
+use session::{Post, Pure, Script, Setting, Wire, play, settings};
 
 /// What the command line says.
 #[derive(Default)]
@@ -83,7 +83,7 @@ fn run(file: &str, options: &Options) -> Result<Fate, String> {
             let wire = Wire::connect(addr.as_str());
             play(&script, &mut wire.map_err(|err| format!("{addr}: {err}"))?)
         }
-        None if pop3 => return Ok(Fate::Skipped),
+        None if pop3 => play(&script, &mut Post::new(&script, usize::MAX)),
         None => play(&script, &mut Pure::new(&script, &settings(&script), usize::MAX)),
     };
     played.map(|()| Fate::Played).map_err(|err| err.to_string())

@@ -1,7 +1,7 @@
 //! Every session file, played against the machine itself: in one piece, and in crumbs.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test, helpers and all")]
 
-use session::{Pure, Script, play, settings};
+use session::{Post, Pure, Script, play, settings};
 
 /// The session files with this ending, by name.
 fn files(ending: &str) -> Vec<(String, Script)> {
@@ -29,6 +29,18 @@ fn the_machine_answers_as_the_files_say_however_the_stream_is_cut() {
         let settings = settings(&script);
         for chunk in [usize::MAX, 4096, 7, 1] {
             let mut server = Pure::new(&script, &settings, chunk);
+            play(&script, &mut server).unwrap_or_else(|m| panic!("{name} by {chunk}: {m}"));
+        }
+    }
+}
+
+#[test]
+fn the_pop3_machines_answer_as_the_files_say_however_the_stream_is_cut() {
+    let files = files("pop3");
+    assert!(files.len() > 15);
+    for (name, script) in files {
+        for chunk in [usize::MAX, 4096, 7, 1] {
+            let mut server = Post::new(&script, chunk);
             play(&script, &mut server).unwrap_or_else(|m| panic!("{name} by {chunk}: {m}"));
         }
     }
