@@ -104,14 +104,38 @@ impl Nursery {
         self.current.iter().chain(&self.retiring).map(Brood::fd)
     }
 
-    /// Hands a connection over; the error is why it could not be.
+    /// Hands a connection over; the error is why it never can be.
     pub(super) fn take(&mut self, conn: Conn, sock: OwnedFd, payload: Vec<u8>) -> io::Result<()> {
-        let brood = self.current.as_ref().ok_or(ErrorKind::WouldBlock)?;
         self.serial = self.serial.wrapping_add(1);
-        brood.hand_over(self.serial, &payload, &[sock.as_fd()])?;
-        let state = State::Waiting { sock, payload, tries: 1 };
-        self.jobs.insert(self.serial, Job { conn, state, brood: brood.pid() });
-        Ok(())
+        let state = State::Waiting { sock, payload, tries: 0 };
+        self.jobs.insert(self.serial, Job { conn, state, brood: 0 });
+        match self.house(self.serial) {
+            Some((_, cause)) => Err(cause),
+            None => Ok(()),
+        }
+    }
+
+    /// Hands a waiting connection to the clean parent there is. One that retires just now leaves
+    /// it homeless; one that has been tried often enough is given up.
+    fn house(&mut self, serial: u64) -> Option<(IpAddr, io::Error)> {
+        let job = self.jobs.get_mut(&serial)?;
+        let State::Waiting { sock, payload, tries } = &mut job.state else { return None };
+        let brood = self.current.as_ref().ok_or(ErrorKind::WouldBlock);
+        let handed = brood.map_err(io::Error::from).and_then(|brood| {
+            brood.hand_over(serial, payload, &[sock.as_fd()])?;
+            Ok(brood.pid())
+        });
+        *tries = tries.saturating_add(1);
+        match handed {
+            Ok(pid) => job.brood = pid,
+            Err(error) if *tries >= TRIES || error.kind() == ErrorKind::InvalidInput => {
+                let from = job.conn.remote.ip();
+                self.jobs.remove(&serial);
+                return Some((from, error));
+            }
+            Err(_) => self.homeless.push(serial),
+        }
+        None
     }
 
     /// Hears all clean parents and says what became of connections.
@@ -174,9 +198,8 @@ impl Nursery {
     /// A connection one clean parent would not take: another may.
     fn refused(&mut self, serial: u64, errno: i32) -> Option<News> {
         let job = self.jobs.get_mut(&serial)?;
-        match &mut job.state {
+        match &job.state {
             State::Waiting { tries, .. } if *tries < TRIES => {
-                *tries = tries.saturating_add(1);
                 job.brood = 0;
                 self.homeless.push(serial);
                 return None;
@@ -200,16 +223,12 @@ impl Nursery {
         .collect()
     }
 
-    /// Hands the refused connections to the clean parent there is now.
+    /// Hands the homeless connections to the clean parent there is now.
     fn rehouse(&mut self, news: &mut Vec<News>) {
-        let Some(brood) = self.current.as_ref().filter(|brood| brood.ready()) else { return };
-        for serial in std::mem::take(&mut self.homeless) {
-            let Some(job) = self.jobs.get_mut(&serial) else { continue };
-            let State::Waiting { sock, payload, .. } = &job.state else { continue };
-            job.brood = brood.pid();
-            if let Err(cause) = brood.hand_over(serial, payload, &[sock.as_fd()]) {
-                news.push(News::Lost { from: job.conn.remote.ip(), cause });
-                self.jobs.remove(&serial);
+        if self.current.as_ref().is_some_and(Brood::ready) {
+            for serial in std::mem::take(&mut self.homeless) {
+                let lost = self.house(serial);
+                news.extend(lost.map(|(from, cause)| News::Lost { from, cause }));
             }
         }
     }

@@ -1,0 +1,205 @@
+//! The listener with a clean parent (`-f`). This file is both the test and the program served:
+//! with `$BROOD_FD` in its environment it is the clean parent. No harness, so that there is one
+//! thread.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by failing")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
+use sys::brood::{self, Serve};
+use sys::{fd, signal, spawn};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_daemontools");
+/// Jobs after which the program's clean parent retires.
+const RETIRE: u64 = 4;
+
+fn main() {
+    if let Some(sock) = brood::requested() {
+        assert!(std::env::var_os("TCPREMOTEIP").is_none());
+        if let Some(code) = std::env::var_os("STILLBORN") {
+            spawn::exit(code.to_str().unwrap().parse().unwrap());
+        }
+        brood::serve(sock, Serve { max_children: 10, retire_after: RETIRE }, child).unwrap();
+        return;
+    }
+    a_connection_gets_its_variables_and_is_logged_as_ever();
+    a_crash_is_logged_and_the_next_connection_is_served();
+    clean_parents_retire_and_nobody_notices();
+    a_dead_clean_parent_is_replaced();
+    a_denied_client_gets_the_banner_only();
+    a_program_that_dies_at_once_lets_connections_wait();
+    a_running_child_outlives_the_listener();
+}
+
+/// Tells its variables and its parent, or does what the client's line says.
+fn child(payload: &[u8], mut fds: Vec<OwnedFd>) -> i32 {
+    let conn = fds.pop().unwrap();
+    let mut line = [0; 100];
+    let got = fd::read(&conn, &mut line).unwrap();
+    match line.get(..got).unwrap() {
+        b"crash\n" => {
+            signal::kill(std::process::id(), signal::Signal::Kill).unwrap();
+            1
+        }
+        b"parent\n" => {
+            let parent = std::os::unix::process::parent_id().to_string();
+            fd::write_all(&conn, parent.as_bytes()).unwrap();
+            0
+        }
+        _ => {
+            fd::write_all(&conn, payload).unwrap();
+            7
+        }
+    }
+}
+
+struct Server {
+    child: Child,
+    port: u16,
+    log: BufReader<ChildStderr>,
+}
+
+impl Server {
+    fn start(options: &[&str], stillborn: bool) -> Self {
+        let mut command = Command::new(BINARY);
+        command.args(["tcpserver", "-1fv"]).args(options).args(["127.0.0.1", "0"]);
+        command.arg(std::env::current_exe().unwrap()).env("TCPREMOTEIP", "left-over");
+        if stillborn {
+            command.env("STILLBORN", "111");
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut port = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut port).unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        Self { child, port: port.trim().parse().unwrap(), log }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let conn = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        conn.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        conn
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.log.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// The next line that begins so.
+    fn line_of(&mut self, start: &str) -> String {
+        loop {
+            let line = self.line();
+            assert!(!line.is_empty());
+            if line.starts_with(start) {
+                return line;
+            }
+        }
+    }
+
+    /// The pid of the clean parent.
+    fn parent(&self) -> u32 {
+        talk(self.connect(), "parent\n").parse().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn talk(mut conn: TcpStream, line: &str) -> String {
+    conn.write_all(line.as_bytes()).unwrap();
+    let mut text = String::new();
+    let _ = conn.read_to_string(&mut text);
+    text
+}
+
+fn a_connection_gets_its_variables_and_is_logged_as_ever() {
+    let mut server = Server::start(&[], false);
+    assert_eq!(server.line(), "tcpserver: status: 0/40");
+    let conn = server.connect();
+    let (here, port) = (conn.local_addr().unwrap().port(), server.port);
+    let want = format!(
+        "PROTO=TCP\0TCPLOCALIP=127.0.0.1\0TCPLOCALPORT={port}\0TCPLOCALHOST=127.0.0.1\0\
+         TCPREMOTEIP=127.0.0.1\0TCPREMOTEPORT={here}\0"
+    );
+    assert_eq!(talk(conn, "x\n"), want);
+    assert_eq!(server.line(), "tcpserver: status: 1/40");
+    let line = server.line();
+    let pid = line.strip_prefix("tcpserver: pid ").unwrap().strip_suffix(" from 127.0.0.1");
+    let pid = pid.unwrap().to_owned();
+    let ok = format!("tcpserver: ok {pid} 127.0.0.1:127.0.0.1:{port} :127.0.0.1::{here}");
+    assert_eq!(server.line(), ok);
+    assert_eq!(server.line(), format!("tcpserver: end {pid} status {}", 7 * 256));
+    assert_eq!(server.line(), "tcpserver: status: 0/40");
+}
+
+fn a_crash_is_logged_and_the_next_connection_is_served() {
+    let mut server = Server::start(&[], false);
+    let first = server.parent();
+    talk(server.connect(), "crash\n");
+    server.line_of("tcpserver: end ");
+    assert!(server.line_of("tcpserver: end ").ends_with(" status 9"));
+    assert_ne!(server.parent(), first);
+}
+
+fn clean_parents_retire_and_nobody_notices() {
+    let server = Server::start(&[], false);
+    let conns: Vec<TcpStream> = (0..RETIRE * 3).map(|_| server.connect()).collect();
+    let said: Vec<String> = conns.into_iter().map(|conn| talk(conn, "parent\n")).collect();
+    assert!(said.iter().all(|text| text.parse::<u32>().is_ok()), "{said:?}");
+    let parents: std::collections::BTreeSet<&String> = said.iter().collect();
+    assert!(parents.len() >= 3, "{parents:?}");
+}
+
+fn a_dead_clean_parent_is_replaced() {
+    let mut server = Server::start(&[], false);
+    let first = server.parent();
+    server.line_of("tcpserver: end ");
+    signal::kill(first, signal::Signal::Kill).unwrap();
+    let died = server.line_of("tcpserver: warning:");
+    assert!(died.ends_with(" died as a clean parent; starting another"), "{died}");
+    assert_ne!(server.parent(), first);
+    server.line_of("tcpserver: ok ");
+}
+
+fn a_denied_client_gets_the_banner_only() {
+    let dir = std::env::temp_dir().join(format!("tcpserver-clean-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let cdb = dir.join("rules.cdb");
+    std::fs::write(&cdb, base::cdb::build([("127.", "D\0")]).unwrap()).unwrap();
+    let mut server = Server::start(&["-BHi", "-x", cdb.to_str().unwrap()], false);
+    assert_eq!(talk(server.connect(), "x\n"), "Hi");
+    server.line_of("tcpserver: deny ");
+    assert_eq!(server.line(), "tcpserver: status: 0/40");
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+fn a_program_that_dies_at_once_lets_connections_wait() {
+    let mut server = Server::start(&[], true);
+    let conn = server.connect();
+    conn.set_read_timeout(Some(Duration::from_millis(1500))).unwrap();
+    let error = (&conn).read(&mut [0; 1]).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    server.line();
+    for _ in 0..2 {
+        let line = server.line();
+        assert!(line.contains(" ended before it was ready"), "{line}");
+    }
+}
+
+fn a_running_child_outlives_the_listener() {
+    let mut server = Server::start(&[], false);
+    let conn = server.connect();
+    server.line_of("tcpserver: ok ");
+    signal::kill(server.child.id(), signal::Signal::Term).unwrap();
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    assert!(talk(conn, "x\n").starts_with("PROTO=TCP\0"));
+}
