@@ -1,0 +1,166 @@
+//! qmail-send as it runs: with the real queued, and spawners that are this test.
+
+mod stage;
+
+use std::fs;
+use std::time::Duration;
+
+use base::outcome::Outcome;
+use stage::{Place, Send};
+use sys::signal::{Signal, kill};
+use sys::spawn::{Status, wait};
+
+#[test]
+fn a_letter_is_delivered_and_leaves_the_queue() {
+    let place = Place::new("one");
+    let mut send = Send::start(&place);
+    assert_eq!(send.log_until("\n"), "status: local 0/5 remote 0/5\n");
+    let id = place.queue("s@far.test", &["joe@here.test"], b"Subject: x\n\nhi\n");
+    let told = send.local.next();
+    assert_eq!((told.letter, &told.recipient[..]), (id, "joe@here.test"));
+    let size = place.text(id).len();
+    send.local.report(told.slot, Outcome::Done, "did 1+0+0\n");
+    let (pid, uid) = (std::process::id(), sys::user::uid());
+    assert_eq!(
+        send.log_until("end msg"),
+        format!(
+            "new msg {id}\n\
+             info msg {id}: bytes {size} from <s@far.test> qp {pid} uid {uid}\n\
+             starting delivery 1: msg {id} to local joe@here.test\n\
+             status: local 1/5 remote 0/5\n\
+             delivery 1: success: did_1+0+0/\n\
+             status: local 0/5 remote 0/5\n\
+             end msg {id}\n"
+        )
+    );
+    assert_eq!(place.letters(), 0);
+    assert_eq!(send.term(), Status::Exited(0));
+}
+
+#[test]
+fn what_fails_bounces_once_to_the_sender() {
+    let place = Place::new("bounce");
+    let mut send = Send::start(&place);
+    let id = place.queue("joe@here.test", &["no@far.test"], b"Subject: x\n\nhi\n");
+    let told = send.remote.next();
+    send.remote.report(told.slot, Outcome::Never, "Sorry.\n");
+    let bounce = send.local.next();
+    assert_eq!((&bounce.sender[..], &bounce.recipient[..]), ("", "joe@here.test"));
+    let text = place.text(bounce.letter);
+    let (received, rest) = text.split_once('\n').unwrap();
+    assert!(received.starts_with("Received: (qmail "), "{text}");
+    assert!(received.contains(" invoked for bounce); "), "{text}");
+    assert!(rest.starts_with("Date: "));
+    assert!(rest.contains("\nFrom: MAILER-DAEMON@here.test\nTo: joe@here.test\n"));
+    assert!(rest.contains("\n\n<no@far.test>:\nSorry.\n\n--- Below this line is a copy"));
+    assert!(rest.ends_with("Subject: x\n\nhi\n"));
+    assert_eq!(place.letters(), 1, "bounce and finish are one");
+    send.local.report(bounce.slot, Outcome::Done, "");
+    let log = send.log_until(&format!("end msg {}", bounce.letter));
+    let (bounced, ended) = (format!("bounce msg {id} qp "), format!("end msg {id}\n"));
+    assert!(log.contains(&bounced) && log.contains(&ended), "{log}");
+    assert_eq!((send.term(), place.letters()), (Status::Exited(0), 0));
+}
+
+#[test]
+fn a_bounce_goes_through_the_program_an_administrator_chose() {
+    let place = Place::new("qmailqueue");
+    let script = place.home.join("filter");
+    fs::write(&script, "#!/bin/sh\ncat >letter\ncat <&1 >envelope\n").unwrap();
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut send = Send::start_with(&place, |command| command.env("QMAILQUEUE", &script));
+    let id = place.queue("joe@here.test", &["no@far.test"], b"Subject: x\n\nhi\n");
+    let told = send.remote.next();
+    send.remote.report(told.slot, Outcome::Never, "Sorry.\n");
+    let log = send.log_until("end msg");
+    assert!(log.contains(&format!("bounce msg {id} qp ")), "{log}");
+    assert_eq!(fs::read(place.home.join("envelope")).unwrap(), b"F\0Tjoe@here.test\0\0");
+    let letter = fs::read_to_string(place.home.join("letter")).unwrap();
+    assert!(letter.starts_with("Date: ") && letter.ends_with("Subject: x\n\nhi\n"));
+    assert_eq!(place.letters(), 0);
+    assert_eq!(send.term(), Status::Exited(0));
+}
+
+#[test]
+fn a_crash_of_queued_costs_neither_a_letter_nor_a_second_delivery() {
+    let mut place = Place::new("crash");
+    let mut send = Send::start(&place);
+    let id = place.queue("s@far.test", &["joe@here.test", "ann@far.test"], b"\nhi\n");
+    let (joe, ann) = (send.local.next(), send.remote.next());
+    place.kill_queued();
+    send.log_until("alert: oh no! lost qmail-queued connection! reconnecting...");
+    send.local.report(joe.slot, Outcome::Done, "");
+    send.log_until("delivery 1: success");
+    place.start_queued();
+    send.remote.report(ann.slot, Outcome::Done, "");
+    let log = send.log_until(&format!("end msg {id}"));
+    assert!(!log.contains("starting delivery"), "{log}");
+    let next = place.queue("s@far.test", &["joe@here.test"], b"\nhi\n");
+    let told = send.local.next();
+    assert_eq!((told.letter, told.perhaps), (next, false));
+    send.local.report(told.slot, Outcome::Done, "");
+    send.log_until(&format!("end msg {next}"));
+    assert_eq!((send.term(), place.letters()), (Status::Exited(0), 0));
+}
+
+#[test]
+fn after_a_crash_of_ours_what_was_in_the_air_was_perhaps_delivered() {
+    let place = Place::new("perhaps");
+    let mut send = Send::start(&place);
+    let id = place.queue("s@far.test", &["joe@here.test"], b"\nhi\n");
+    send.local.next();
+    kill(send.pid, Signal::Kill).unwrap();
+    wait(send.pid).unwrap();
+    let mut send = Send::start(&place);
+    let told = send.local.next();
+    assert_eq!((told.letter, told.perhaps), (id, true));
+    send.local.report(told.slot, Outcome::Later, "busy\n");
+    send.log_until("delivery 1: deferral: busy/");
+    kill(send.pid, Signal::Alrm).unwrap();
+    let told = send.local.next();
+    assert!(!told.perhaps);
+    send.local.report(told.slot, Outcome::Done, "");
+    send.log_until(&format!("end msg {id}"));
+    assert_eq!(send.term(), Status::Exited(0));
+}
+
+#[test]
+fn there_is_one_qmail_send_and_it_dies_with_a_spawner() {
+    let place = Place::new("single");
+    let mut send = Send::start(&place);
+    send.log_until("status: ");
+    let mut second = Send::start(&place);
+    let log = second.log_until("\n");
+    assert_eq!(log, "alert: cannot start: qmail-send is already running\n");
+    assert_eq!(wait(second.pid).unwrap(), Status::Exited(111));
+    place.queue("s@far.test", &["joe@here.test", "ann@far.test"], b"\nhi\n");
+    send.local.next();
+    let ann = send.remote.next();
+    let Send { pid, mut log, local, remote } = send;
+    drop(local);
+    log.lines_until("alert: oh no! lost spawn connection! dying...\n");
+    remote.report(ann.slot, Outcome::Done, "");
+    let text = log.lines_until("status: exiting\n");
+    assert!(text.contains("delivery 2: success: \nstatus: local 0/5 remote 0/5 exitasap\n"));
+    assert_eq!(wait(pid).unwrap(), Status::Exited(111));
+}
+
+#[test]
+fn hup_reads_locals_again_and_a_bad_file_changes_nothing() {
+    let place = Place::new("hup");
+    let mut send = Send::start(&place);
+    send.log_until("status: ");
+    fs::write(place.home.join("control/locals"), "here.test\nnew.test\n").unwrap();
+    kill(send.pid, Signal::Hup).unwrap();
+    // Nothing is logged when all is well: wait as an administrator would.
+    std::thread::sleep(Duration::from_millis(300));
+    place.queue("s@far.test", &["joe@new.test"], b"\nhi\n");
+    let told = send.local.next();
+    assert_eq!(told.recipient, "joe@new.test");
+    send.local.report(told.slot, Outcome::Done, "");
+    send.log_until("end msg");
+    fs::write(place.home.join("control/locals"), "here\0test\n").unwrap();
+    kill(send.pid, Signal::Hup).unwrap();
+    send.log_until("alert: unable to reread control/locals\n");
+    assert_eq!(send.term(), Status::Exited(0));
+}
