@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// Servers asked at most.
 const SERVERS: usize = 16;
 /// The whole of one lookup.
-const LOOKUP: Duration = Duration::from_secs(25);
+const LOOKUP: Duration = Duration::from_secs(15);
 /// How long each server is waited for: in the first round, then in the second.
 const ROUNDS: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(9)];
 /// A DNS server's port.

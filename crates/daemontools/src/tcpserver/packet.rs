@@ -58,6 +58,7 @@ pub(super) fn question(id: u16, name: &[u8], kind: Kind) -> Option<Vec<u8>> {
     let mut message = id.to_be_bytes().to_vec();
     message.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
     for label in name.strip_suffix(b".").unwrap_or(name).split(|&byte| byte == b'.') {
+        let label = plain(label);
         let length = u8::try_from(label.len()).ok().filter(|length| (1..=63).contains(length))?;
         message.push(length);
         message.extend(label);
@@ -156,6 +157,25 @@ fn name(message: &[u8], mut at: usize) -> Option<(Vec<u8>, usize)> {
     None
 }
 
+/// The bytes of a label written by [`put_label`].
+fn plain(label: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = label;
+    while let Some((&byte, after)) = rest.split_first() {
+        let octal = after.first_chunk::<3>().filter(|_| byte == b'\\').and_then(octal);
+        bytes.push(octal.unwrap_or(byte));
+        rest = if octal.is_some() { after.get(3..).unwrap_or_default() } else { after };
+    }
+    bytes
+}
+
+fn octal(digits: &[u8; 3]) -> Option<u8> {
+    let digit = |sum: u32, digit: &u8| {
+        Some(sum.saturating_mul(8).saturating_add(char::from(*digit).to_digit(8)?))
+    };
+    u8::try_from(digits.iter().try_fold(0, digit)?).ok()
+}
+
 /// A label as qmail's tools write it: in lower case, odd bytes as `\ooo`.
 pub(super) fn put_label(text: &mut Vec<u8>, label: &[u8]) {
     for byte in label.to_ascii_lowercase() {
@@ -245,6 +265,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_label_written_with_escapes_is_asked_for_as_it_was() {
+        for label in [&b"ho t"[..], b"a.b\\", b"\xff\0"] {
+            let mut text = Vec::new();
+            put_label(&mut text, label);
+            assert_eq!(plain(&text), label);
+        }
+        assert_eq!(plain(b"a\\9\\+12\\12"), b"a\\9\\+12\\12");
     }
 
     #[test]
