@@ -143,8 +143,6 @@ fn a_server_that_does_not_read_is_left_in_time() {
 
 #[test]
 fn endless_replies_are_given_up() {
-    let (addr, thread) = server(vec![vec![]; 0]);
-    drop(thread);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endless = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -152,7 +150,7 @@ fn endless_replies_are_given_up() {
         while stream.write_all(&[b'2'; 4_096]).is_ok() {}
     });
     let died = "ZConnected to 127.0.0.1 but connection died. (#4.4.2)\n";
-    assert_eq!(send(&[endless, addr], b"x\n"), [died]);
+    assert_eq!(send(&[endless], b"x\n"), [died]);
 }
 
 #[test]
