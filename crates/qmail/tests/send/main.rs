@@ -1,5 +1,6 @@
 //! qmail-send as it runs: with the real queued, and spawners that are this test.
 
+#[cfg(test)]
 mod stage;
 
 use std::fs;
