@@ -1,8 +1,13 @@
 //! The pipe between a service and its log, held at both ends so that neither's death loses a line.
 //!
 //! It is a FIFO with a name, `NAME/supervise/pipe`: should svscan itself be killed, services and
-//! logs keep it open, and the next svscan opens the same one. Where no FIFO can be made (a
-//! read-only directory) it is a pipe without a name, which a killed svscan's successor cannot find.
+//! logs keep it open, and the next svscan opens the same one. The service's end is open for reading
+//! too: so a service always has a reader, itself, and is never told "broken pipe" while all others
+//! are dead and being started anew. The log's end is for reading only: when the service is gone
+//! the log meets the end of its input.
+//!
+//! Where no FIFO can be made (a read-only directory) it is a pipe without a name, which a killed
+//! svscan's successor cannot find.
 
 use std::ffi::OsStr;
 use std::io;
@@ -13,7 +18,9 @@ use sys::{fd, file};
 /// Both ends; they close on exec.
 #[derive(Debug)]
 pub(super) struct Pipe {
+    /// For the log.
     pub(super) read: OwnedFd,
+    /// For the service.
     pub(super) write: OwnedFd,
 }
 
@@ -37,9 +44,8 @@ impl Pipe {
         if !read.metadata()?.file_type().is_fifo() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let write = file::open_write(&path)?;
+        let write = std::fs::OpenOptions::new().read(true).write(true).open(&path)?;
         fd::set_nonblocking(&read, false)?;
-        fd::set_nonblocking(&write, false)?;
         Ok(Pipe { read: read.into(), write: write.into() })
     }
 }
