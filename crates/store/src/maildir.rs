@@ -282,13 +282,15 @@ fn write<D: Disk, S: Source + ?Sized>(
 /// First `new/`: a reader moves files from there to `cur/`, never back.
 fn already<D: Disk>(disk: &D, name: &OsStr) -> io::Result<bool> {
     let stem = Name::parse(name.as_bytes()).stem;
-    for dir in [Path::new("new"), Path::new("cur")] {
-        let names = match disk.list(dir) {
+    for dir in ["new", "cur"] {
+        let names = match disk.list(Path::new(dir)) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
             listed => listed?,
         };
         if names.iter().any(|name| Name::parse(name.as_bytes()).stem == stem) {
-            disk.sync_dir(dir)?;
+            // Both, as it may be on its way from one to the other.
+            disk.sync_dir(Path::new("new"))?;
+            disk.sync_dir(Path::new("cur"))?;
             return Ok(true);
         }
     }
@@ -304,21 +306,26 @@ pub struct Leave {
     pub delete: bool,
 }
 
-/// Removes what was deleted and moves what was seen from `new/` to `cur/`, in this order of steps:
-/// first every move, then every removal, then both directories are synced. So a power cut may bring
-/// a deleted letter back, but takes none that was not deleted. A file that is gone is no error
-/// (another reader was faster). How many could not be done.
+/// Moves what was seen from `new/` to `cur/`, then removes what was deleted, then makes the
+/// removals last: `cur/` is synced first, so that what has moved is not lost between the two. A
+/// power cut may bring a deleted letter back, but takes none that was not deleted. Without
+/// removals nothing is synced: a move is one change, and may be lost as a whole.
 ///
-/// # Errors
-/// The directories cannot be synced.
-pub fn settle<D: Disk>(disk: &D, leaves: &[Leave]) -> io::Result<usize> {
-    let moves = leaves.iter().filter(|leave| !leave.delete).map(|leave| seen(disk, &leave.file));
-    let moves = moves.filter(Result::is_err).count();
-    let deleted = leaves.iter().filter(|leave| leave.delete);
-    let removals = deleted.filter(|leave| remove(disk, &leave.file).is_err()).count();
-    disk.sync_dir(Path::new("cur"))?;
-    disk.sync_dir(Path::new("new"))?;
-    Ok(moves.saturating_add(removals))
+/// True if every deleted letter is gone for good. (One that another reader has removed is gone; one
+/// that will not move stays where it is.)
+pub fn settle<D: Disk>(disk: &D, leaves: &[Leave]) -> bool {
+    for leave in leaves.iter().filter(|leave| !leave.delete) {
+        let _next_time = seen(disk, &leave.file);
+    }
+    let mut gone = true;
+    for leave in leaves.iter().filter(|leave| leave.delete) {
+        gone &= remove(disk, &leave.file).is_ok();
+    }
+    if leaves.iter().any(|leave| leave.delete) {
+        gone &= disk.sync_dir(Path::new("cur")).is_ok();
+        gone &= disk.sync_dir(Path::new("new")).is_ok();
+    }
+    gone
 }
 
 /// Moves a file of `new/` to `cur/`; one that is elsewhere stays.
@@ -390,11 +397,11 @@ mod tests {
             assert_eq!(text(&disk, "new/a,S=1"), b"head\nbody\n");
             assert!(disk.list(Path::new("tmp")).unwrap().is_empty());
         }
-        let left = settle(&disk, &[Leave { file: "new/a,S=1".into(), delete: false }]).unwrap();
-        assert_eq!((left, disk.list(Path::new("cur")).unwrap()), (0, vec!["a,S=1:2,".into()]));
+        assert!(settle(&disk, &[Leave { file: "new/a,S=1".into(), delete: false }]));
+        assert_eq!(disk.list(Path::new("cur")).unwrap(), ["a,S=1:2,"]);
         deliver(&disk, name, true, b"head\n", &b"body\n"[..]).unwrap();
         assert!(disk.list(Path::new("new")).unwrap().is_empty());
-        settle(&disk, &[Leave { file: "cur/a,S=1:2,".into(), delete: true }]).unwrap();
+        assert!(settle(&disk, &[Leave { file: "cur/a,S=1:2,".into(), delete: true }]));
         assert!(disk.list(Path::new("cur")).unwrap().is_empty());
     }
 }
