@@ -1,5 +1,6 @@
 //! Hosts that did not answer lately: `queue/lock/tcpto`, 64 records of 16 bytes (spec
-//! `qmail-smtp.md` §7.5). The file is stock's, IPv4 alone; without the file nobody is slow.
+//! `qmail-smtp.md` §7.5). The file is stock's, IPv4 alone; where it neither is
+//! nor can be made nobody is slow.
 
 use std::fs::{File, OpenOptions};
 use std::net::{IpAddr, Ipv4Addr};
@@ -29,7 +30,7 @@ impl Tcpto {
     /// Whether `ip` timed out twice and not long ago: not worth another wait.
     pub(super) fn is_slow(&self, ip: IpAddr) -> bool {
         let IpAddr::V4(ip) = ip else { return false };
-        let Some((_file, table)) = self.read() else { return false };
+        let Some((_file, table)) = self.read(false) else { return false };
         let patience = u64::from(std::process::id() % 32).saturating_add(60).saturating_mul(64);
         let slow = |r: &&Record| count(r) >= 2 && now().saturating_sub(time(r)) < patience;
         find(&table, ip).and_then(|at| table.get(at)).filter(slow).is_some()
@@ -38,16 +39,17 @@ impl Tcpto {
     /// Takes down how an attempt went: it timed out, or it did not.
     pub(super) fn note(&self, ip: IpAddr, timed_out: bool) {
         let IpAddr::V4(ip) = ip else { return };
-        let Some((file, mut table)) = self.read() else { return };
+        let Some((file, mut table)) = self.read(timed_out) else { return };
         if let Some(at) = noted(&mut table, ip, timed_out, now()) {
             let offset = u64::try_from(at.saturating_mul(16)).unwrap_or(0);
             let _next_time = table.get(at).map(|record| file.write_all_at(record, offset));
         }
     }
 
-    /// The table, locked until the file is dropped.
-    fn read(&self) -> Option<(File, [Record; RECORDS])> {
-        let file = OpenOptions::new().read(true).write(true).open(&self.path).ok()?;
+    /// The table, locked until the file is dropped; made if it is wanted and can be.
+    fn read(&self, make: bool) -> Option<(File, [Record; RECORDS])> {
+        let mut how = OpenOptions::new();
+        let file = how.read(true).write(true).create(make).truncate(false).open(&self.path).ok()?;
         lock::exclusive(&file).ok()?;
         let mut bytes = [0; RECORDS * 16];
         let mut have = 0;
