@@ -323,7 +323,9 @@ pub fn settle<D: Disk>(disk: &D, leaves: &[Leave]) -> bool {
     }
     if leaves.iter().any(|leave| leave.delete) {
         gone &= disk.sync_dir(Path::new("cur")).is_ok();
-        gone &= disk.sync_dir(Path::new("new")).is_ok();
+        if leaves.iter().any(|leave| leave.file.starts_with("new")) {
+            gone &= disk.sync_dir(Path::new("new")).is_ok();
+        }
     }
     gone
 }

@@ -12,7 +12,8 @@ use base::limits;
 use base::time::Moment;
 use proto::pop3::letter::Length;
 use proto::pop3::maildrop::Letter;
-use store::maildir::Name;
+use store::disk::kernel::Kernel;
+use store::maildir::{Leave, Name, settle};
 
 use super::name;
 
@@ -154,46 +155,20 @@ impl Maildir {
     /// Deletes what is marked and moves the rest of `new` to `cur`; then makes it last. True if
     /// every marked letter is gone for good.
     pub(super) fn update(&self, is_deleted: impl Fn(usize) -> bool) -> bool {
-        let mut gone = true;
-        let (mut new, mut cur) = (false, false);
-        for (index, entry) in self.entries.iter().enumerate() {
-            if is_deleted(index) {
-                gone &= remove(&self.at(entry));
-                match entry.place {
-                    Place::New => new = true,
-                    Place::Cur => cur = true,
-                }
-            } else if entry.place == Place::New && !entry.twin {
-                let mut seen = entry.name.clone();
-                if !seen.as_bytes().contains(&b':') {
-                    seen.push(":2,");
-                }
-                // Stock's way: a letter that will not move stays where it is.
-                let _next_time = fs::rename(self.at(entry), self.path.join("cur").join(seen));
-            }
-        }
-        // cur first: what has moved must not be lost between the two.
-        if new || cur {
-            gone &= sys::file::sync_dir(self.path.join("cur")).is_ok();
-        }
-        if new {
-            gone &= sys::file::sync_dir(self.path.join("new")).is_ok();
-        }
-        gone
+        let leaves = self.entries.iter().enumerate().filter_map(|(index, entry)| {
+            let delete = is_deleted(index);
+            let moves = entry.place == Place::New && !entry.twin;
+            let file = || Path::new(entry.place.dir()).join(&entry.name);
+            (delete || moves).then(|| Leave { file: file(), delete })
+        });
+        let leaves: Vec<Leave> = leaves.collect();
+        leaves.is_empty() || Kernel::at(&self.path).is_ok_and(|disk| settle(&disk, &leaves))
     }
 }
 
 /// Whether a name begins with a dot: not a letter.
 fn is_hidden(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b".")
-}
-
-/// Removes a file; true if it is not there any more.
-fn remove(path: &Path) -> bool {
-    match fs::remove_file(path) {
-        Ok(()) => true,
-        Err(err) => err.kind() == ErrorKind::NotFound,
-    }
 }
 
 /// When a file was last changed, in seconds and microseconds.

@@ -15,7 +15,7 @@ use super::Fatal;
 
 /// A letter on its way; without [`Outlet::commit`] nothing is queued.
 #[derive(Debug)]
-pub(super) enum Outlet {
+pub(crate) enum Outlet {
     /// `-n`.
     Screen,
     /// queued.
@@ -27,7 +27,7 @@ pub(super) enum Outlet {
 /// A program that hears the letter on descriptor 0 and the envelope on 1, and may refuse in its
 /// own words on 6.
 #[derive(Debug)]
-pub(super) struct Program {
+pub(crate) struct Program {
     pid: u32,
     letter: OwnedFd,
     envelope: OwnedFd,
@@ -52,7 +52,7 @@ impl From<Refusal> for Fatal {
 
 impl Outlet {
     /// Begins a letter at `$QMAILQUEUE`, else at queued.
-    pub(super) fn queue(home: &Home) -> Result<Self, Fatal> {
+    pub(crate) fn queue(home: &Home) -> Result<Self, Fatal> {
         match std::env::var_os("QMAILQUEUE").filter(|path| !path.is_empty()) {
             Some(path) => Program::start(path, home).map(Self::Program),
             None => {
@@ -63,8 +63,16 @@ impl Outlet {
         }
     }
 
+    /// The number by which the log knows the letter: the process that queues it.
+    pub(crate) fn pid(&self) -> u32 {
+        match self {
+            Self::Screen | Self::Queued(_) => std::process::id(),
+            Self::Program(program) => program.pid,
+        }
+    }
+
     /// Hands over the next bytes.
-    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<(), Fatal> {
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<(), Fatal> {
         match self {
             Self::Screen => fd::write_all(fd::stdout(), bytes).map_err(|err| {
                 Fatal::temporary(format!("unable to write output: {}", errno::text(&err)))
@@ -78,7 +86,7 @@ impl Outlet {
     }
 
     /// Hands over the envelope (text0) and waits until the letter is safe.
-    pub(super) fn commit(self, envelope: &[u8]) -> Result<(), Fatal> {
+    pub(crate) fn commit(self, envelope: &[u8]) -> Result<(), Fatal> {
         match self {
             Self::Screen => Ok(()),
             Self::Queued(mut client) => {

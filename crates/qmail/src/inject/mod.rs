@@ -5,7 +5,7 @@
 //! *opens* control files and `$QMAILMFTFILE` · *speaks to* queued, or the program `$QMAILQUEUE`
 //! names
 
-mod enqueue;
+pub(crate) mod enqueue;
 mod options;
 mod site;
 mod who;
@@ -31,9 +31,11 @@ use who::Who;
 
 /// Why the letter is not queued: what stands after `qmail-inject: fatal: `, and the exit code.
 #[derive(Debug, PartialEq, Eq)]
-struct Fatal {
-    text: Vec<u8>,
-    code: i32,
+pub(crate) struct Fatal {
+    /// The reason.
+    pub(crate) text: Vec<u8>,
+    /// 100 (never) or 111 (later).
+    pub(crate) code: i32,
 }
 
 impl Fatal {
