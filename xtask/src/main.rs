@@ -8,6 +8,7 @@ mod build;
 mod clients;
 mod crash;
 mod host;
+mod man;
 mod rooms;
 mod tally;
 mod test;
@@ -41,6 +42,8 @@ enum Task {
     Rooms,
     /// Check that the functions ARCHITECTURE.md walks through exist.
     Walk,
+    /// Check that every program has its page in the manual.
+    Man,
     /// Rehearse power cuts: the simulator, then (as root) a real ext4 on a logged block device.
     Crash(crash::Crash),
     /// Measure ourselves and the peers, in turns, in one run.
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Task::Arrows => tally::single("arrows", arrows::check),
         Task::Rooms => tally::single("rooms", rooms::check),
         Task::Walk => tally::single("walk", walk::check),
+        Task::Man => tally::single("man", man::check),
         Task::Crash(crash) => crash.run(),
         Task::Bench(bench) => bench.run(),
         Task::Clients(clients) => clients.run(),

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use clap::Args;
 
 use crate::tally::{self, Ending, Tally, Trouble};
-use crate::{arrows, clients, crash, host, rooms, walk};
+use crate::{arrows, clients, crash, host, man, rooms, walk};
 
 /// Run every check and test.
 #[derive(Args)]
@@ -27,6 +27,7 @@ impl Test {
         tally.check("arrows", arrows::check);
         tally.check("rooms", rooms::check);
         tally.check("walk", walk::check);
+        tally.check("man", man::check);
         unit_tests(&mut tally);
         crash::bounded(&mut tally);
         if self.quick {
