@@ -3,7 +3,8 @@
 use crate::poll::{self, Interest};
 use nix::libc;
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
-use rustix::io::{FdFlags, retry_on_intr};
+use rustix::io::{Errno, FdFlags, retry_on_intr};
+use rustix::net::SendFlags;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
@@ -55,21 +56,29 @@ pub fn read_within(fd: impl AsFd, buf: &mut [u8], limit: Duration) -> io::Result
     }
 }
 
-/// Writes all of `bytes`; the error is `TimedOut` if that takes longer than `limit`.
-///
-/// The limit holds to the byte on a non-blocking descriptor; on a blocking one a single write
-/// larger than the kernel's free buffer may still wait.
+/// Writes all of `bytes`; the error is `TimedOut` if that takes longer than `limit`, also on a
+/// blocking descriptor.
 pub fn write_all_within(fd: impl AsFd, mut bytes: &[u8], limit: Duration) -> io::Result<()> {
     let since = Instant::now();
     while !bytes.is_empty() {
         wait(&fd, Interest::WRITE, since, limit)?;
-        match write(&fd, bytes) {
+        match write_what_fits(&fd, bytes) {
             Ok(done) => bytes = bytes.get(done..).unwrap_or_default(),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+/// One write that does not wait, to a descriptor that is ready for some of it: a socket takes what
+/// it has room for, a pipe that is ready has room for `PIPE_BUF` bytes (pipe(7)).
+fn write_what_fits(fd: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    match retry_on_intr(|| rustix::net::send(fd, bytes, flags)) {
+        Err(Errno::NOTSOCK) => write(fd, bytes.get(..libc::PIPE_BUF).unwrap_or(bytes)),
+        sent => Ok(sent?),
+    }
 }
 
 /// Waits until `fd` is ready or `limit` has gone by since `since`.
@@ -184,12 +193,17 @@ mod tests {
     }
 
     #[test]
-    fn a_write_nobody_reads_times_out() {
-        let (_read_end, write_end) = pipe().unwrap();
-        set_nonblocking(&write_end, true).unwrap();
-        let much = vec![0; 1 << 20];
-        let error = write_all_within(&write_end, &much, Duration::from_millis(20)).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::TimedOut);
+    fn a_write_nobody_reads_times_out_on_blocking_descriptors_too() {
+        let (_read_end, pipe_end) = pipe().unwrap();
+        let (_peer, socket) = crate::pass::pair(crate::pass::Kind::Stream).unwrap();
+        let much = vec![0; 8 << 20];
+        for fd in [pipe_end, socket] {
+            for nonblocking in [false, true] {
+                set_nonblocking(&fd, nonblocking).unwrap();
+                let error = write_all_within(&fd, &much, Duration::from_millis(20)).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::TimedOut);
+            }
+        }
     }
 
     #[test]
