@@ -44,7 +44,8 @@ fn start() -> Result<i32, String> {
     let path = home.path("pspawn/socket");
     let listener = listen(&home, roles.nofiles)
         .map_err(|err| format!("unable to listen at {}: {err}", path.display()))?;
-    let peers = [roles.qmaild.uid, home.owner()];
+    // Root could become any of them.
+    let peers = [roles.qmaild.uid, home.owner(), 0];
     let server = server::Server::new(home, listener, peers);
     let mut server = server.map_err(|err| format!("unable to start: {err}"))?;
     server.run().map_err(|err| format!("unable to go on: {err}"))?;

@@ -102,7 +102,7 @@ pub(super) struct Server {
     home: Home,
     listener: OwnedFd,
     /// The uids that may ask.
-    allowed: [u32; 2],
+    allowed: [u32; 3],
     signals: Signals,
     proofs: Proofs,
     at_once: usize,
@@ -113,7 +113,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(home: Home, listener: OwnedFd, allowed: [u32; 2]) -> io::Result<Self> {
+    pub(super) fn new(home: Home, listener: OwnedFd, allowed: [u32; 3]) -> io::Result<Self> {
         let signals = Signals::catch(&[Signal::Chld, Signal::Term])?;
         let proofs = Proofs::new()?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

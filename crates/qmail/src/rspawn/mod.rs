@@ -9,7 +9,7 @@ mod verdict;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -71,7 +71,12 @@ impl Spawner for Rspawn {
         started.map_err(|err| {
             let lasting = self.other.is_some() && !is_temporary(&err);
             let outcome = if lasting { Outcome::Never } else { Outcome::Later };
-            (outcome, b"Unable to run qmail-remote.\n".to_vec())
+            let text: &[u8] = match err.kind() {
+                // It was started, and was gone before it could take the job.
+                ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => b"qmail-remote crashed.\n",
+                _ => b"Unable to run qmail-remote.\n",
+            };
+            (outcome, text.to_vec())
         })
     }
 
