@@ -1,2 +1,47 @@
-//! (being written)
-fn main() {}
+//! Cuts the power at every step of everything that must survive it, and looks at what is left.
+//!
+//! `crash [--states N] [queue|maildir|pop3|all]`: one line for each part, exit 1 if any promise was
+//! broken. Without `--states` everything is tried.
+#![forbid(unsafe_code)]
+
+mod cuts;
+mod maildir;
+mod pop3;
+mod queue;
+mod report;
+
+use report::Tally;
+
+/// A part of the store: its name and its explorer, which takes a limit of states.
+type Part = (&'static str, fn(Option<u64>) -> Tally);
+
+const PARTS: &[Part] =
+    &[("queue", queue::explore), ("maildir", maildir::explore), ("pop3", pop3::explore)];
+
+fn main() -> std::process::ExitCode {
+    let Some((part, limit)) = arguments(std::env::args().skip(1)) else {
+        eprintln!("usage: crash [--states N] [queue|maildir|pop3|all]");
+        return 100.into();
+    };
+    let mut broken = false;
+    for (_, explore) in PARTS.iter().filter(|(name, _)| part == "all" || part == *name) {
+        let tally = explore(limit);
+        println!("{tally}");
+        broken |= tally.violations() > 0;
+    }
+    u8::from(broken).into()
+}
+
+fn arguments(mut words: impl Iterator<Item = String>) -> Option<(String, Option<u64>)> {
+    let (mut part, mut limit) = ("all".to_owned(), None);
+    while let Some(word) = words.next() {
+        if word == "--states" {
+            limit = Some(words.next()?.parse().ok()?);
+        } else if word == "all" || PARTS.iter().any(|(name, _)| word == *name) {
+            part = word;
+        } else {
+            return None;
+        }
+    }
+    Some((part, limit))
+}

@@ -98,6 +98,26 @@ struct State {
     stopped: bool,
     full: bool,
     lies: bool,
+    forgets_names: bool,
+}
+
+impl State {
+    /// Frees files that no name leads to any more.
+    fn forget_unnamed(&mut self) {
+        let pending = self.changes.iter().filter_map(|c| c.insert.as_ref()).map(|(_, node)| *node);
+        let named = self.seen.values().chain(self.durable.values()).copied().chain(pending);
+        let named: BTreeSet<usize> = named
+            .filter_map(|node| match node {
+                Node::File(n) => Some(n),
+                Node::Dir => None,
+            })
+            .collect();
+        for (n, inode) in self.inodes.iter_mut().enumerate() {
+            if !named.contains(&n) {
+                *inode = Inode::default();
+            }
+        }
+    }
 }
 
 /// The simulated disk; cheap to clone for another try from the same state.
@@ -118,6 +138,13 @@ impl Sim {
     pub fn lying() -> Self {
         let sim = Self::default();
         sim.0.borrow_mut().lies = true;
+        sim
+    }
+
+    /// A disk whose syncs of directories say yes and do nothing.
+    pub fn forgetting_names() -> Self {
+        let sim = Self::default();
+        sim.0.borrow_mut().forgets_names = true;
         sim
     }
 
@@ -164,22 +191,26 @@ impl Sim {
             }
         }
         let mut inodes = Vec::with_capacity(state.inodes.len());
-        for inode in &state.inodes {
+        orphans(&mut names);
+        for (n, inode) in state.inodes.iter().enumerate() {
+            let named = names.values().any(|node| *node == Node::File(n));
             let mut bytes = inode.durable.clone();
             for piece in &inode.pieces {
                 if kept() {
                     piece.apply(&mut bytes);
                 }
             }
-            inodes.push(Inode { seen: bytes.clone(), durable: bytes, pieces: Vec::new() });
+            // What has no name any more nobody will ever read.
+            let inode = Inode { seen: bytes.clone(), durable: bytes, pieces: Vec::new() };
+            inodes.push(if named { inode } else { Inode::default() });
         }
-        orphans(&mut names);
         let seen = names.clone();
         Self(RefCell::new(State {
             inodes,
             seen,
             durable: names,
             lies: state.lies,
+            forgets_names: state.forgets_names,
             ..State::default()
         }))
     }
@@ -188,6 +219,7 @@ impl Sim {
     pub fn killed(&self) -> Self {
         let mut state = self.0.borrow().clone();
         (state.fault, state.stopped) = (None, false);
+        state.forget_unnamed();
         Self(RefCell::new(state))
     }
 
@@ -415,15 +447,23 @@ impl Disk for Sim {
         self.node(name)?;
         self.step()?;
         let mut state = self.0.borrow_mut();
-        if state.lies {
+        if state.lies || state.forgets_names {
             return Ok(());
         }
-        let (now, later): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut state.changes).into_iter().partition(|c| c.touches(name));
-        state.changes = later;
-        for change in now {
+        let mut later: Vec<Change> = Vec::new();
+        for change in std::mem::take(&mut state.changes) {
+            if !change.touches(name) {
+                later.push(change);
+                continue;
+            }
             change.apply(&mut state.durable);
+            // A durable removal settles every earlier change that made the name: a file moved on
+            // does not come back where it was.
+            for earlier in &mut later {
+                earlier.insert.take_if(|(made, _)| Some(&*made) == change.remove.as_ref());
+            }
         }
+        state.changes = later;
         Ok(())
     }
 

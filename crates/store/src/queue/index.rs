@@ -117,7 +117,12 @@ impl Known {
 impl Index {
     /// Takes note of a record that is (about to be) in the log. The letter it finishes is returned
     /// if its bytes lie apart: once the record is on disk, that file may go.
-    pub(super) fn apply(&mut self, sequence: u64, record: &Record<'_>, place: Place) -> Option<u64> {
+    pub(super) fn apply(
+        &mut self,
+        sequence: u64,
+        record: &Record<'_>,
+        place: Place,
+    ) -> Option<u64> {
         match record {
             Record::Letter(letter) => {
                 self.insert(sequence, Known::new(letter, place));

@@ -72,6 +72,8 @@ pub(super) struct Log<D: Disk> {
     at: u64,
     /// Bytes were written since the last sync.
     dirty: bool,
+    /// Large letters have names that are not durable yet: no record may speak of them before.
+    pub(super) renamed: bool,
     broken: bool,
 }
 
@@ -100,6 +102,7 @@ impl<D: Disk> Log<D> {
             buffer: Vec::new(),
             at: 0,
             dirty: false,
+            renamed: false,
             broken: false,
         };
         log.turn()?;
@@ -178,6 +181,10 @@ impl<D: Disk> Log<D> {
     /// What the disk says. The log is then broken: it takes and says nothing any more.
     pub(super) fn flush(&mut self) -> Result<(), Trouble> {
         self.check()?;
+        if std::mem::take(&mut self.renamed) {
+            let outcome = self.disk.sync_dir(Path::new("big"));
+            self.or_broken(outcome)?;
+        }
         let Some(segment) = self.live.back().filter(|_| !self.buffer.is_empty()) else {
             return Ok(());
         };

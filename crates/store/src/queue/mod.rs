@@ -119,8 +119,6 @@ pub struct Queue<D: Disk> {
     log: Log<D>,
     index: Index,
     carry: Carry,
-    /// Names in `big/` are not durable yet.
-    renamed: bool,
     /// Files in `big/` to remove once it is durable that they are not needed.
     unneeded: Vec<u64>,
     serial: u64,
@@ -134,15 +132,8 @@ impl<D: Disk> Queue<D> {
     /// An [`Alarm`]; then nothing was changed that mattered.
     pub fn open(disk: D, config: Config) -> Result<(Self, Vec<Alarm>), Alarm> {
         let recover::Recovered { log, index, passed } = recover::recover(disk, config)?;
-        let mut queue = Self {
-            config,
-            log,
-            index,
-            carry: Carry::default(),
-            renamed: false,
-            unneeded: Vec::new(),
-            serial: 0,
-        };
+        let mut queue =
+            Self { config, log, index, carry: Carry::default(), unneeded: Vec::new(), serial: 0 };
         let passed = queue.check_big(passed)?;
         big::sweep(&queue.log.disk, &queue.index)?;
         if !passed.is_empty() {
@@ -227,7 +218,7 @@ impl<D: Disk> Queue<D> {
         self.log.reserve(record.encoded_len())?;
         if let Content::Spilled(spill) = new.content {
             big::place(&self.log.disk, spill, self.log.next())?;
-            self.renamed = true;
+            self.log.renamed = true;
         }
         self.record(&record)
     }
@@ -266,7 +257,6 @@ impl<D: Disk> Queue<D> {
     /// # Errors
     /// [`Trouble`]
     pub fn flush(&mut self) -> Result<(), Trouble> {
-        self.sync_names()?;
         self.log.flush()
     }
 
@@ -276,7 +266,6 @@ impl<D: Disk> Queue<D> {
     /// # Errors
     /// [`Trouble::Broken`]: nothing may be acknowledged any more; stop and start again.
     pub fn commit(&mut self) -> Result<(), Trouble> {
-        self.sync_names()?;
         self.log.commit()?;
         for id in std::mem::take(&mut self.unneeded) {
             // If this fails, the next start removes it.
@@ -360,12 +349,5 @@ impl<D: Disk> Queue<D> {
         let (sequence, place) = self.log.append(record)?;
         self.unneeded.extend(self.index.apply(sequence, record, place));
         Ok(sequence)
-    }
-
-    fn sync_names(&mut self) -> Result<(), Trouble> {
-        if std::mem::take(&mut self.renamed) {
-            self.log.disk.sync_dir(std::path::Path::new("big")).map_err(Trouble::Broken)?;
-        }
-        Ok(())
     }
 }

@@ -1,0 +1,337 @@
+//! What is done to the queue before the power goes, and what was promised meanwhile.
+
+use base::time::Moment;
+use base::wire::queue::{Envelope, Note};
+use store::disk::sim::{Sim, SimFile};
+use store::queue::{BLOCK, Config, Content, NewLetter, Queue, Trouble};
+
+/// A queue small enough to reach every corner in a few steps.
+pub(crate) const CONFIG: Config = Config {
+    segment: 4 * BLOCK,
+    inline: 1_400,
+    envelope: 1_000,
+    spares: 1,
+    carry_above: 2,
+    salvage: false,
+};
+
+/// The envelope of every letter.
+pub(crate) const ENVELOPE: &[u8] = b"s@x\0a@b\0c@d\0";
+/// The failure paragraph of every failure.
+pub(crate) const PARAGRAPH: &[u8] = b"<c@d>:\nSorry, no mailbox here by that name.\n\n";
+
+/// A letter of a script, told from others by this letter, which fills it.
+pub(crate) type Name = u8;
+
+/// One thing to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Op {
+    /// Hand in a letter of this many bytes; more than fit a record go to a file.
+    Offer(Name, usize),
+    /// Hand in a letter that is the bounce of another.
+    Bounce(Name, Name),
+    /// Note that the first recipient is done.
+    Done(Name),
+    /// Note that the second recipient failed.
+    Failed(Name),
+    /// Forget a letter.
+    Finish(Name),
+    /// Write without sync, as notes are.
+    Flush,
+    /// Write and sync; promises everything before it.
+    Commit,
+    /// Quiet work.
+    Tend,
+}
+
+use Op::{Bounce, Commit, Done, Failed, Finish, Flush, Offer, Tend};
+
+/// Every script: up to three letters at a time.
+pub(crate) const SCRIPTS: &[(&str, &[Op])] = &[
+    ("one letter", &[Offer(b'a', 700), Commit, Tend]),
+    ("three at once", &[Offer(b'a', 700), Offer(b'b', 1_200), Offer(b'c', 10), Commit, Tend]),
+    (
+        "three in turn",
+        &[Offer(b'a', 700), Commit, Offer(b'b', 1_200), Commit, Tend, Offer(b'c', 10), Commit],
+    ),
+    ("a large one", &[Offer(b'a', 2_000), Offer(b'b', 300), Commit, Tend]),
+    (
+        "two large ones, one finished",
+        &[Offer(b'a', 2_000), Commit, Finish(b'a'), Commit, Offer(b'b', 1_500), Commit],
+    ),
+    (
+        "notes",
+        &[
+            Offer(b'a', 600),
+            Offer(b'b', 600),
+            Commit,
+            Done(b'a'),
+            Flush,
+            Failed(b'b'),
+            Commit,
+            Done(b'b'),
+            Flush,
+            Finish(b'a'),
+            Tend,
+            Flush,
+            Offer(b'c', 900),
+            Commit,
+        ],
+    ),
+    (
+        "a bounce",
+        &[
+            Offer(b'a', 600),
+            Commit,
+            Failed(b'a'),
+            Commit,
+            Bounce(b'b', b'a'),
+            Offer(b'c', 2_000),
+            Commit,
+            Bounce(b'd', b'c'),
+            Commit,
+        ],
+    ),
+    (
+        "files used again",
+        &[
+            Offer(b'a', 1_200),
+            Commit,
+            Finish(b'a'),
+            Tend,
+            Offer(b'b', 1_200),
+            Commit,
+            Finish(b'b'),
+            Tend,
+            Offer(b'c', 1_200),
+            Commit,
+            Tend,
+            Offer(b'd', 1_200),
+            Commit,
+            Finish(b'c'),
+            Tend,
+            Offer(b'e', 1_200),
+            Commit,
+            Finish(b'e'),
+            Offer(b'f', 1_200),
+            Commit,
+            Tend,
+        ],
+    ),
+    (
+        "one that stays",
+        &[
+            Offer(b'a', 400),
+            Offer(b'b', 2_000),
+            Failed(b'a'),
+            Done(b'b'),
+            Commit,
+            Offer(b'c', 1_000),
+            Commit,
+            Finish(b'c'),
+            Offer(b'd', 1_000),
+            Commit,
+            Finish(b'd'),
+            Tend,
+            Offer(b'e', 1_000),
+            Commit,
+            Finish(b'e'),
+            Tend,
+            Offer(b'f', 1_000),
+            Commit,
+            Failed(b'b'),
+            Finish(b'f'),
+            Tend,
+            Offer(b'g', 1_000),
+            Commit,
+            Finish(b'g'),
+            Tend,
+            Offer(b'h', 1_000),
+            Commit,
+            Tend,
+            Finish(b'a'),
+            Offer(b'i', 1_000),
+            Commit,
+            Tend,
+        ],
+    ),
+    (
+        "more at once than a segment holds",
+        &[
+            Offer(b'a', 1_390),
+            Offer(b'b', 1_391),
+            Offer(b'c', 1_392),
+            Offer(b'd', 1_393),
+            Offer(b'e', 1_394),
+            Offer(b'f', 1_395),
+            Offer(b'g', 1_396),
+            Offer(b'h', 1_397),
+            Offer(b'i', 1_398),
+            Commit,
+        ],
+    ),
+];
+
+/// How certain something is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Sure {
+    /// It was not asked for.
+    #[default]
+    No,
+    /// It was asked for and nothing was promised: it may be so or not.
+    Perhaps,
+    /// It was promised.
+    Yes,
+}
+
+impl Sure {
+    fn ask(&mut self) {
+        if *self == Self::No {
+            *self = Self::Perhaps;
+        }
+    }
+
+    fn promise(&mut self) {
+        if *self == Self::Perhaps {
+            *self = Self::Yes;
+        }
+    }
+}
+
+/// What is known of one letter.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Line {
+    pub(crate) name: Name,
+    pub(crate) bytes: Vec<u8>,
+    /// The number it was given.
+    pub(crate) id: u64,
+    pub(crate) queued: Sure,
+    pub(crate) done: Sure,
+    pub(crate) failed: Sure,
+    pub(crate) finished: Sure,
+    /// The letter whose bounce it is.
+    pub(crate) finishes: Option<Name>,
+}
+
+/// What was promised so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger(pub(crate) Vec<Line>);
+
+impl Ledger {
+    pub(crate) fn line(&self, name: Name) -> Option<&Line> {
+        self.0.iter().find(|line| line.name == name)
+    }
+
+    fn with(&mut self, name: Name, act: impl FnOnce(&mut Line)) {
+        if let Some(line) = self.0.iter_mut().find(|line| line.name == name) {
+            act(line);
+        }
+    }
+
+    /// Goes back to what was known before an operation that was refused. The letter it offered, if
+    /// it did, stays on the list as one that must not be there.
+    fn refuse(&mut self, before: Self) {
+        let offered = self.0.split_off(before.0.len().min(self.0.len()));
+        self.0 = before.0;
+        self.0.extend(offered.into_iter().map(|line| Line { id: 0, queued: Sure::No, ..line }));
+    }
+
+    fn promise_all(&mut self) {
+        for line in &mut self.0 {
+            for sure in [&mut line.queued, &mut line.done, &mut line.failed, &mut line.finished] {
+                sure.promise();
+            }
+        }
+    }
+}
+
+/// Plays a script until it ends or the log is broken, as queued would.
+pub(crate) fn play(sim: &Sim, script: &[Op], ledger: &mut Ledger) {
+    let Ok((mut queue, _)) = Queue::open(sim, CONFIG) else { return };
+    for op in script {
+        let before = ledger.clone();
+        match perform(&mut queue, *op, ledger) {
+            Ok(()) => {}
+            // Refused: nothing has happened, and the next commit promises nothing of it.
+            Err(Trouble::Full(_)) => ledger.refuse(before),
+            Err(Trouble::Broken(_)) => return,
+        }
+    }
+}
+
+fn perform(queue: &mut Queue<&Sim>, op: Op, ledger: &mut Ledger) -> Result<(), Trouble> {
+    let id = |ledger: &Ledger, name| ledger.line(name).map_or(0, |line| line.id);
+    match op {
+        Offer(name, size) => offer(queue, ledger, name, size, None)?,
+        Bounce(name, of) => offer(queue, ledger, name, 500, Some(of))?,
+        Done(name) => {
+            ledger.with(name, |line| line.done.ask());
+            queue.note(id(ledger, name), 0, Note::Done)?;
+        }
+        Failed(name) => {
+            ledger.with(name, |line| line.failed.ask());
+            queue.note(id(ledger, name), 1, Note::Failed(PARAGRAPH))?;
+        }
+        Finish(name) => {
+            ledger.with(name, |line| line.finished.ask());
+            queue.finish(id(ledger, name))?;
+        }
+        Flush => queue.flush()?,
+        Commit => {
+            queue.commit()?;
+            ledger.promise_all();
+        }
+        Tend => {
+            queue.tend()?;
+        }
+    }
+    Ok(())
+}
+
+fn offer(
+    queue: &mut Queue<&Sim>,
+    ledger: &mut Ledger,
+    name: Name,
+    size: usize,
+    finishes: Option<Name>,
+) -> Result<(), Trouble> {
+    let bytes = vec![name; size];
+    let old = finishes.and_then(|name| ledger.line(name)).map(|line| line.id);
+    let (id, queued) = (queue.next_id(), Sure::Perhaps);
+    ledger.0.push(Line { name, bytes: bytes.clone(), id, queued, finishes, ..Line::default() });
+    if let Some(finishes) = finishes {
+        ledger.with(finishes, |line| line.finished.ask());
+    }
+    accept(queue, &bytes, old).map(|_| ())
+}
+
+/// Hands in a letter; it is promised at the next commit.
+pub(crate) fn accept(
+    queue: &mut Queue<&Sim>,
+    bytes: &[u8],
+    finishes: Option<u64>,
+) -> Result<u64, Trouble> {
+    if bytes.len() <= CONFIG.inline {
+        return accept_as(queue, Content::Inline(bytes), finishes);
+    }
+    let mut spill = queue.spill()?;
+    if let Err(error) = queue.push(&mut spill, bytes) {
+        queue.discard(&spill);
+        return Err(error.into());
+    }
+    let outcome = accept_as(queue, Content::Spilled(&spill), finishes);
+    if matches!(outcome, Err(Trouble::Full(_))) {
+        queue.discard(&spill);
+    }
+    outcome
+}
+
+fn accept_as(
+    queue: &mut Queue<&Sim>,
+    content: Content<'_, SimFile>,
+    finishes: Option<u64>,
+) -> Result<u64, Trouble> {
+    let Ok(envelope) = Envelope::new(ENVELOPE) else { return Ok(0) };
+    let birth = Moment::from_secs(1_000);
+    queue.accept(&NewLetter { birth, uid: 1, pid: 2, finishes, envelope, content })
+}
