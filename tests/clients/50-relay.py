@@ -2,8 +2,10 @@
 """Letters go out by smtproutes: 5,000 to smtp-sink, none twice; with the sink gone they wait and the
 log says so; with it back and `qmailctl doqueue` they go; a refused recipient makes one bounce."""
 
+import re
 import shutil
 import subprocess
+import tempfile
 
 from mail import *
 
@@ -25,7 +27,7 @@ def start(*options):
     """A sink that counts; returns it once it listens."""
     unprivileged = ["-u", "nobody"] if os.getuid() == 0 else []
     child = subprocess.Popen([sink, *unprivileged, *options, f"inet:127.0.0.1:{port}", "256"],
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                             stdout=open(COUNTED, "wb"), stderr=subprocess.STDOUT)
     def listens():
         with socket.socket() as s:
             return s.connect_ex(("127.0.0.1", port)) == 0
@@ -54,6 +56,7 @@ def delivered(to):
     return done
 
 
+COUNTED = pathlib.Path(tempfile.mkdtemp(prefix="qmail-rs-relay.")) / "counted"
 port = free_port()
 (HOME / "control/smtproutes").write_text(f".sink.test:127.0.0.1:{port}\nsink.test:127.0.0.1:{port}\n")
 
@@ -63,10 +66,9 @@ send(LETTERS, "a@sink.test")
 wait_for("the queue is empty", 300, empty)
 took = time.monotonic() - begun
 child.terminate()
-said = child.communicate(timeout=10)[0].decode()
-sunk = max((int(n) for n in __import__("re").findall(r"mess=(\d+)", said)), default=None)
-if sunk is not None:
-    check(sunk == LETTERS, f"the sink counted {sunk} letters instead of {LETTERS}")
+child.wait(timeout=10)
+sunk = max(int(n) for n in re.findall(r"mess=(\d+)", COUNTED.read_text()))
+check(sunk == LETTERS, f"the sink counted {sunk} letters instead of {LETTERS}")
 check(delivered("a@sink.test") == LETTERS, f"the log has {delivered('a@sink.test')} deliveries")
 print(f"{LETTERS} relayed in {took:.1f} s")
 
@@ -93,3 +95,5 @@ for part in ("Return-Path: <>", "invoked for bounce", "Subject: failure notice",
 time.sleep(1)
 check(count(maildir) == 1, "more than one bounce")
 check("bounce msg " in log("qmail-send"), "the log has no bounce line")
+(HOME / "control/smtproutes").unlink()
+shutil.rmtree(COUNTED.parent)

@@ -25,7 +25,7 @@ qmails:47796:42107
 ";
 
 /// Who may send where: this host relays for itself.
-const RULES: &str = "127.:allow,RELAYCLIENT=\"\",TCPREMOTEHOST=\"localhost\"\n::1:allow,RELAYCLIENT=\"\",TCPREMOTEHOST=\"localhost\"\n:allow\n";
+const RULES: &str = "127.:allow,RELAYCLIENT=\"\",TCPREMOTEHOST=\"localhost\"\n:allow\n";
 
 /// The binaries whose programs become links in `bin/`.
 const BINARIES: [&str; 4] = ["daemontools", "qmail", "qmail-admin", "qmail-net"];
