@@ -167,7 +167,10 @@ impl Server {
         };
         self.hold(token, client, &answer);
         match outcome {
-            Ok(_) => (self.turn.sync, self.turn.busy) = (true, true),
+            Ok(_) => {
+                (self.turn.sync, self.turn.busy) = (true, true);
+                self.say_full(None);
+            }
             Err(Trouble::Full(error)) => {
                 self.forget(&gathering.bytes);
                 self.say_full(Some(&error));

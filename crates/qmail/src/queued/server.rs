@@ -196,7 +196,7 @@ impl Server {
     /// Quiet work on the log.
     fn tend(&mut self, now: Duration) -> Result<(), Trouble> {
         match self.queue.tend() {
-            Ok(_) => self.say_full(None),
+            Ok(_) => {}
             Err(Trouble::Full(error)) => self.say_full(Some(&error)),
             Err(broken) => return Err(broken),
         }

@@ -218,7 +218,7 @@ impl Sim {
     /// The disk after the program (but not the machine) died: nothing lost, nothing synced.
     pub fn killed(&self) -> Self {
         let mut state = self.0.borrow().clone();
-        (state.fault, state.stopped) = (None, false);
+        (state.fault, state.stopped, state.full) = (None, false, false);
         state.forget_unnamed();
         Self(RefCell::new(state))
     }

@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
 use super::Config;
 use super::index::Place;
 use super::record::Record;
-use super::segment::{BLOCK, Header};
+use super::segment::{BLOCK, HEADER, Header};
 use crate::disk::Disk;
+
+/// Sectors of a header's block besides the first.
+const RESTATED: u64 = BLOCK / HEADER as u64 - 1;
 
 /// Why a record could not be taken.
 #[derive(Debug)]
@@ -65,6 +68,10 @@ pub(super) struct Log<D: Disk> {
     free: Vec<Segment<D::File>>,
     /// The oldest segment that the newest header on disk counts as part of the log.
     named: u64,
+    /// The newest segment's first record, as its header says.
+    first: u64,
+    /// How often that header was said again.
+    restated: u64,
     next: u64,
     synced: u64,
     buffer: Vec<u8>,
@@ -97,6 +104,8 @@ impl<D: Disk> Log<D> {
             named: live.front().map_or(u64::MAX, |s| s.number),
             live,
             free,
+            first: next,
+            restated: 0,
             next,
             synced: next.saturating_sub(1),
             buffer: Vec::new(),
@@ -271,16 +280,42 @@ impl<D: Disk> Log<D> {
         self.free.iter().position(|s| s.number < self.named)
     }
 
+    /// Has so many spare files ready.
     fn prepare(&mut self, wanted: usize) -> Result<(), Trouble> {
         self.check()?;
-        while self.free.iter().filter(|s| s.number < self.named).count() < wanted {
+        while self.ready() < wanted {
             let segment = make(&self.disk, self.unused_slot(), self.config.segment);
             match segment.map_err(Trouble::from) {
                 Ok(segment) => self.free.push(segment),
                 Err(Trouble::Broken(error)) => return self.or_broken(Err(error)),
-                Err(full) => return Err(full),
+                Err(full) if self.ready() == self.free.len() => return Err(full),
+                Err(Trouble::Full(_)) => self.restate()?,
             }
         }
+        Ok(())
+    }
+
+    fn ready(&self) -> usize {
+        self.free.iter().filter(|s| s.number < self.named).count()
+    }
+
+    /// Says the newest header again, in another of its sectors, with what is the oldest segment
+    /// now: so that what was freed since can be used again though there is no room to begin
+    /// another. What freed it is on disk before.
+    fn restate(&mut self) -> Result<(), Trouble> {
+        self.commit()?;
+        let (Some(front), Some(back)) = (self.live.front(), self.live.back()) else {
+            return Ok(());
+        };
+        let (oldest, number, size) = (front.number, back.number, back.size);
+        let sector = (self.restated % RESTATED).saturating_add(1);
+        let header = Header { number, first: self.first, oldest, size }.encode();
+        let at = sector.saturating_mul(HEADER as u64);
+        let written = self.disk.write_at(&back.file, &header, at);
+        let outcome = written.and_then(|()| self.disk.sync(&back.file));
+        self.or_broken(outcome)?;
+        self.restated = self.restated.saturating_add(1);
+        self.named = oldest;
         Ok(())
     }
 
@@ -302,11 +337,12 @@ impl<D: Disk> Log<D> {
         let oldest = self.live.front().map_or(segment.number, |s| s.number);
         let (number, size) = (segment.number, segment.size);
         let header = Header { number, first: self.next, oldest, size };
-        let written = self.disk.write_at(&segment.file, &header.encode(), 0);
+        let written = self.disk.write_at(&segment.file, &header.block(), 0);
         let outcome = written.and_then(|()| self.disk.sync(&segment.file));
         self.or_broken(outcome)?;
         self.live.push_back(segment);
         (self.named, self.at) = (oldest, BLOCK);
+        (self.first, self.restated) = (self.next, 0);
         Ok(())
     }
 }

@@ -14,7 +14,7 @@ use super::alarm::{Alarm, doing};
 use super::index::{Index, Place};
 use super::log::{Log, Segment, Trouble, path};
 use super::record::{ALIGN, Found, Record};
-use super::segment::{BLOCK, HEADER, Header, Top};
+use super::segment::{BLOCK, Header, Top};
 use crate::disk::{Access, Disk, ensure_dir};
 
 /// How far ahead of the expected one a record's sequence may be to be looked at in the search for
@@ -120,9 +120,9 @@ fn open_slot<D: Disk>(disk: &D, slot: u64) -> std::io::Result<Slot<D::File>> {
 }
 
 fn top<D: Disk>(disk: &D, file: &D::File) -> std::io::Result<Top> {
-    let mut sector = [0; HEADER];
-    let n = disk.read_at(file, &mut sector, 0)?;
-    Ok(Header::decode(sector.get(..n).unwrap_or_default()))
+    let mut block = [0; BLOCK as usize];
+    let n = disk.read_at(file, &mut block, 0)?;
+    Ok(Header::decode(block.get(..n).unwrap_or_default()))
 }
 
 fn number(top: &Top) -> u64 {

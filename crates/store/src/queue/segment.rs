@@ -6,7 +6,8 @@ use super::record::Take;
 /// The unit that a synced write ends at; records that are on disk share no block with later ones,
 /// so no later write can tear them. The header has the first block of a segment for itself.
 pub const BLOCK: u64 = 4096;
-/// What a header occupies on disk: one sector, which disks write whole or not at all.
+/// What a header occupies on disk: one sector, which disks write whole or not at all. The first
+/// sector of the block decides; the others may hold the same header with a later `oldest`.
 pub(super) const HEADER: usize = 512;
 /// The format this program writes.
 pub(super) const VERSION: u32 = 1;
@@ -40,6 +41,13 @@ pub(super) enum Top {
 }
 
 impl Header {
+    /// The first block of a segment that begins.
+    pub(super) fn block(&self) -> Vec<u8> {
+        let mut block = self.encode().to_vec();
+        block.resize(BLOCK as usize, 0);
+        block
+    }
+
     /// The header's sector.
     pub(super) fn encode(&self) -> [u8; HEADER] {
         let mut out = Vec::with_capacity(HEADER);
@@ -57,8 +65,19 @@ impl Header {
         sector
     }
 
-    /// Reads a header's sector (or what there is of it).
-    pub(super) fn decode(sector: &[u8]) -> Top {
+    /// Reads a segment's first block (or what there is of it).
+    pub(super) fn decode(block: &[u8]) -> Top {
+        let mut sectors = block.chunks(HEADER).map(Self::decode_sector);
+        let top = sectors.next().unwrap_or(Top::Blank);
+        let Top::Sound(header) = top else { return top };
+        let oldest = sectors.fold(header.oldest, |oldest, later| match later {
+            Top::Sound(h) if Self { oldest: header.oldest, ..h } == header => oldest.max(h.oldest),
+            Top::Sound(_) | Top::Blank | Top::Newer(_) | Top::Damaged => oldest,
+        });
+        Top::Sound(Self { oldest, ..header })
+    }
+
+    fn decode_sector(sector: &[u8]) -> Top {
         if sector.iter().all(|&b| b == 0) {
             return Top::Blank;
         }
@@ -98,6 +117,10 @@ mod tests {
             bad[at] ^= 1;
             assert_ne!(Header::decode(&bad), Top::Sound(header));
         }
+        let later = Header { oldest: 7, ..header };
+        let stranger = Header { oldest: 8, number: 8, ..header };
+        let block = [sector, stranger.encode(), [0; HEADER], later.encode(), [9; HEADER]].concat();
+        assert_eq!(Header::decode(&block), Top::Sound(later));
         assert_eq!(Header::decode(&[0; HEADER]), Top::Blank);
         assert_eq!(Header::decode(&[]), Top::Blank);
         let mut newer = sector;

@@ -230,6 +230,15 @@ fn on_a_full_disk_letters_are_refused_and_notes_are_still_taken() {
         assert!(queue.note(id, 0, Note::Deferred(Moment::from_secs(3))).unwrap());
     }
     queue.commit().unwrap();
+    let ids: Vec<u64> = queue.index().iter().map(|(id, _)| id).collect();
+    for id in ids {
+        assert!(queue.finish(id).unwrap());
+    }
+    queue.tend().unwrap();
+    let id = accept(&mut queue, b"what was freed is used again");
+    queue.commit().unwrap();
+    let again = sim.power_cut(|_| false);
+    assert_eq!(open(&again).index().iter().map(|(id, _)| id).collect::<Vec<_>>(), [id]);
     sim.set_full(false);
     accept(&mut queue, b"there is room again");
     queue.commit().unwrap();

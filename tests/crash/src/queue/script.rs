@@ -42,9 +42,13 @@ pub(crate) enum Op {
     Commit,
     /// Quiet work.
     Tend,
+    /// From now on the disk has no room.
+    NoRoom,
+    /// And now it has.
+    Room,
 }
 
-use Op::{Bounce, Commit, Done, Failed, Finish, Flush, Offer, Tend};
+use Op::{Bounce, Commit, Done, Failed, Finish, Flush, NoRoom, Offer, Room, Tend};
 
 /// Every script: up to three letters at a time.
 pub(crate) const SCRIPTS: &[(&str, &[Op])] = &[
@@ -156,6 +160,44 @@ pub(crate) const SCRIPTS: &[(&str, &[Op])] = &[
         ],
     ),
     (
+        "a full disk",
+        &[
+            Offer(b'a', 1_200),
+            Commit,
+            Tend,
+            NoRoom,
+            Offer(b'b', 1_200),
+            Commit,
+            Offer(b'c', 1_200),
+            Commit,
+            Done(b'a'),
+            Failed(b'b'),
+            Commit,
+            Finish(b'a'),
+            Finish(b'b'),
+            Tend,
+            Commit,
+            Finish(b'c'),
+            Tend,
+            Offer(b'd', 1_200),
+            Commit,
+            Offer(b'e', 1_200),
+            Commit,
+            Finish(b'd'),
+            Tend,
+            Offer(b'f', 1_200),
+            Commit,
+            Finish(b'e'),
+            Finish(b'f'),
+            Tend,
+            Offer(b'g', 1_200),
+            Commit,
+            Room,
+            Offer(b'h', 2_200),
+            Commit,
+        ],
+    ),
+    (
         "more at once than a segment holds",
         &[
             Offer(b'a', 1_390),
@@ -250,6 +292,9 @@ pub(crate) fn play(sim: &Sim, script: &[Op], ledger: &mut Ledger) {
     let Ok((mut queue, _)) = Queue::open(sim, CONFIG) else { return };
     for op in script {
         let before = ledger.clone();
+        if let NoRoom | Room = op {
+            sim.set_full(matches!(op, NoRoom));
+        }
         match perform(&mut queue, *op, ledger) {
             Ok(()) => {}
             // Refused: nothing has happened, and the next commit promises nothing of it.
@@ -276,6 +321,7 @@ fn perform(queue: &mut Queue<&Sim>, op: Op, ledger: &mut Ledger) -> Result<(), T
             ledger.with(name, |line| line.finished.ask());
             queue.finish(id(ledger, name))?;
         }
+        NoRoom | Room => {}
         Flush => queue.flush()?,
         Commit => {
             queue.commit()?;
