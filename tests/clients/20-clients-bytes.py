@@ -17,7 +17,8 @@ BODIES = {
     "8-bit": "Grüße aus Zürich, привет, 日本\n".encode(),
     "dots": b".\n..\n...\n.leading\n..two\nmiddle . dot\n.\n",
     "binary": bytes(c for c in range(1, 256) if c not in (10, 13)) * 3 + b"\n",
-    "long lines": b"x" * 100_000 + b"\n" + b"y" * 5_000 + b"\n",
+    "long lines": b"x" * 5_000 + b"\n" + b"y" * 2_000 + b"\n",
+    "very long lines": b"x" * 100_000 + b"\n" + b"y" * 50_000 + b"\n",
     "empty body": b"",
     "25 MB": (b"0123456789abcdef" * 4 + b"\n") * (25 * 1024 * 1024 // 65),
 }
@@ -52,7 +53,7 @@ def swaks(to, path):
 
 def msmtp(to, path):
     run("msmtp", "-C", "/dev/null", f"--host={SMTP[0]}", f"--port={SMTP[1]}", "--from=a@example.net",
-        "--auth=off", "--tls=off", to, stdin=open(path, "rb"))
+        "--auth=off", "--tls=off", "--set-date-header=off", "--set-from-header=off", "--set-msgid-header=off", to, stdin=open(path, "rb"))
 
 
 def curl(user, secret):
@@ -66,7 +67,7 @@ def mpop(user, secret):
     for part in ("tmp", "new", "cur"):
         (box / part).mkdir()
     run("mpop", "-C", "/dev/null", f"--host={POP3[0]}", f"--port={POP3[1]}", f"--user={user}",
-        f"--passwordeval=printf %s '{secret}'", "--tls=off", "--auth=on",
+        f"--passwordeval=printf %s '{secret}'", "--tls=off", "--auth=plain",
         f"--uidls-file={WORK}/uidls.{user}", "--keep=on", "--received-header=off", f"--delivery=maildir,{box}")
     return letters(box)[0]
 
@@ -75,7 +76,7 @@ def fetchmail(user, secret):
     out = WORK / f"fetchmail.{user}"
     rc = WORK / f"rc.{user}"
     rc.write_text(
-        f'poll {POP3[0]} service {POP3[1]} protocol pop3 no dns user "{user}" password "{secret}" '
+        f'poll {POP3[0]} service {POP3[1]} protocol pop3 uidl no dns user "{user}" password "{secret}" '
         f'sslproto "" keep fetchall no rewrite no forcecr mda "cat > {out}"\n')
     rc.chmod(0o600)
     home = dict(os.environ, FETCHMAILHOME=str(WORK), HOME=str(WORK))
@@ -99,6 +100,8 @@ for sender, send in (("swaks", swaks), ("msmtp", msmtp)):
         if not stripped(letters(maildir)[0]) == letter(name):
             fail(f"{name} sent by {sender} is stored differently")
         for fetch in (curl, mpop, fetchmail):
+            if fetch is fetchmail and name == "very long lines":
+                continue  # fetchmail itself cuts lines at its buffer of 8 KiB
             got = stripped(fetch(user, secret)).rstrip(b"\n")
             if got != letter(name).rstrip(b"\n"):
                 (WORK / "got").write_bytes(got)
