@@ -12,7 +12,7 @@
 //!
 //! A segment is used again when nothing in it matters any more. What stays long is carried forward
 //! once the log is more than twice as long as what matters in it. Decision page
-//! `docs/decisions/20-queue-log.md` has the reasons.
+//! `docs/decisions/queue-log.md` has the reasons.
 
 mod alarm;
 mod big;
