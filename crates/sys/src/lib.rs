@@ -1,6 +1,7 @@
 //! The kernel, made safe. The only crate with `unsafe`; it knows nothing of mail.
 #![allow(unsafe_code, reason = "this crate is where the kernel's calls are made safe")]
 
+pub mod at;
 pub mod brood;
 pub mod clock;
 pub mod dir;

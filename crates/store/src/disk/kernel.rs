@@ -2,19 +2,17 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{self, Advice, AtFlags, Mode, OFlags};
-use rustix::io::{Errno, pread, pwrite, retry_on_intr};
+use sys::at::{self, At, Opening};
 
 use super::{Access, Disk};
 
 /// A real directory.
 #[derive(Debug)]
 pub struct Kernel {
-    dir: OwnedFd,
+    dir: At,
 }
 
 impl Kernel {
@@ -23,24 +21,7 @@ impl Kernel {
     /// # Errors
     /// What the kernel says.
     pub fn at(dir: &Path) -> io::Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { dir: retry_on_intr(|| fs::open(dir, flags, Mode::empty()))? })
-    }
-
-    /// Takes an open directory.
-    pub fn from_dir(dir: OwnedFd) -> Self {
-        Self { dir }
-    }
-
-    fn open_with(&self, name: &Path, flags: OFlags) -> io::Result<OwnedFd> {
-        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let mode = Mode::RUSR | Mode::WUSR;
-        Ok(retry_on_intr(|| fs::openat(&self.dir, name, flags, mode))?)
-    }
-
-    fn open_dir(&self, name: &Path) -> io::Result<OwnedFd> {
-        let name = if name.as_os_str().is_empty() { Path::new(".") } else { name };
-        self.open_with(name, OFlags::RDONLY | OFlags::DIRECTORY)
+        At::open(dir).map(|dir| Self { dir })
     }
 }
 
@@ -48,101 +29,65 @@ impl Disk for Kernel {
     type File = OwnedFd;
 
     fn create(&self, name: &Path) -> io::Result<OwnedFd> {
-        self.open_with(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
+        self.dir.file(name, Opening::New)
     }
 
     fn open(&self, name: &Path, access: Access) -> io::Result<OwnedFd> {
-        self.open_with(
-            name,
-            match access {
-                Access::Read => OFlags::RDONLY,
-                Access::Write => OFlags::RDWR,
-            },
-        )
+        let how = match access {
+            Access::Read => Opening::Read,
+            Access::Write => Opening::Write,
+        };
+        self.dir.file(name, how)
     }
 
     fn read_at(&self, file: &OwnedFd, buf: &mut [u8], at: u64) -> io::Result<usize> {
-        let mut done = 0;
-        while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match retry_on_intr(|| pread(file, &mut *rest, at.saturating_add(done as u64)))? {
-                0 => break,
-                n => done = done.saturating_add(n),
-            }
-        }
-        Ok(done)
+        at::read(file, buf, at)
     }
 
     fn write_at(&self, file: &OwnedFd, bytes: &[u8], at: u64) -> io::Result<()> {
-        let (mut rest, mut at) = (bytes, at);
-        while !rest.is_empty() {
-            let n = retry_on_intr(|| pwrite(file, rest, at))?;
-            if n == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            rest = rest.get(n..).unwrap_or_default();
-            at = at.saturating_add(n as u64);
-        }
-        Ok(())
+        at::write(file, bytes, at)
     }
 
     fn sync(&self, file: &OwnedFd) -> io::Result<()> {
-        Ok(retry_on_intr(|| fs::fdatasync(file))?)
+        at::sync(file)
     }
 
     fn settle(&self, file: &OwnedFd) -> io::Result<()> {
-        self.sync(file)?;
-        match retry_on_intr(|| fs::fadvise(file, 0, None, Advice::DontNeed)) {
-            // A file system without a page cache has nothing to forget.
-            Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) | Ok(()) => Ok(()),
-            Err(e) => Err(e.into()),
-        }
+        at::sync(file)?;
+        at::forget_cache(file)
     }
 
     fn len(&self, file: &OwnedFd) -> io::Result<u64> {
-        Ok(u64::try_from(retry_on_intr(|| fs::fstat(file))?.st_size).unwrap_or(0))
+        at::len(file)
     }
 
     fn truncate(&self, file: &OwnedFd, len: u64) -> io::Result<()> {
-        Ok(retry_on_intr(|| fs::ftruncate(file, len))?)
+        at::truncate(file, len)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        Ok(retry_on_intr(|| fs::renameat(&self.dir, from, &self.dir, to))?)
+        self.dir.rename(from, to)
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        Ok(retry_on_intr(|| fs::linkat(&self.dir, from, &self.dir, to, AtFlags::empty()))?)
+        self.dir.link(from, to)
     }
 
     fn unlink(&self, name: &Path) -> io::Result<()> {
-        Ok(retry_on_intr(|| fs::unlinkat(&self.dir, name, AtFlags::empty()))?)
+        self.dir.unlink(name)
     }
 
     fn make_dir(&self, name: &Path) -> io::Result<()> {
-        Ok(retry_on_intr(|| fs::mkdirat(&self.dir, name, Mode::RWXU))?)
+        self.dir.make_dir(name)
     }
 
     fn sync_dir(&self, name: &Path) -> io::Result<()> {
-        let dir = self.open_dir(name)?;
-        Ok(retry_on_intr(|| fs::fsync(&dir))?)
+        self.dir.sync_dir(name)
     }
 
     fn list(&self, name: &Path) -> io::Result<Vec<OsString>> {
-        names(rustix::fd::AsFd::as_fd(&self.open_dir(name)?))
+        self.dir.names(name)
     }
-}
-
-/// Every name in an open directory, sorted. An error of any entry is an error of the whole.
-fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<OsString>> {
-    let mut names = Vec::new();
-    for entry in fs::Dir::read_from(dir)? {
-        let name = entry?.file_name().to_bytes().to_vec();
-        if name != b"." && name != b".." {
-            names.push(OsString::from_vec(name));
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ fn argon2() -> Result<Argon2<'static>, argon2::Error> {
 /// The kernel has none.
 pub fn salt() -> io::Result<[u8; 16]> {
     let mut salt = [0; 16];
-    rustix::rand::getrandom(&mut salt, rustix::rand::GetRandomFlags::empty())?;
+    sys::random::fill(&mut salt)?;
     Ok(salt)
 }
 

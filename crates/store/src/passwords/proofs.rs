@@ -34,7 +34,7 @@ impl Proofs {
     /// The kernel has no random bytes.
     pub fn new() -> io::Result<Self> {
         let mut key = [0; 32];
-        rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())?;
+        sys::random::fill(&mut key)?;
         Ok(Self { key, of: None, until: HashMap::new() })
     }
 

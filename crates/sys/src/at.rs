@@ -1,0 +1,170 @@
+//! Files and names below one open directory, with every wait for the disk in the caller's hands.
+//! Every call goes on after an interrupting signal.
+
+use rustix::fs::{self, Advice, AtFlags, Mode, OFlags};
+use rustix::io::{Errno, pread, pwrite, retry_on_intr};
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+/// How a file is opened; a symbolic link in the last component is an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// For reading.
+    Read,
+    /// For reading and writing.
+    Write,
+    /// For reading and writing a file that was not there, mode 0600.
+    New,
+}
+
+/// A directory below which names are looked up.
+#[derive(Debug)]
+pub struct At(OwnedFd);
+
+impl At {
+    /// Opens the directory.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self(retry_on_intr(|| fs::open(dir, flags, Mode::empty()))?))
+    }
+
+    /// Opens a file.
+    pub fn file(&self, name: &Path, how: Opening) -> io::Result<OwnedFd> {
+        self.with(
+            name,
+            match how {
+                Opening::Read => OFlags::RDONLY,
+                Opening::Write => OFlags::RDWR,
+                Opening::New => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+            },
+        )
+    }
+
+    /// Renames, replacing what has the new name.
+    pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Ok(retry_on_intr(|| fs::renameat(&self.0, from, &self.0, to))?)
+    }
+
+    /// Gives a file a second name.
+    pub fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Ok(retry_on_intr(|| fs::linkat(&self.0, from, &self.0, to, AtFlags::empty()))?)
+    }
+
+    /// Removes a name that is not a directory.
+    pub fn unlink(&self, name: &Path) -> io::Result<()> {
+        Ok(retry_on_intr(|| fs::unlinkat(&self.0, name, AtFlags::empty()))?)
+    }
+
+    /// Makes a directory, mode 0700.
+    pub fn make_dir(&self, name: &Path) -> io::Result<()> {
+        Ok(retry_on_intr(|| fs::mkdirat(&self.0, name, Mode::RWXU))?)
+    }
+
+    /// Makes the names in a directory durable; the empty name is this directory.
+    pub fn sync_dir(&self, name: &Path) -> io::Result<()> {
+        let dir = self.dir(name)?;
+        Ok(retry_on_intr(|| fs::fsync(&dir))?)
+    }
+
+    /// Every name in a directory but `.` and `..`, sorted. An error of any entry is an error of
+    /// the whole.
+    pub fn names(&self, name: &Path) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        for entry in fs::Dir::read_from(self.dir(name)?)? {
+            let name = entry?.file_name().to_bytes().to_vec();
+            if name != b"." && name != b".." {
+                names.push(OsString::from_vec(name));
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn with(&self, name: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mode = Mode::RUSR | Mode::WUSR;
+        Ok(retry_on_intr(|| fs::openat(&self.0, name, flags, mode))?)
+    }
+
+    fn dir(&self, name: &Path) -> io::Result<OwnedFd> {
+        let name = if name.as_os_str().is_empty() { Path::new(".") } else { name };
+        self.with(name, OFlags::RDONLY | OFlags::DIRECTORY)
+    }
+}
+
+/// Reads at an offset until `buf` is full or the file ends; how many bytes were read.
+pub fn read(file: impl AsFd, buf: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match retry_on_intr(|| pread(&file, &mut *rest, at.saturating_add(done as u64)))? {
+            0 => break,
+            n => done = done.saturating_add(n),
+        }
+    }
+    Ok(done)
+}
+
+/// Writes all bytes at an offset.
+pub fn write(file: impl AsFd, bytes: &[u8], at: u64) -> io::Result<()> {
+    let (mut rest, mut at) = (bytes, at);
+    while !rest.is_empty() {
+        let n = retry_on_intr(|| pwrite(&file, rest, at))?;
+        if n == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        rest = rest.get(n..).unwrap_or_default();
+        at = at.saturating_add(n as u64);
+    }
+    Ok(())
+}
+
+/// Makes a file's bytes and length durable.
+pub fn sync(file: impl AsFd) -> io::Result<()> {
+    Ok(retry_on_intr(|| fs::fdatasync(&file))?)
+}
+
+/// Drops what is cached of a file and clean, so that the next read asks the disk.
+pub fn forget_cache(file: impl AsFd) -> io::Result<()> {
+    match retry_on_intr(|| fs::fadvise(&file, 0, None, Advice::DontNeed)) {
+        // A file system without a page cache has nothing to forget.
+        Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) | Ok(()) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// A file's length in bytes.
+pub fn len(file: impl AsFd) -> io::Result<u64> {
+    Ok(u64::try_from(retry_on_intr(|| fs::fstat(&file))?.st_size).unwrap_or(0))
+}
+
+/// Sets a file's length.
+pub fn truncate(file: impl AsFd, len: u64) -> io::Result<()> {
+    Ok(retry_on_intr(|| fs::ftruncate(&file, len))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_not_followed_and_a_new_file_is_new() {
+        let path = std::env::temp_dir().join(format!("sys-at-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        let at = At::open(&path).unwrap();
+        let file = at.file(Path::new("a"), Opening::New).unwrap();
+        assert!(at.file(Path::new("a"), Opening::New).is_err());
+        write(&file, b"hello", 2).unwrap();
+        sync(&file).unwrap();
+        forget_cache(&file).unwrap();
+        let mut buf = [9; 9];
+        assert_eq!(read(&file, &mut buf, 0).unwrap(), 7);
+        assert_eq!(&buf, b"\0\0hello\x09\x09");
+        std::os::unix::fs::symlink("a", path.join("l")).unwrap();
+        assert!(at.file(Path::new("l"), Opening::Read).is_err());
+        assert_eq!(at.names(Path::new("")).unwrap(), ["a", "l"]);
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+}
