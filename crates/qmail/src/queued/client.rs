@@ -30,21 +30,24 @@ pub(super) enum Gathered {
     Refused(&'static [u8]),
 }
 
-/// A list that is being sent to a client, as fast as the client takes it.
+/// A list that is being sent to a client, as fast as the client takes it; an `End` comes after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stream {
-    None,
-    /// Letters above `sent`; those below `boundary` are old, and after them comes an `End`.
-    Follow {
-        sent: u64,
-        boundary: u64,
-        ended: bool,
-    },
-    /// Letters above `sent` and below `boundary`, then an `End`.
-    List {
-        sent: u64,
-        boundary: u64,
-    },
+pub(super) enum Listing {
+    /// Letters above `sent` and below `boundary`.
+    Letters { sent: u64, boundary: u64 },
+    /// The failure paragraphs of a letter, from this recipient on.
+    Paragraphs { id: u64, from: u32 },
+}
+
+/// Letters that a client wants to hear of for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Following {
+    /// Up to here they were sent.
+    pub(super) sent: u64,
+    /// Those below are old, and after them comes an `End`.
+    pub(super) boundary: u64,
+    /// That `End` was sent.
+    pub(super) ended: bool,
 }
 
 /// A connection.
@@ -59,7 +62,8 @@ pub(super) struct Client {
     /// How many of those say that a letter is on disk.
     pub(super) promises: u32,
     pub(super) letter: Option<Gathering>,
-    pub(super) stream: Stream,
+    pub(super) listing: Option<Listing>,
+    pub(super) following: Option<Following>,
     /// To be closed once all answers are sent.
     pub(super) closing: bool,
     /// Since when its letter has been coming, or it has been idle.
@@ -77,7 +81,8 @@ impl Client {
             held: Outbox::default(),
             promises: 0,
             letter: None,
-            stream: Stream::None,
+            listing: None,
+            following: None,
             closing: false,
             since: now,
             interest: Interest::READ,
@@ -96,7 +101,12 @@ impl Client {
     /// May it say more now? Not while a list is on its way to it (answers stay in order), nor
     /// while it does not read its answers.
     pub(super) fn is_heard(&self) -> bool {
-        !self.closing && self.out.waiting() <= UNSENT && !matches!(self.stream, Stream::List { .. })
+        !self.closing && self.out.waiting() <= UNSENT && self.listing.is_none()
+    }
+
+    /// Is a list on its way to it?
+    pub(super) fn is_streaming(&self) -> bool {
+        self.listing.is_some() || self.following.is_some()
     }
 
     /// What to wait for.
@@ -113,7 +123,7 @@ impl Client {
     pub(super) fn is_late(&self, now: Duration, ours: bool) -> bool {
         let waits = self.letter.is_some() || !ours;
         waits
-            && self.stream == Stream::None
+            && !self.is_streaming()
             && now.saturating_sub(self.since).as_secs() > limits::QUEUED_SECONDS
     }
 }

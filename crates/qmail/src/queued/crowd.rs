@@ -11,13 +11,15 @@ use base::wire::queue::{Answer, Request};
 use store::queue::Trouble;
 use sys::poll::{Event, Interest};
 
-use super::client::{Client, Gathered, Stream};
+use super::client::{Client, Gathered};
 use super::server::{LISTENER, Server, log};
 
 /// How long nobody is accepted after a failed accept (no descriptors left).
 const BREATH: Duration = Duration::from_millis(100);
 /// How often time limits are looked at.
 pub(super) const ROUND: Duration = Duration::from_secs(60);
+/// Connections accepted at a time.
+const ACCEPTS: u32 = 64;
 /// Reads of one client in one turn, so that one cannot keep all waiting.
 const READS: u32 = 4;
 const PIECE: usize = 64 << 10;
@@ -27,17 +29,19 @@ const TOO_LONG: &[u8] = b"envelope too long for qq (#5.3.0)";
 
 impl Server {
     pub(super) fn accept(&mut self) {
-        match sys::pass::accept(&self.listener) {
-            Ok(sock) => {
-                if let Err(error) = self.admit(sock) {
-                    log(format_args!("warning: a client was turned away: {error}"));
-                }
+        for _ in 0..ACCEPTS {
+            if self.clients.len() >= limits::QUEUED_CLIENTS {
+                return self.be_deaf();
             }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => self.be_deaf(),
-        }
-        if self.clients.len() >= limits::QUEUED_CLIENTS {
-            self.be_deaf();
+            match sys::pass::accept(&self.listener) {
+                Ok(sock) => {
+                    if let Err(error) = self.admit(sock) {
+                        log(format_args!("warning: a client was turned away: {error}"));
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => return self.be_deaf(),
+            }
         }
     }
 
@@ -105,7 +109,7 @@ impl Server {
             let _ = self.poller.change(&client.sock, token, wants);
             client.interest = wants;
         }
-        if client.stream != Stream::None {
+        if client.is_streaming() {
             self.streaming.insert(token);
         }
         if !client.inbox.is_empty() && client.is_heard() {

@@ -9,6 +9,7 @@
 
 mod client;
 mod crowd;
+mod feed;
 mod outbox;
 mod request;
 mod rights;

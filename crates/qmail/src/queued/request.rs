@@ -4,15 +4,11 @@ use std::os::fd::OwnedFd;
 
 use base::limits;
 use base::outcome::Outcome;
-use base::wire::queue::{Answer, Entry, Envelope, Note, Origin, Request, progress_block};
-use store::disk::kernel::Kernel;
-use store::queue::{Content, NewLetter, Queue, Stored, Trouble};
+use base::wire::queue::{Answer, Envelope, Note, Origin, Request};
+use store::queue::{Content, NewLetter, Stored, Trouble};
 
-use super::client::{Client, Gathered, Gathering, Stream};
+use super::client::{Client, Following, Gathered, Gathering, Listing};
 use super::server::{DISK_FULL, Server, TROUBLE, log};
-
-/// Bytes of entries to put into a client's outbox at a time.
-const FEED: usize = 256 << 10;
 
 impl Server {
     /// Does what a client asks; false if it asks at the wrong moment.
@@ -37,7 +33,7 @@ impl Server {
                 Ok(true)
             }
             Request::Paragraphs(id) => {
-                self.paragraphs(token, client, id);
+                client.listing = Some(Listing::Paragraphs { id, from: 0 });
                 Ok(true)
             }
             Request::Open(id) => {
@@ -49,7 +45,8 @@ impl Server {
                 Ok(true)
             }
             Request::List => {
-                client.stream = Stream::List { sent: 0, boundary: self.queue.next_id() };
+                let boundary = self.queue.next_id();
+                client.listing = Some(Listing::Letters { sent: 0, boundary });
                 Ok(true)
             }
         }
@@ -235,21 +232,6 @@ impl Server {
         }
     }
 
-    fn paragraphs(&mut self, token: u64, client: &mut Client, id: u64) {
-        match self.queue.paragraphs(id) {
-            Ok(paragraphs) => {
-                for paragraph in &paragraphs {
-                    self.hold(token, client, &Answer::Paragraph(paragraph));
-                }
-                self.hold(token, client, &Answer::End);
-            }
-            Err(error) => {
-                complain(id, &error);
-                self.hold(token, client, &Answer::Refused(Outcome::Later, TROUBLE));
-            }
-        }
-    }
-
     fn open(&mut self, token: u64, client: &mut Client, id: u64) {
         let size = self.queue.index().get(id).map_or(0, |known| known.size);
         let opened: std::io::Result<OwnedFd> = match self.queue.content(id) {
@@ -279,75 +261,11 @@ impl Server {
         }
         self.follower = Some(token);
         let boundary = self.queue.next_id();
-        client.stream = Stream::Follow { sent: 0, boundary, ended: false };
-    }
-
-    /// Gives every client with a list as much of it as it takes.
-    pub(super) fn feed(&mut self) {
-        for token in self.streaming.clone() {
-            let Some(client) = self.clients.get_mut(&token) else {
-                self.streaming.remove(&token);
-                continue;
-            };
-            while client.out.waiting() < FEED && next_entry(&mut self.queue, client) {}
-            if client.stream == Stream::None {
-                self.streaming.remove(&token);
-            }
-            self.with_client(token, |_| ());
-        }
+        client.following = Some(Following { sent: 0, boundary, ended: false });
     }
 }
 
-/// Puts the next piece of a client's list into its outbox; false if there is none (yet).
-fn next_entry(queue: &mut Queue<Kernel>, client: &mut Client) -> bool {
-    match client.stream {
-        Stream::None => false,
-        Stream::List { sent, boundary } => {
-            match queue.index().after(sent).map(|(id, _)| id).filter(|&id| id < boundary) {
-                Some(id) => {
-                    put_entry(queue, client, id, true);
-                    client.stream = Stream::List { sent: id, boundary };
-                }
-                None => {
-                    client.out.push(&Answer::End);
-                    client.stream = Stream::None;
-                }
-            }
-            client.stream != Stream::None
-        }
-        Stream::Follow { sent, boundary, ended } => {
-            let next = queue.index().after(sent).map(|(id, _)| id);
-            if !ended && next.is_none_or(|id| id >= boundary) {
-                client.out.push(&Answer::End);
-                client.stream = Stream::Follow { sent, boundary, ended: true };
-                return true;
-            }
-            let Some(id) = next else { return false };
-            put_entry(queue, client, id, id < boundary);
-            client.stream = Stream::Follow { sent: id, boundary, ended };
-            true
-        }
-    }
-}
-
-/// Describes a letter. One that cannot be read any more is left out, loudly.
-fn put_entry(queue: &mut Queue<Kernel>, client: &mut Client, id: u64, old: bool) {
-    let block = match queue.envelope(id) {
-        Ok(block) => block,
-        Err(error) => return complain(id, &error),
-    };
-    let Some(known) = queue.index().get(id) else { return };
-    let progress = progress_block(known.progress());
-    let (uid, pid) = (known.uid, known.pid);
-    let entry = Envelope::new(&block).and_then(|envelope| {
-        Entry::new(id, known.birth, known.size, uid, pid, old, envelope, &progress)
-    });
-    if let Ok(entry) = entry {
-        client.out.push(&Answer::Entry(entry));
-    }
-}
-
-fn complain(id: u64, error: &std::io::Error) {
+pub(super) fn complain(id: u64, error: &std::io::Error) {
     if error.kind() != std::io::ErrorKind::NotFound {
         let text = sys::errno::text(error);
         log(format_args!("alert: unable to read letter {id} from the queue: {text}"));

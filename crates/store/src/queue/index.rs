@@ -86,6 +86,11 @@ impl Known {
         self.failures.iter().flat_map(|f| f.values()).copied()
     }
 
+    /// The first recipient from `index` on with a paragraph, and where that lies.
+    pub(super) fn paragraph_from(&self, index: u32) -> Option<(u32, Place)> {
+        self.failures.as_ref()?.range(index..).next().map(|(index, place)| (*index, *place))
+    }
+
     /// Where the paragraph of one recipient lies.
     pub(super) fn paragraph(&self, index: u32) -> Option<Place> {
         self.failures.as_ref()?.get(&index).copied()

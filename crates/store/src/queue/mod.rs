@@ -320,6 +320,16 @@ impl<D: Disk> Queue<D> {
         places.into_iter().map(|place| self.paragraph_at(place)).collect()
     }
 
+    /// The failure paragraph of the first recipient from `index` on that has one.
+    ///
+    /// # Errors
+    /// As [`Queue::envelope`].
+    pub fn paragraph_from(&mut self, id: u64, index: u32) -> io::Result<Option<(u32, Vec<u8>)>> {
+        let known = self.index.get(id).ok_or(io::ErrorKind::NotFound)?;
+        let Some((index, place)) = known.paragraph_from(index) else { return Ok(None) };
+        self.paragraph_at(place).map(|paragraph| Some((index, paragraph)))
+    }
+
     fn paragraph_at(&mut self, place: index::Place) -> io::Result<Vec<u8>> {
         let bytes = self.read(place)?;
         match Found::at(&bytes).and_then(|found| Record::decode(found.body)) {
