@@ -9,7 +9,7 @@ import threading
 from mail import *
 
 KILLS = int(os.environ.get("KILLS", "50"))
-SENDERS = 8
+SENDERS = 6
 PROGRAMS = ["qmail-queued", "qmail-send", "qmail-lspawn", "qmail-rspawn", "qmail-clean", "qmail-pspawn",
             "tcpserver", "qmail-smtpd", "qmail-popup", "multilog", "supervise"]
 _, maildir = account("kill")
@@ -29,17 +29,18 @@ def sender(number):
                     smtp.sendmail("a@example.net", [f"kill@{HOST}"], f"Subject: {name}\n\n{'x' * 2000}\n")
                     with lock:
                         acknowledged.append(name)
-                    if stop.is_set():
+                    if stop.wait(0.02):
                         break
         except (OSError, smtplib.SMTPException):
             time.sleep(0.05)
 
 
 def alive(name):
-    return {pid for pid, row in processes().items() if row[1] == name}
+    """The processes called `name`; a service whose supervise was killed is ours though an orphan."""
+    return {pid for pid, row in processes(orphans=True).items() if row[1] == name}
 
 
-threads = [threading.Thread(target=sender, args=(n,)) for n in range(SENDERS)]
+threads = [threading.Thread(target=sender, args=(n,), daemon=True) for n in range(SENDERS)]
 for thread in threads:
     thread.start()
 killed = {}
@@ -60,7 +61,7 @@ for turn in range(KILLS):
     time.sleep(chance.uniform(0.1, 0.5))
 stop.set()
 for thread in threads:
-    thread.join()
+    thread.join(30)
 print(f"{sum(killed.values())} kills ({killed}), {len(acknowledged)} letters acknowledged, slowest return {slowest:.2f} s")
 check(len(acknowledged) > KILLS, "hardly any letter was acknowledged")
 expected = set(acknowledged)

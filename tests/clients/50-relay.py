@@ -67,7 +67,7 @@ wait_for("the queue is empty", 300, empty)
 took = time.monotonic() - begun
 child.terminate()
 child.wait(timeout=10)
-sunk = max(int(n) for n in re.findall(r"mess=(\d+)", COUNTED.read_text()))
+sunk = max(int(n) for n in re.findall(r"mesg=(\d+)", COUNTED.read_text()))
 check(sunk == LETTERS, f"the sink counted {sunk} letters instead of {LETTERS}")
 check(delivered("a@sink.test") == LETTERS, f"the log has {delivered('a@sink.test')} deliveries")
 print(f"{LETTERS} relayed in {took:.1f} s")

@@ -67,6 +67,8 @@ struct Yard {
     home: PathBuf,
     smtp: String,
     pop3: String,
+    /// A script failed: what it left is worth a look.
+    keep: bool,
 }
 
 impl Yard {
@@ -74,7 +76,7 @@ impl Yard {
         let home = std::env::temp_dir().join(format!("qmail-rs-clients.{}", std::process::id()));
         let (smtp, pop3) = (free_address()?, free_address()?);
         let server = Up::at(&home, smtp.clone(), pop3.clone()).start()?;
-        Ok(Self { server, home, smtp, pop3 })
+        Ok(Self { server, home, smtp, pop3, keep: false })
     }
 
     /// Runs one script with what it needs to know in its environment.
@@ -92,7 +94,10 @@ impl Yard {
             Err(e) => Ending::Failed(e.to_string()),
             Ok(status) if status.success() => Ending::Passed,
             Ok(status) if status.code() == Some(SKIP) => Ending::Skipped("see above".into()),
-            Ok(status) => Ending::Failed(format!("{status}; home kept in {}", self.home.display())),
+            Ok(status) => {
+                self.keep = true;
+                Ending::Failed(format!("{status}; home kept in {}", self.home.display()))
+            }
         }
     }
 
@@ -100,6 +105,7 @@ impl Yard {
     fn close(&mut self) -> Ending {
         match self.server.stop() {
             Err(why) => Ending::Failed(why),
+            Ok(()) if self.keep => Ending::Passed,
             Ok(()) => {
                 let _ = std::fs::remove_dir_all(&self.home);
                 Ending::Passed
