@@ -196,3 +196,50 @@ fn requests_behind_a_list_are_answered_after_it() {
     assert_eq!(client.next(PATIENCE).unwrap(), Some(Answer::End));
     assert_eq!(client.next(PATIENCE).unwrap(), Some(Answer::Accepted(id)));
 }
+
+#[test]
+fn a_follower_may_ask_for_paragraphs_on_the_same_connection() {
+    let queued = Running::start();
+    queued.serve();
+    let mut client = queued.client();
+    let id = hand_in(&mut client, Origin::Local, b"one");
+    let mut follower = queued.client();
+    follower.ask(&Request::Follow).unwrap();
+    assert!(matches!(follower.next(PATIENCE).unwrap(), Some(Answer::Entry(_))));
+    assert_eq!(follower.next(PATIENCE).unwrap(), Some(Answer::End));
+    for index in 0..2 {
+        let note = Note::Failed(b"<x>:\nno\n\n");
+        follower.ask(&Request::Note { serial: 1, letter: id, index, note }).unwrap();
+        assert_eq!(follower.next(PATIENCE).unwrap(), Some(Answer::Ack(1)));
+    }
+    follower.ask(&Request::Paragraphs(id)).unwrap();
+    for _ in 0..2 {
+        let paragraph = follower.next(PATIENCE).unwrap();
+        assert_eq!(paragraph, Some(Answer::Paragraph(b"<x>:\nno\n\n")));
+    }
+    assert_eq!(follower.next(PATIENCE).unwrap(), Some(Answer::End));
+    let new = hand_in(&mut client, Origin::Local, b"two");
+    assert!(matches!(follower.next(PATIENCE).unwrap(), Some(Answer::Entry(e)) if e.id == new));
+}
+
+#[test]
+fn random_bytes_do_no_harm() {
+    let queued = Running::start();
+    queued.serve();
+    let mut n: u64 = 88_172_645_463_325_252;
+    for _ in 0..200 {
+        let mut stream = UnixStream::connect(queued.dir.join("queue/queued")).unwrap();
+        let mut bytes = b"i\x01\0\0\0l".to_vec();
+        for _ in 0..40 {
+            n ^= n << 13;
+            n ^= n >> 7;
+            n ^= n << 17;
+            let tag = b"ilefnboxq"[(n % 9) as usize];
+            bytes.extend([tag, (n >> 8) as u8 % 32, 0, 0, 0]);
+            bytes.extend(vec![(n >> 16) as u8 % 3; (n >> 24) as usize % 32]);
+        }
+        let _ = io::Write::write_all(&mut stream, &bytes);
+    }
+    let mut client = queued.client();
+    assert!(hand_in(&mut client, Origin::Local, b"fine") > 0);
+}

@@ -244,7 +244,7 @@ impl<D: Disk> Reading<'_, D> {
             let Some((place, known)) = self.proof(&bytes, at, until) else { return Ok(self.next) };
             alarms.raise(Alarm::Hole {
                 file: self.slot.slot.to_string(),
-                offset: at,
+                offset: begins(&bytes, at, self.next),
                 missing: self.next,
                 known,
             })?;
@@ -293,6 +293,12 @@ impl<D: Disk> Reading<'_, D> {
         });
         later.or(until.map(|until| (None, until)))
     }
+}
+
+/// Where a damaged record with this sequence still says it begins; else where it should.
+fn begins(bytes: &[u8], at: usize, sequence: u64) -> usize {
+    let claims = |at: &usize| bytes.get(*at..).and_then(Found::claim) == Some(sequence);
+    [at, at.next_multiple_of(BLOCK as usize)].into_iter().find(claims).unwrap_or(at)
 }
 
 /// The record with this sequence, at `at` or at the block after it (where a sync ended).
