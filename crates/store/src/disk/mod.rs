@@ -152,3 +152,51 @@ pub fn remove<D: Disk>(disk: &D, name: &Path) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+/// A disk that is borrowed, so that a test can look at it after whoever used it.
+impl<D: Disk> Disk for &D {
+    type File = D::File;
+
+    fn create(&self, name: &Path) -> io::Result<D::File> {
+        (**self).create(name)
+    }
+    fn open(&self, name: &Path, access: Access) -> io::Result<D::File> {
+        (**self).open(name, access)
+    }
+    fn read_at(&self, file: &D::File, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        (**self).read_at(file, buf, at)
+    }
+    fn write_at(&self, file: &D::File, bytes: &[u8], at: u64) -> io::Result<()> {
+        (**self).write_at(file, bytes, at)
+    }
+    fn sync(&self, file: &D::File) -> io::Result<()> {
+        (**self).sync(file)
+    }
+    fn settle(&self, file: &D::File) -> io::Result<()> {
+        (**self).settle(file)
+    }
+    fn len(&self, file: &D::File) -> io::Result<u64> {
+        (**self).len(file)
+    }
+    fn truncate(&self, file: &D::File, len: u64) -> io::Result<()> {
+        (**self).truncate(file, len)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        (**self).rename(from, to)
+    }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        (**self).link(from, to)
+    }
+    fn unlink(&self, name: &Path) -> io::Result<()> {
+        (**self).unlink(name)
+    }
+    fn make_dir(&self, name: &Path) -> io::Result<()> {
+        (**self).make_dir(name)
+    }
+    fn sync_dir(&self, name: &Path) -> io::Result<()> {
+        (**self).sync_dir(name)
+    }
+    fn list(&self, name: &Path) -> io::Result<Vec<OsString>> {
+        (**self).list(name)
+    }
+}
