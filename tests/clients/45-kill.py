@@ -65,7 +65,7 @@ for thread in threads:
 print(f"{sum(killed.values())} kills ({killed}), {len(acknowledged)} letters acknowledged, slowest return {slowest:.2f} s")
 check(len(acknowledged) > KILLS, "hardly any letter was acknowledged")
 expected = set(acknowledged)
-wait_for("every acknowledged letter in the Maildir", 120, lambda: count(maildir) >= len(expected) and expected <= set(subjects(maildir)))
+wait_for("every acknowledged letter in the Maildir", 200, lambda: count(maildir) >= len(expected) and expected <= set(subjects(maildir)))
 wait_for("the queue is empty", 60, lambda: b"messages in queue: 0\n" in bin("qmail-qstat"))
 got = subjects(maildir)
 check(len(got) == len(set(got)), f"{len(got) - len(set(got))} letters came twice")

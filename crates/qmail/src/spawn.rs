@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use base::outcome::Outcome;
 use base::wire::frame;
 use base::wire::spawn::{Delivery, MAX_DELIVERY, Report};
 use store::client::QueueClient;
 use store::home::Home;
+use sys::clock;
 use sys::fd;
 use sys::poll::{self, Interest};
 use sys::signal::{Signal, Signals};
@@ -51,6 +53,19 @@ pub(crate) trait Spawner {
     fn judge(&self, status: Status, output: &[u8]) -> Verdict;
 }
 
+/// How long a queued that went away may take to come back before deliveries are put off: its
+/// supervise starts it again at once, a deferral would cost the letter minutes.
+const QUEUED_BACK: Duration = Duration::from_secs(3);
+/// The pause between two tries to reach it.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// Whether an error says that nobody answers at queued's socket, rather than that it said no.
+fn is_away(err: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    let away = [Kind::ConnectionRefused, Kind::NotFound, Kind::BrokenPipe];
+    away.contains(&err.kind()) || matches!(err.kind(), Kind::UnexpectedEof | Kind::ConnectionReset)
+}
+
 /// The queue's letters, over one connection that is made anew when it breaks.
 pub(crate) struct Letters {
     home: Home,
@@ -63,9 +78,17 @@ impl Letters {
     /// # Errors
     /// The verdict of stock for a letter that cannot be opened.
     pub(crate) fn open(&mut self, letter: u64) -> Result<OwnedFd, Verdict> {
-        self.attempt(letter).or_else(|_| self.attempt(letter)).map_err(|_| {
-            (Outcome::Later, b"qmail-spawn unable to open message. (#4.3.0)\n".to_vec())
-        })
+        let give_up = clock::monotonic().saturating_add(QUEUED_BACK);
+        loop {
+            match self.attempt(letter) {
+                Ok(letter) => return Ok(letter),
+                Err(err) if is_away(&err) && clock::monotonic() < give_up => clock::sleep(AGAIN),
+                Err(_) => {
+                    let text = b"qmail-spawn unable to open message. (#4.3.0)\n";
+                    return Err((Outcome::Later, text.to_vec()));
+                }
+            }
+        }
     }
 
     fn attempt(&mut self, letter: u64) -> io::Result<OwnedFd> {

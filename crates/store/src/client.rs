@@ -124,7 +124,7 @@ impl QueueClient {
             Answer::Opened(size) => size,
             Answer::Refused(_, text) => {
                 let text = String::from_utf8_lossy(text).into_owned();
-                return Err(io::Error::new(io::ErrorKind::NotFound, text));
+                return Err(io::Error::other(text));
             }
             _ => return Err(unexpected()),
         };
