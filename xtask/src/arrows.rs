@@ -31,7 +31,7 @@ const LAWS: &[Law] = &[
     Law { crate_name: "sys", may_use: &["base", "nix", "rustix"], never: &["store"], root: &[] },
     Law {
         crate_name: "store",
-        may_use: &["argon2", "base", "bcrypt", "sha-crypt", "sys", "yescrypt"],
+        may_use: &["argon2", "base", "bcrypt", "hmac", "sha-crypt", "sha2", "sys", "yescrypt"],
         never: NO_NET,
         root: SAFE,
     },

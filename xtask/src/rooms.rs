@@ -1,4 +1,4 @@
-//! The budget of lines: a file over 500 lines (its tests left out) is two rooms in one.
+//! The budget of lines: a file over 500 lines (tests left out) is two rooms in one.
 
 use std::path::{Path, PathBuf};
 
@@ -30,9 +30,12 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
 }
 
 fn judge(file: &Path) -> Option<String> {
+    if file.file_name().is_some_and(|name| name == "tests.rs") {
+        return None;
+    }
     let text = std::fs::read_to_string(file).ok()?;
     let lines = text.lines().take_while(|line| line.trim_end() != "#[cfg(test)]").count();
-    let unexplained = text.contains("#![allow(clippy::too_many_lines");
+    let unexplained = text.lines().any(|line| line.starts_with("#![allow(clippy::too_many_lines"));
     let shown = file.strip_prefix(crate::root()).unwrap_or(file).display();
     match (lines > LINES, unexplained) {
         (true, _) => {

@@ -347,7 +347,10 @@ mod tests {
             "alert: cannot start: qmail-send is already running\n"
         );
         assert_eq!(alert(Alert::LostSpawn), "alert: oh no! lost spawn connection! dying...\n");
-        assert_eq!(alert(Alert::LostClean), "alert: oh no! lost qmail-clean connection! dying...\n");
+        assert_eq!(
+            alert(Alert::LostClean),
+            "alert: oh no! lost qmail-clean connection! dying...\n"
+        );
         assert_eq!(
             alert(Alert::Reread("control/locals")),
             "alert: unable to reread control/locals\n"
