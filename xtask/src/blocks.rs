@@ -26,8 +26,8 @@ pub(crate) fn rehearse(states: u32) -> Ending {
     if sys::user::euid() != 0 {
         return Ending::Skipped("only root can mount".into());
     }
-    let needed = ["qemu-storage-daemon", "mkfs.ext4", "losetup", "fusermount3"];
-    if let Some(missing) = needed.iter().find(|program| !host::has(program)) {
+    host::prepare(host::BLOCKS);
+    if let Some(missing) = host::lacks(host::BLOCKS) {
         return Ending::Skipped(format!("{missing} is not installed"));
     }
     match Rig::new().and_then(|rig| rig.record()?.cuts(states)) {
@@ -153,8 +153,22 @@ impl Rig {
 }
 
 impl Record {
+    /// A look that finds what was never written would find anything: on the empty disk every
+    /// promise must be missing.
+    fn prove_the_eye(&self) -> Result<(), Trouble> {
+        let all: Vec<&Promise> = self.acks.iter().map(|ack| &ack.promise).collect();
+        self.copy("before", "cut")?;
+        let seen = self.rig.mounted("cut", "c", |home| workload::look(home, &all))?;
+        if seen.lost as usize == all.len() && !all.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{} of {} letters missed on an empty disk", seen.lost, all.len()))
+        }
+    }
+
     /// Cuts the power at random places between the first promise and the last.
     fn cuts(&self, states: u32) -> Result<Found, Trouble> {
+        self.prove_the_eye()?;
         let (first, last) = (self.acks.first(), self.acks.last());
         let range = first.map_or(0, |a| a.at)..=last.map_or(0, |a| a.at);
         let places: Vec<usize> = (0..self.log.entries.len())

@@ -25,7 +25,7 @@ impl Clients {
     /// Starts a server in a home of its own, runs the scripts, stops it.
     pub(crate) fn run(self) -> Result<(), Trouble> {
         let mut tally = Tally::default();
-        host::prepare();
+        host::prepare(host::CLIENTS);
         all(&mut tally, self.only.as_deref());
         tally.verdict()
     }

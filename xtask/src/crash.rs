@@ -9,6 +9,8 @@ use crate::tally::{Ending, Tally, Trouble, passes};
 
 /// Simulated states tried by `cargo xtask test`.
 const BOUNDED: &str = "20000";
+/// Block-level states tried by `cargo xtask test`.
+const BOUNDED_BLOCKS: u32 = 40;
 /// Block-level states tried by default.
 const BLOCK_STATES: u32 = 240;
 
@@ -36,9 +38,10 @@ impl Crash {
     }
 }
 
-/// The part of the simulator that belongs in every test run.
+/// The part that belongs in every test run.
 pub(crate) fn bounded(tally: &mut Tally) {
     tally.check("simulated power cuts", || simulate(Some(BOUNDED)));
+    tally.check("power cuts on ext4", || blocks::rehearse(BOUNDED_BLOCKS));
 }
 
 /// Runs the explorer; it exits with 1 at the first broken promise.

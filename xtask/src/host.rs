@@ -3,7 +3,18 @@
 use std::process::{Command, Stdio};
 
 /// A program from somebody else, and the Debian package that brings it.
-const FOREIGN: &[(&str, &str)] = &[
+type Foreign = (&'static str, &'static str);
+
+/// What the power cuts on real blocks need.
+pub(crate) const BLOCKS: &[Foreign] = &[
+    ("fusermount3", "fuse3"),
+    ("losetup", "mount"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("qemu-storage-daemon", "qemu-utils"),
+];
+
+/// Other people's clients.
+pub(crate) const CLIENTS: &[Foreign] = &[
     ("curl", "curl"),
     ("fetchmail", "fetchmail"),
     ("mpop", "mpop"),
@@ -21,11 +32,16 @@ pub(crate) fn has(program: &str) -> bool {
         .is_ok_and(|s| s.success())
 }
 
-/// Installs the foreign clients that are missing: on Debian, as root. Elsewhere the tests that
-/// need them are skipped, aloud.
-pub(crate) fn prepare() {
+/// The first of these that cannot be run here.
+pub(crate) fn lacks(needed: &[Foreign]) -> Option<&'static str> {
+    needed.iter().map(|(program, _)| *program).find(|program| !has(program))
+}
+
+/// Installs what is missing of these: on Debian, as root. Elsewhere the tests that need it are
+/// skipped, aloud.
+pub(crate) fn prepare(needed: &[Foreign]) {
     let missing: Vec<&str> =
-        FOREIGN.iter().filter(|(program, _)| !has(program)).map(|(_, package)| *package).collect();
+        needed.iter().filter(|(program, _)| !has(program)).map(|(_, package)| *package).collect();
     if missing.is_empty() || sys::user::euid() != 0 || !has("apt-get") {
         return;
     }

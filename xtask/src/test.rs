@@ -33,7 +33,7 @@ impl Test {
         if self.quick {
             tally.check("clients", || Ending::Skipped("--quick".into()));
         } else {
-            host::prepare();
+            host::prepare(host::CLIENTS);
             clients::all(&mut tally, None);
         }
         tally.verdict()

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::tally::Trouble;
 
-const MAGIC: u64 = 0x006a_736c_7b61_7363;
+const MAGIC: u64 = 0x006a_7366_7773_6872;
 const FLUSH: u64 = 1;
 const DISCARD: u64 = 4;
 
