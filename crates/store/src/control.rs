@@ -30,6 +30,13 @@ enum Trouble {
     Nul(usize),
 }
 
+impl ControlError {
+    /// The file's name, such as `locals`.
+    pub fn name(&self) -> &Path {
+        self.path.file_name().map_or(&self.path, Path::new)
+    }
+}
+
 impl fmt::Display for ControlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();

@@ -12,6 +12,7 @@ use base::wire::spawn::{MAX_REPORT, Report};
 use letter::bounce::Names;
 use store::control::Control;
 use store::home::Home;
+use store::users::Domains;
 use sys::clock;
 use sys::poll::{Event as Ready, Interest, Poller};
 use sys::signal::{Signal, Signals};
@@ -20,7 +21,7 @@ use super::courier::{Courier, Errand};
 use super::link::Link;
 use super::pipe::{Inlet, Outlet};
 use super::schedule::{self, Actions, Bounced, Event, Schedule};
-use super::settings::{self, Settings};
+use super::settings::Settings;
 
 /// What a descriptor in the poller is. Each helper has two: what it says, then what it is told.
 const SIGNALS: u64 = 0;
@@ -96,7 +97,7 @@ impl Run {
         let poller = Poller::new()?;
         poller.add(&signals, SIGNALS, Interest::READ)?;
         let mut out = Actions::default();
-        let schedule = Schedule::new(settings.rules, limits, settings.lifetime, &mut out);
+        let schedule = Schedule::new(settings.routing, limits, settings.lifetime, &mut out);
         let link = Link::new(home.path("queue/queued"), QUEUED, clock::monotonic());
         let spawners = [Helper::new(local, LOCAL, &poller)?, Helper::new(remote, REMOTE, &poller)?];
         let clean = Helper::new(clean, CLEAN, &poller)?;
@@ -213,9 +214,9 @@ impl Run {
         while let Ok(Some(signal)) = self.signals.next() {
             match signal {
                 Signal::Alrm => self.step(Event::Hurry),
-                Signal::Hup => match settings::domains(&self.control) {
-                    Ok((locals, virtuals)) => self.step(Event::Domains(locals, virtuals)),
-                    Err((file, _)) => self.log(Log::Alert(Alert::Reread(file))),
+                Signal::Hup => match Domains::load(&self.control) {
+                    Ok(domains) => self.step(Event::Domains(domains)),
+                    Err(err) => self.log(Log::Alert(Alert::Reread(&err.file()))),
                 },
                 _ => {
                     self.step(Event::Exit);

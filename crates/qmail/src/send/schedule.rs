@@ -15,10 +15,11 @@ use base::event::{Channel, Event as Log};
 use base::outcome::Outcome;
 use base::time::Moment;
 use base::wire::queue::{Entry, Progress};
+use store::users::{Domains, Routing};
 
 use super::channel::{Item, Line};
 use super::letter::{Letter, Mark, Writer};
-use super::rewrite::Rules;
+use super::rewrite;
 
 /// Seconds until notes that could not be written are said again.
 const REPEAT: u64 = 5;
@@ -45,7 +46,7 @@ pub(super) enum Event<'a> {
     /// ALRM: everything is due now.
     Hurry,
     /// HUP: new `locals` and `virtualdomains`.
-    Domains(Vec<Vec<u8>>, Vec<(Vec<u8>, Vec<u8>)>),
+    Domains(Domains),
     /// TERM, or `qmail-clean` is gone: start nothing more.
     Exit,
     /// The spawner of this channel is gone, and so are its reports: start nothing more.
@@ -126,7 +127,7 @@ struct Pending {
 /// The state.
 #[derive(Debug)]
 pub(super) struct Schedule {
-    rules: Rules,
+    routing: Routing,
     lifetime: u64,
     letters: BTreeMap<u64, Letter>,
     lines: [Line; 2],
@@ -143,9 +144,14 @@ pub(super) struct Schedule {
 impl Schedule {
     /// An empty schedule with a channel limit each (0 holds it) and the lifetime of a letter in
     /// seconds; logs the first `status:` line.
-    pub(super) fn new(rules: Rules, limits: [u32; 2], lifetime: u64, out: &mut Actions) -> Self {
+    pub(super) fn new(
+        routing: Routing,
+        limits: [u32; 2],
+        lifetime: u64,
+        out: &mut Actions,
+    ) -> Self {
         let schedule = Self {
-            rules,
+            routing,
             lifetime,
             letters: BTreeMap::new(),
             lines: limits.map(Line::new),
@@ -173,7 +179,7 @@ impl Schedule {
             Event::Cleaned(letter, gone) => self.cleaned(letter, gone, now, out),
             Event::Bounced(letter, how) => self.bounced(letter, how, now, out),
             Event::Hurry => self.lines.iter_mut().for_each(|line| line.hurry(now)),
-            Event::Domains(locals, virtuals) => self.rules.domains(locals, virtuals),
+            Event::Domains(domains) => self.routing.renew(domains),
             Event::Exit => self.exiting = true,
             Event::Lost(channel) => {
                 self.exiting = true;
@@ -262,7 +268,7 @@ impl Schedule {
                     continue;
                 }
             };
-            let (channel, address) = self.rules.rewrite(recipient);
+            let (channel, address) = rewrite::channel(&self.routing, recipient);
             let at = writer.put(Mark { channel, perhaps: entry.old }, &address);
             self.line(channel).wait(Item { due, letter: entry.id, index, at });
             open = open.saturating_add(1);

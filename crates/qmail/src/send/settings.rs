@@ -2,14 +2,13 @@
 
 use letter::bounce::Names;
 use store::control::{Control, ControlError};
-
-use super::rewrite::Rules;
+use store::users::Routing;
 
 /// What is read at the start; only `locals` and `virtualdomains` are ever read again.
 #[derive(Debug)]
 pub(super) struct Settings {
     /// Where addresses lead.
-    pub(super) rules: Rules,
+    pub(super) routing: Routing,
     /// `concurrencylocal` and `concurrencyremote`.
     pub(super) concurrency: [u32; 2],
     /// `queuelifetime`, seconds.
@@ -17,9 +16,6 @@ pub(super) struct Settings {
     /// What bounces are written with.
     pub(super) names: Names,
 }
-
-/// Contents of `locals` and `virtualdomains`.
-pub(super) type Domains = (Vec<Vec<u8>>, Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Settings {
     /// Reads every file.
@@ -37,12 +33,8 @@ impl Settings {
         let number = |name, default| {
             control.int(name, default).map(|n| u32::try_from(n).unwrap_or(u32::MAX))
         };
-        let hack = control.list("percenthack").map_err(said)?.unwrap_or_default();
-        let mut rules = Rules::new(host("envnoathost").map_err(said)?, hack);
-        let (locals, virtuals) = domains(control).map_err(|(_, why)| why)?;
-        rules.domains(locals, virtuals);
         Ok(Self {
-            rules,
+            routing: Routing::load(control).map_err(|err| err.to_string())?,
             concurrency: [
                 number("concurrencylocal", 10).map_err(said)?,
                 number("concurrencyremote", 20).map_err(said)?,
@@ -58,32 +50,10 @@ impl Settings {
     }
 }
 
-/// Reads `locals` (or `me`) and `virtualdomains`.
-///
-/// # Errors
-/// The file, as the log names it, and what is wrong with it.
-pub(super) fn domains(control: &Control) -> Result<Domains, (&'static str, String)> {
-    let bad = |file| move |err: ControlError| (file, err.to_string());
-    let locals = match control.list("locals").map_err(bad("control/locals"))? {
-        Some(locals) => locals,
-        None => {
-            let me = control.line("me").map_err(bad("control/me"))?;
-            let path = control.path("me");
-            let missing =
-                || format!("{} is missing: write this host's name into it", path.display());
-            vec![me.ok_or_else(|| ("control/locals", missing()))?]
-        }
-    };
-    let virtuals = control.map("virtualdomains").map_err(bad("control/virtualdomains"))?;
-    let virtuals = virtuals.unwrap_or_default();
-    let pairs = virtuals.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
-    Ok((locals, pairs))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::event::Channel;
+    use store::users::{Route, resolve};
 
     fn control(name: &str, files: &[(&str, &str)]) -> Control {
         let dir = std::env::temp_dir().join(format!("send-{name}-{}", std::process::id()));
@@ -100,8 +70,8 @@ mod tests {
         assert_eq!((settings.concurrency, settings.lifetime), ([10, 20], 604_800));
         assert_eq!(settings.names.from, b"MAILER-DAEMON");
         assert_eq!(settings.names.double_host, b"mx.example.org");
-        let way = settings.rules.rewrite(b"joe");
-        assert_eq!(way, (Channel::Local, b"joe@mx.example.org".to_vec()));
+        let way = resolve(&settings.routing, b"joe");
+        assert_eq!(way, Route::Local(b"joe@mx.example.org".to_vec()));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use base::cdb::Cdb;
 
 pub use exists::{Exists, mailbox_exists};
-pub use routing::{Route, Routing, resolve};
+pub use routing::{Domains, Route, Routing, resolve};
 
 use crate::home::{Home, bytes};
 

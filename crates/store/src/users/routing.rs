@@ -26,6 +26,15 @@ pub struct Routing {
     pub envnoathost: Vec<u8>,
 }
 
+/// The two of them that a program may read again while it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Domains {
+    /// `locals`, or `me` in its place.
+    pub locals: Set,
+    /// `virtualdomains`.
+    pub virtualdomains: Map,
+}
+
 /// The control files of a routing are not usable.
 #[derive(Debug)]
 pub enum RoutingError {
@@ -33,6 +42,16 @@ pub enum RoutingError {
     Control(ControlError),
     /// There is neither `locals` nor `me`: it would be unsafe to guess.
     NoLocals(std::path::PathBuf),
+}
+
+impl RoutingError {
+    /// The file it is about, as the log names it: `control/locals`.
+    pub fn file(&self) -> String {
+        match self {
+            Self::Control(err) => format!("control/{}", err.name().display()),
+            Self::NoLocals(_) => "control/locals".to_owned(),
+        }
+    }
 }
 
 impl std::fmt::Display for RoutingError {
@@ -54,25 +73,53 @@ impl From<ControlError> for RoutingError {
     }
 }
 
+impl Domains {
+    /// Reads the two files.
+    ///
+    /// # Errors
+    /// [`RoutingError`].
+    pub fn load(control: &Control) -> Result<Self, RoutingError> {
+        let locals = match control.set("locals")? {
+            Some(locals) => locals,
+            None => {
+                let me = control.line("me")?;
+                let me = me.ok_or_else(|| RoutingError::NoLocals(control.path("me")))?;
+                Set::from_lines([me.as_slice()])
+            }
+        };
+        let virtualdomains = control.map("virtualdomains")?.unwrap_or_default();
+        Ok(Self { locals, virtualdomains })
+    }
+}
+
 impl Routing {
     /// Reads the four files; `locals` and `envnoathost` default to `me`.
     ///
     /// # Errors
     /// [`RoutingError`].
     pub fn load(control: &Control) -> Result<Self, RoutingError> {
-        let me = control.line("me")?;
-        let locals = match (control.set("locals")?, &me) {
-            (Some(locals), _) => locals,
-            (None, Some(me)) => Set::from_lines([me.as_slice()]),
-            (None, None) => return Err(RoutingError::NoLocals(control.path("me"))),
-        };
-        let envnoathost = control.line("envnoathost")?.or(me);
-        Ok(Self {
-            locals,
-            virtualdomains: control.map("virtualdomains")?.unwrap_or_default(),
-            percenthack: control.set("percenthack")?.unwrap_or_default(),
-            envnoathost: envnoathost.unwrap_or_else(|| b"envnoathost".to_vec()),
-        })
+        let envnoathost = control.line_or_me("envnoathost")?;
+        let percenthack = control.set("percenthack")?.unwrap_or_default();
+        let Domains { locals, virtualdomains } = Domains::load(control)?;
+        let envnoathost = envnoathost.unwrap_or_else(|| b"envnoathost".to_vec());
+        Ok(Self { locals, virtualdomains, percenthack, envnoathost })
+    }
+
+    /// Takes domains that were read again.
+    pub fn renew(&mut self, domains: Domains) {
+        let Domains { locals, virtualdomains } = domains;
+        (self.locals, self.virtualdomains) = (locals, virtualdomains);
+    }
+
+    /// What `virtualdomains` puts in front of the addresses of a domain: its own value, that of
+    /// the first suffix of it that begins with a dot and is there, or the empty key's. An empty
+    /// value keeps the domain out: `None`.
+    pub fn prefix(&self, domain: &[u8]) -> Option<&[u8]> {
+        let dots = domain.iter().enumerate().filter(|&(at, &c)| c == b'.' && at > 0);
+        let suffixes = dots.filter_map(|(at, _)| domain.get(at..));
+        let mut keys = std::iter::once(domain).chain(suffixes).chain(std::iter::once(&b""[..]));
+        let value = keys.find_map(|key| self.virtualdomains.get(key));
+        value.filter(|value| !value.is_empty())
     }
 }
 
@@ -83,9 +130,13 @@ pub fn resolve(routing: &Routing, address: &[u8]) -> Route {
     if routing.locals.contains(domain) {
         return Route::Local(address);
     }
-    match prepend(&routing.virtualdomains, &address, domain) {
-        None | Some([]) => Route::Remote(address),
-        Some(prepend) => Route::Local([prepend, b"-", &address].concat()),
+    let prefix = match routing.virtualdomains.get(&address) {
+        Some(whole) => Some(whole).filter(|whole| !whole.is_empty()),
+        None => routing.prefix(domain),
+    };
+    match prefix {
+        None => Route::Remote(address),
+        Some(prefix) => Route::Local([prefix, b"-", &address].concat()),
     }
 }
 
@@ -116,15 +167,6 @@ fn unpercent(routing: &Routing, mut address: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// What `virtualdomains` puts in front: of the whole address, the domain, each suffix of it that
-/// begins with a dot, or the empty key, the first that is there.
-fn prepend<'a>(map: &'a Map, address: &[u8], domain: &[u8]) -> Option<&'a [u8]> {
-    let dots = domain.iter().enumerate().filter(|&(at, &c)| c == b'.' && at > 0).map(|(at, _)| at);
-    let suffixes = dots.filter_map(|at| domain.get(at..)).filter_map(|suffix| map.get(suffix));
-    let whole = map.get(address).or_else(|| map.get(domain));
-    whole.or_else(|| suffixes.into_iter().next()).or_else(|| map.get(b""))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,9 +177,12 @@ mod tests {
             b".wild.org:w",
             b"except.wild.org:",
             b"one@virt.org:tuser-one",
+            b"out@virt.org:",
+            b"dup.org:first",
+            b"DUP.org:last",
         ];
         Routing {
-            locals: Set::from_lines([&b"loc.org"[..], b"me.org"]),
+            locals: Set::from_lines([&b"Loc.org"[..], b"me.org"]),
             virtualdomains: Map::from_lines(virtualdomains.iter().copied()),
             percenthack: Set::from_lines([&b"ph.org"[..]]),
             envnoathost: b"me.org".to_vec(),
@@ -156,6 +201,7 @@ mod tests {
     fn locals_are_compared_without_case_and_the_address_is_unchanged() {
         local(b"Joe@LOC.org", b"Joe@LOC.org");
         local(b"joe", b"joe@me.org");
+        local(b"@me.org", b"@me.org");
         remote(b"joe@sub.loc.org", b"joe@sub.loc.org");
     }
 
@@ -171,6 +217,9 @@ mod tests {
         local(b"A.B-C%d@virt.org", b"tuser-virt-A.B-C%d@virt.org");
         local(b"One@Virt.org", b"tuser-one-One@Virt.org");
         local(b"x@a.b.wild.org", b"w-x@a.b.wild.org");
+        local(b"a@b@virt.org", b"tuser-virt-a@b@virt.org");
+        local(b"x@dup.org", b"last-x@dup.org");
+        remote(b"out@virt.org", b"out@virt.org");
         remote(b"x@wild.org", b"x@wild.org");
         remote(b"x@except.wild.org", b"x@except.wild.org");
     }
@@ -180,5 +229,14 @@ mod tests {
         let mut all = routing();
         all.virtualdomains = Map::from_lines([&b":all"[..]]);
         assert_eq!(resolve(&all, b"x@y"), Route::Local(b"all-x@y".to_vec()));
+    }
+
+    #[test]
+    fn domains_read_again_replace_the_old_ones_and_nothing_else() {
+        let mut routing = routing();
+        routing.renew(Domains { locals: Set::from_lines([&b"new.org"[..]]), ..Domains::default() });
+        assert_eq!(resolve(&routing, b"a%new.org@ph.org"), Route::Local(b"a@new.org".to_vec()));
+        assert_eq!(resolve(&routing, b"x@virt.org"), Route::Remote(b"x@virt.org".to_vec()));
+        assert_eq!(resolve(&routing, b"joe"), Route::Remote(b"joe@me.org".to_vec()));
     }
 }

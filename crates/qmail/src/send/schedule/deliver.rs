@@ -10,7 +10,7 @@ use letter::bounce;
 
 use super::{Actions, Pending, Report, Schedule};
 use crate::send::channel::{Flight, Item, retry};
-use crate::send::rewrite::verp;
+use crate::send::rewrite::{strip, verp};
 
 /// The report of a recipient that no pipe of ours can carry any more.
 const TOO_LONG: &[u8] = b"Sorry, this address is too long once it is rewritten. (#5.1.3)\n";
@@ -99,7 +99,7 @@ impl Schedule {
                 letter.open = letter.open.saturating_sub(1);
                 letter.failed = true;
                 let (_, recipient) = letter.recipient(item.at);
-                let paragraph = bounce::paragraph(self.rules.strip(recipient), text);
+                let paragraph = bounce::paragraph(strip(&self.routing, recipient), text);
                 self.note(item, Note::Failed(&paragraph), out);
             }
             Some(Outcome::Later) | None => {

@@ -7,6 +7,7 @@ use base::time::Moment;
 use base::wire::frame;
 use base::wire::queue::{Entry, Envelope, MAX_REQUEST, Note, Progress, Request, progress_block};
 use base::wire::spawn::{Delivery, MAX_DELIVERY};
+use store::control::{Map, Set};
 
 use super::*;
 
@@ -44,16 +45,19 @@ struct World {
     log: String,
 }
 
-fn rules() -> Rules {
-    let mut rules = Rules::new(b"here".to_vec(), Vec::new());
-    rules.domains(vec![b"here".to_vec()], vec![(b"v.org".to_vec(), b"vu".to_vec())]);
-    rules
+fn routing() -> Routing {
+    Routing {
+        locals: Set::from_lines([&b"here"[..]]),
+        virtualdomains: Map::from_lines([&b"v.org:vu"[..]]),
+        envnoathost: b"here".to_vec(),
+        ..Routing::default()
+    }
 }
 
 impl World {
     fn new(local: u32, remote: u32) -> Self {
         let mut out = Actions::default();
-        let schedule = Schedule::new(rules(), [local, remote], 604_800, &mut out);
+        let schedule = Schedule::new(routing(), [local, remote], 604_800, &mut out);
         let mut world = Self {
             schedule,
             now: Moment::from_secs(1_000_000_000),
@@ -356,7 +360,10 @@ fn alrm_makes_everything_due_and_hup_changes_where_new_letters_go() {
     assert!(w.flying.is_empty());
     w.step(Event::Hurry);
     assert_eq!(w.flying.len(), 1);
-    w.step(Event::Domains(vec![b"new".to_vec()], Vec::new()));
+    w.step(Event::Domains(Domains {
+        locals: Set::from_lines([&b"new"[..]]),
+        ..Domains::default()
+    }));
     w.arrive(2, "s@x", &["a@here", "a@new"]);
     let way = |name: &[u8]| w.flying.iter().find(|f| f.letter == 2 && f.recipient == name);
     assert_eq!(way(b"a@here").unwrap().channel, Channel::Remote);
