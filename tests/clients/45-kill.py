@@ -29,7 +29,7 @@ def sender(number):
                     smtp.sendmail("a@example.net", [f"kill@{HOST}"], f"Subject: {name}\n\n{'x' * 2000}\n")
                     with lock:
                         acknowledged.append(name)
-                    if stop.wait(0.02):
+                    if stop.wait(0.008):
                         break
         except (OSError, smtplib.SMTPException):
             time.sleep(0.05)

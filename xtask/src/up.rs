@@ -39,7 +39,7 @@ pub(crate) struct Up {
 impl Up {
     /// For tests: a home and its two addresses.
     pub(crate) fn at(home: &Path, smtp: String, pop3: String) -> Self {
-        Self { home: Some(home.into()), host: Some("mx.example.org".into()), smtp, pop3 }
+        Self { home: Some(home.into()), host: Some("mail.example.org".into()), smtp, pop3 }
     }
 
     /// Builds, sets up, runs until TERM, INT or HUP, then stops everything in order.
