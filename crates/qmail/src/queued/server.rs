@@ -110,12 +110,25 @@ impl Server {
         loop {
             match self.turn() {
                 Ok(true) => {}
-                Ok(false) => return self.queue.commit().map_or_else(End::Broken, |()| End::Asked),
+                Ok(false) => return self.stop(),
                 Err(End::Broken(trouble)) => {
                     self.refuse_waiting();
                     return End::Broken(trouble);
                 }
                 Err(end) => return end,
+            }
+        }
+    }
+
+    /// Writes and answers what this turn has taken: a client cut off before its answer would hand
+    /// in again a letter that is in the queue.
+    pub(super) fn stop(&mut self) -> End {
+        self.turn.sync = true;
+        match self.settle() {
+            Ok(()) => End::Asked,
+            Err(trouble) => {
+                self.refuse_waiting();
+                End::Broken(trouble)
             }
         }
     }

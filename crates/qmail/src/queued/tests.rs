@@ -11,6 +11,7 @@ use base::time::Moment;
 use base::wire::queue::{Answer, Envelope, Note, Origin, Progress, Request};
 use store::client::QueueClient;
 use store::home::{Home, Roles};
+use sys::poll::Event;
 
 use super::*;
 
@@ -220,6 +221,44 @@ fn a_follower_may_ask_for_paragraphs_on_the_same_connection() {
     assert_eq!(follower.next(PATIENCE).unwrap(), Some(Answer::End));
     let new = hand_in(&mut client, Origin::Local, b"two");
     assert!(matches!(follower.next(PATIENCE).unwrap(), Some(Answer::Entry(e)) if e.id == new));
+}
+
+/// A server that a test turns by hand, with one client that it has let in.
+fn by_hand(queued: &Running) -> (Server, QueueClient) {
+    let home = Home::at(&queued.dir).unwrap();
+    let dir = home.path("queue");
+    let rules = Rules::new(&home, &Roles::all(&home.owner_ids()));
+    let queue = open(&dir, false).ok().unwrap();
+    let listener = sys::pass::listen(&dir.join("queued"), Kind::Stream, 0o666, 16).unwrap();
+    let client = queued.client();
+    let signals = Signals::catch(&[]).unwrap();
+    let mut server = Server::new(queue, rules, listener, signals).ok().unwrap();
+    server.accept();
+    (server, client)
+}
+
+/// The token of the one client that stays; others (such as `listen`'s own probe) have gone.
+fn hear(server: &mut Server) -> u64 {
+    let tokens: Vec<u64> = server.clients.keys().copied().collect();
+    for token in tokens {
+        let event = Event { token, readable: true, writable: false, hangup: false };
+        server.client_event(token, event).unwrap();
+    }
+    *server.clients.keys().next().unwrap()
+}
+
+#[test]
+fn whoever_waits_when_queued_is_stopped_is_answered() {
+    let queued = Running::start();
+    let (mut server, mut client) = by_hand(&queued);
+    client.begin(Origin::Local).unwrap();
+    client.chunk(b"just in time").unwrap();
+    client.ask(&Request::Envelope(Envelope::new(b"s@x\0a@b\0").unwrap())).unwrap();
+    hear(&mut server);
+    assert_eq!(client.next(Duration::ZERO).unwrap(), None);
+    assert!(matches!(server.stop(), End::Asked));
+    drop(server);
+    assert!(matches!(client.next(PATIENCE).unwrap(), Some(Answer::Accepted(_))));
 }
 
 #[test]
