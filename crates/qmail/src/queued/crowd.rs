@@ -172,8 +172,12 @@ impl Server {
                 Err(_) => self.nonsense(client, "talked nonsense"),
             };
         }
-        // The usual case copies nothing: all was taken.
-        client.inbox = if rest.is_empty() { Vec::new() } else { rest.to_vec() };
+        // The usual cases copy nothing: all was taken, or a long frame has not all come yet.
+        client.inbox = match rest.len() {
+            0 => Vec::new(),
+            len if len == inbox.len() => inbox,
+            _ => rest.to_vec(),
+        };
         self.lighten(token, client)?;
         Ok(sane)
     }

@@ -262,6 +262,20 @@ fn whoever_waits_when_queued_is_stopped_is_answered() {
 }
 
 #[test]
+fn a_frame_that_has_not_all_come_is_not_copied_each_turn() {
+    let queued = Running::start();
+    let (mut server, _) = by_hand(&queued);
+    let mut stream = UnixStream::connect(queued.dir.join("queue/queued")).unwrap();
+    server.accept();
+    io::Write::write_all(&mut stream, b"i\x01\0\0\0le\0\0\x01\0half an envelope").unwrap();
+    let token = hear(&mut server);
+    let place = |server: &Server| server.clients.get(&token).unwrap().inbox.as_ptr();
+    let before = place(&server);
+    server.resume(token).unwrap();
+    assert_eq!(place(&server), before);
+}
+
+#[test]
 fn random_bytes_do_no_harm() {
     let queued = Running::start();
     queued.serve();
