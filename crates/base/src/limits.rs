@@ -50,6 +50,9 @@ pub const MAILDROP: usize = 1_000_000;
 pub const LOG_SEGMENT: u64 = 16 << 20;
 /// The longest envelope that queued takes: it must fit a record with the letter.
 pub const LOGGED_ENVELOPE: usize = 4 << 20;
+/// The most recipients that queued takes in one envelope: with nine bytes of progress for each, the
+/// letter must still fit a record when it is carried forward.
+pub const LOGGED_RECIPIENTS: usize = 1_000_000;
 /// The header of a letter that `qmail-inject` reads whole.
 pub const HEADER: usize = 16 << 20;
 /// Connections that queued holds at once; more wait in the kernel's queue.

@@ -25,7 +25,7 @@ const READS: u32 = 4;
 const PIECE: usize = 64 << 10;
 
 const NO_MEMORY: &[u8] = b"qq out of memory (#4.3.0)";
-const TOO_LONG: &[u8] = b"envelope too long for qq (#5.3.0)";
+pub(super) const TOO_LONG: &[u8] = b"envelope too long for qq (#5.3.0)";
 
 impl Server {
     pub(super) fn accept(&mut self) {

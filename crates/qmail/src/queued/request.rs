@@ -8,6 +8,7 @@ use base::wire::queue::{Answer, Envelope, Note, Origin, Request};
 use store::queue::{Content, NewLetter, Stored, Trouble};
 
 use super::client::{Client, Following, Gathered, Gathering, Listing};
+use super::crowd::TOO_LONG;
 use super::server::{DISK_FULL, Server, TROUBLE, log};
 
 impl Server {
@@ -134,6 +135,11 @@ impl Server {
     ) -> Result<bool, Trouble> {
         let Some(gathering) = client.letter.take() else { return Ok(false) };
         client.since = sys::clock::monotonic();
+        if envelope.recipients().count() > limits::LOGGED_RECIPIENTS {
+            self.forget(&gathering.bytes);
+            self.hold(token, client, &Answer::Refused(Outcome::Never, TOO_LONG));
+            return Ok(true);
+        }
         let finishes = match gathering.origin {
             Origin::Bounce { finishes } => Some(finishes),
             Origin::Local | Origin::Network => None,

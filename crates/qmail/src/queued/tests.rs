@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use base::limits;
+use base::outcome::Outcome;
 use base::time::Moment;
 use base::wire::queue::{Answer, Envelope, Note, Origin, Progress, Request};
 use store::client::QueueClient;
@@ -180,9 +182,9 @@ fn an_envelope_that_is_too_long_is_refused_for_good() {
     queued.serve();
     let mut client = queued.client();
     client.begin(Origin::Local).unwrap();
-    let block = vec![0; base::limits::LOGGED_ENVELOPE + 1];
+    let block = vec![0; limits::LOGGED_ENVELOPE + 1];
     let refusal = client.commit(&Envelope::new(&block).unwrap()).unwrap_err();
-    assert_eq!(refusal.outcome, base::outcome::Outcome::Never);
+    assert_eq!(refusal.outcome, Outcome::Never);
 }
 
 #[test]
@@ -273,6 +275,22 @@ fn a_frame_that_has_not_all_come_is_not_copied_each_turn() {
     let before = place(&server);
     server.resume(token).unwrap();
     assert_eq!(place(&server), before);
+}
+
+#[test]
+fn more_recipients_than_can_be_carried_forward_are_refused_for_good() {
+    let queued = Running::start();
+    queued.serve();
+    let mut client = queued.client();
+    let mut hand_in = |recipients: usize| {
+        client.begin(Origin::Local).unwrap();
+        client.commit(&Envelope::new(&vec![0; recipients + 1]).unwrap())
+    };
+    assert!(hand_in(limits::LOGGED_RECIPIENTS).is_ok());
+    let refused = hand_in(limits::LOGGED_RECIPIENTS + 1).unwrap_err();
+    assert_eq!(refused.outcome, Outcome::Never);
+    let most = limits::LOGGED_RECIPIENTS * 9 + limits::LOGGED_ENVELOPE + limits::INLINE_LETTER;
+    assert!((most as u64) < limits::LOG_SEGMENT - (1 << 20));
 }
 
 #[test]
