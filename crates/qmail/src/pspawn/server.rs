@@ -192,6 +192,10 @@ impl Server {
             Ok(peer) => return say(&format!("warning: uid {} may not ask", peer.uid)),
             Err(_) => return,
         }
+        // One that asks and never reads its answers must not hold up all others' logins.
+        if fd::set_nonblocking(&sock, true).is_err() {
+            return;
+        }
         let peer = Peer { sock, waits: false, since: clock::monotonic() };
         self.peers.insert(self.next, peer);
         self.next = self.next.wrapping_add(1);
@@ -334,6 +338,25 @@ impl Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peer_that_does_not_read_its_answers_is_dropped() {
+        let dir = std::env::temp_dir().join(format!("pspawn-deaf-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("socket");
+        let kind = pass::Kind::Seqpacket;
+        let listener = pass::listen(&path, kind, 0o600, 5).unwrap();
+        let _deaf = pass::connect(&path, kind).unwrap();
+        let home = Home::at(&dir).unwrap();
+        let mut server = Server::new(home, listener, [sys::user::euid(); 3]).unwrap();
+        server.accept();
+        assert_eq!(server.peers.len(), 1);
+        for _ in 0..100_000 {
+            server.answer(0, &Verdict::Refused);
+        }
+        assert!(server.peers.is_empty());
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 
     #[test]
     fn only_the_bare_word_lets_anybody_in() {
