@@ -1,8 +1,9 @@
 //! The life of a child: one login.
 //!
-//! It tells its parent through a pipe: [`FITS`] if the secret fits, then, if the mailbox cannot be
-//! opened all the same, the trouble. The pipe closes when qmail-pop3d has taken over. A child that
-//! says nothing tells by its exit code: 1 is refused, anything else is trouble.
+//! It tells its parent through a pipe: [`FITS`] if the secret fits and it has become the user, or
+//! the trouble. What it says behind [`FITS`] (qmail-pop3d cannot be run) is heard only if it comes
+//! at once with it. A child that says nothing tells by its exit code: 1 is refused, anything else
+//! is trouble.
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
@@ -62,11 +63,13 @@ fn work(home: &Home, task: &Task<'_>, pipe: &OwnedFd) -> Result<(), Denied> {
         return run_foreign(home, &program, task, pipe).map(|never| match never {});
     }
     let account = authenticate(home, &task.login, task.proven)?;
-    fd::write_all(pipe, &[FITS]).map_err(trouble)?;
     if task.login.verb == Verb::Check {
-        return Ok(());
+        return fd::write_all(pipe, &[FITS]).map_err(trouble);
     }
+    // Before the word: a mailbox that is not there is trouble to be told, to the client and in the
+    // log, and nobody listens to this pipe after the word.
     become_account(&account)?;
+    fd::write_all(pipe, &[FITS]).map_err(trouble)?;
     let mut env = variables(&account);
     env.push(("QMAILHOME".into(), home.root().as_os_str().to_owned()));
     pop3d(home, &env).map(|never| match never {}).map_err(Denied::Trouble)

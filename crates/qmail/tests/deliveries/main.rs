@@ -155,6 +155,16 @@ fn a_dead_clean_parent_is_a_crash_and_the_next_one_is_started() {
 }
 
 #[test]
+fn a_mailbox_that_is_not_there_is_told_to_who_logs_in() {
+    let pspawn = Pspawn::start("homeless");
+    let home = pspawn.place.home.join("mail/joe");
+    fs::rename(&home, home.with_file_name("moved")).unwrap();
+    let said = pspawn.ask(Verb::Open, "joe@here.test", "secret").0;
+    assert!(said.contains("unable to switch to"), "{said}");
+    assert_eq!(pspawn.ask(Verb::Check, "joe@here.test", "secret").0, "welcome");
+}
+
+#[test]
 fn the_right_secret_opens_the_mailbox_as_its_user_and_no_other_does() {
     let pspawn = Pspawn::start("pspawn");
     for name in ["joe", "JOE@Here.Test", "joe"] {
