@@ -12,6 +12,7 @@ pub mod event;
 pub mod limits;
 pub mod netstring;
 pub mod outcome;
+pub mod queue_exit;
 pub mod tai;
 pub mod text0;
 pub mod time;

@@ -12,10 +12,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use base::limits;
 use base::outcome::Outcome;
 use base::wire::frame::{self, Frame};
 use base::wire::queue::{Answer, Entry, Envelope, MAX_ANSWER, Origin, Request};
+use base::{limits, queue_exit};
 use sys::pass::{self, Kind};
 use sys::poll::{self, Interest};
 
@@ -30,6 +30,24 @@ pub struct Refusal {
     pub text: Vec<u8>,
 }
 
+impl Refusal {
+    /// As if `qmail-queue` had ended with this code.
+    pub fn of_exit(code: u8) -> Self {
+        queue_exit::text(code).into()
+    }
+
+    /// To come again, in these words.
+    pub(crate) fn later(text: &str) -> Self {
+        (Outcome::Later, text.as_bytes()).into()
+    }
+}
+
+impl From<queue_exit::Refused<'_>> for Refusal {
+    fn from((outcome, text): queue_exit::Refused<'_>) -> Self {
+        Self { outcome, text: text.to_vec() }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.text))
@@ -41,8 +59,7 @@ impl std::error::Error for Refusal {}
 impl From<io::Error> for Refusal {
     /// queued cannot be reached or has gone away: `qq trouble creating files in queue (#4.3.0)`.
     fn from(_: io::Error) -> Self {
-        let text = b"qq trouble creating files in queue (#4.3.0)".to_vec();
-        Self { outcome: Outcome::Later, text }
+        Self::of_exit(63)
     }
 }
 

@@ -1,17 +1,19 @@
 //! Where letters go: to queued, or to the program `$QMAILQUEUE` names.
 
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::OsStringExt;
+use std::time::Duration;
 
 use base::limits;
-use base::outcome::Outcome;
 use base::wire::queue::{Envelope, Origin};
 use proto::smtp::server::Verdict;
 use store::client::{QueueClient, Refusal};
 use store::home::Home;
+use store::program::Program;
+use sys::spawn::Command;
 
 use super::circumstances::Circumstances;
-use super::program::Program;
 
 /// Takes one letter after the other to the queue.
 #[derive(Debug)]
@@ -29,6 +31,9 @@ pub(crate) struct Intake<'a> {
 
 /// How many bytes of a letter wait for more at most.
 const WAITING: usize = limits::CHUNK / 2;
+
+/// How long a program may keep a client waiting, in the middle of a letter or at its end.
+const PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// The letter under way.
 #[derive(Debug)]
@@ -53,13 +58,12 @@ impl<'a> Intake<'a> {
     pub(crate) fn begin(&mut self, received: &[u8]) -> Verdict {
         self.abort();
         let begun = match self.program.clone() {
-            Some(path) => match Program::start(path, self.about) {
-                Ok(program) => Ok(Letter::Program(program)),
-                Err(err) if is_exec(&err) => {
-                    Err(Verdict::Refused(Outcome::Later, b"unable to exec qq (#4.3.0)".to_vec()))
-                }
-                Err(_) => Err(Verdict::NoQueue),
-            },
+            Some(path) => {
+                self.start(path).map(Letter::Program).map_err(|err| match is_exec(&err) {
+                    true => refused(Refusal::of_exit(120)),
+                    false => Verdict::NoQueue,
+                })
+            }
             None => self.ask_queued().map(|()| Letter::Queued).map_err(refused),
         };
         match begun {
@@ -70,6 +74,12 @@ impl<'a> Intake<'a> {
             }
             Err(verdict) => verdict,
         }
+    }
+
+    /// Starts the program, with the variables of the connection.
+    fn start(&self, path: OsString) -> io::Result<Program> {
+        let command = self.about.pairs().fold(Command::new(path), |c, (k, v)| c.env(k, v));
+        Program::start(command, self.home, PATIENCE)
     }
 
     /// Begins at queued: over the connection we have, else over a new one (queued may have been
@@ -131,17 +141,9 @@ impl<'a> Intake<'a> {
     }
 
     fn commit_queued(&mut self, envelope: &[u8]) -> Result<(), Refusal> {
-        let too_long = |_| Refusal {
-            outcome: Outcome::Never,
-            text: b"envelope address too long for qq (#5.1.3)".to_vec(),
-        };
-        let envelope = Envelope::new(envelope).map_err(too_long)?;
+        let envelope = Envelope::new(envelope).map_err(|_| Refusal::of_exit(11))?;
         // A connection that has refused once is not asked again.
-        let mut client = self
-            .client
-            .take()
-            .ok_or(std::io::ErrorKind::NotConnected)
-            .map_err(std::io::Error::from)?;
+        let mut client = self.client.take().ok_or_else(|| Refusal::of_exit(63))?;
         client.commit(&envelope)?;
         self.client = Some(client);
         Ok(())
@@ -172,7 +174,7 @@ fn refused(refusal: Refusal) -> Verdict {
 }
 
 /// Whether a program could not be started because of what its path names.
-fn is_exec(err: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{NotFound, PermissionDenied};
+fn is_exec(err: &io::Error) -> bool {
+    use io::ErrorKind::{NotFound, PermissionDenied};
     matches!(err.kind(), NotFound | PermissionDenied) || err.raw_os_error() == Some(8)
 }

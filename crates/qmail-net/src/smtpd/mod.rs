@@ -7,7 +7,6 @@
 mod circumstances;
 mod intake;
 mod patience;
-mod program;
 mod received;
 mod site;
 mod talk;

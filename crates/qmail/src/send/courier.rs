@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use base::limits;
 use base::time::Moment;
@@ -14,11 +15,15 @@ use base::wire::queue::{Envelope, Origin};
 use letter::bounce::{self, Kind, Names};
 use store::client::{QueueClient, Refusal};
 use store::home::Home;
-use sys::spawn::{Command, Fork, Status};
+use store::program::Program;
+use sys::spawn::{Command, Fork};
 use sys::{fd, signal, spawn};
 
 use super::pipe::Inlet;
 use super::schedule::Bounced;
+
+/// How long a program in qmail-queue's place may take: as long as queued gives a letter.
+const PATIENCE: Duration = Duration::from_secs(limits::QUEUED_SECONDS);
 
 /// A bounce on its way.
 #[derive(Debug)]
@@ -165,28 +170,21 @@ fn through_queued(errand: Errand<'_>) -> Result<(), Failure> {
 
 /// Through the program an administrator put in qmail-queue's place; its pid.
 fn through(program: &OsString, errand: Errand<'_>) -> Result<u32, Failure> {
-    let not_started = |_| Failure::NotStarted;
-    let (message_out, message) = fd::pipe().map_err(not_started)?;
-    let (envelope_out, envelope) = fd::pipe().map_err(not_started)?;
-    let mut command =
-        Command::new(program).dir(errand.home.root()).fd(message_out, 0).fd(envelope_out, 1);
     // With nothing on 2, its complaints would end up in some file it opens.
-    command = command.fd(fd::stdin(), 2);
-    let pid = command.spawn().map_err(not_started)?;
-    drop(command);
-    let written = write(errand, &mut |bytes| Ok(fd::write_all(&message, bytes)?));
-    drop(message);
-    let written = written.and_then(|mut text0| {
-        // F and T before the addresses, an empty record after them (spec `qmail-overview.md` §6.1).
-        let fields = base::text0::fields(&text0).into_iter().flatten();
-        let letters = std::iter::once(b'F').chain(std::iter::repeat(b'T'));
-        let records = letters.zip(fields).map(|(l, f)| [&[l][..], f, b"\0"].concat());
-        text0 = records.collect::<Vec<_>>().concat();
-        text0.push(0);
-        Ok(fd::write_all(&envelope, &text0)?)
+    let command = Command::new(program).fd(fd::stdin(), 2);
+    let mut program =
+        Program::start(command, errand.home, PATIENCE).map_err(|_| Failure::NotStarted)?;
+    let pid = program.pid();
+    let written = write(errand, &mut |bytes| {
+        program.chunk(bytes);
+        Ok(())
     });
-    drop(envelope);
-    let status = spawn::wait(pid)?;
-    written?;
-    if status == Status::Exited(0) { Ok(pid) } else { Err(Failure::Refused) }
+    match written {
+        Ok(envelope) => program.commit(&envelope)?,
+        Err(failure) => {
+            program.abort();
+            return Err(failure);
+        }
+    }
+    Ok(pid)
 }

@@ -1,0 +1,86 @@
+//! What the end of a `qmail-queue`, or of a program in its place, means to who gave it a letter
+//! (spec `qmail-overview.md` §6.2).
+
+use crate::outcome::Outcome;
+
+/// Why a letter is not queued: when to come again, and the words for it.
+pub type Refused<'a> = (Outcome, &'a [u8]);
+
+/// The code with which a program refuses in its own words, said on descriptor 6.
+pub const OWN_WORDS: u8 = 82;
+
+/// Judges how the program ended: its exit code (none if a signal killed it), whether it had stopped
+/// reading before everything was written, and its words on descriptor 6.
+///
+/// # Errors
+/// Why the letter is not queued; never `Outcome::Done`.
+pub fn judge(code: Option<u8>, deaf: bool, words: &[u8]) -> Result<(), Refused<'_>> {
+    match (code, words) {
+        (None, _) => Err((Outcome::Later, b"qq crashed (#4.3.0)")),
+        // It cannot have seen the whole envelope.
+        (Some(0), _) if deaf => Err(text(54)),
+        (Some(0), _) => Ok(()),
+        (Some(OWN_WORDS), [b'D', own @ ..]) if own.len() > 1 => Err((Outcome::Never, own)),
+        (Some(OWN_WORDS), [b'Z', own @ ..]) if own.len() > 1 => Err((Outcome::Later, own)),
+        (Some(code), _) => Err(text(code)),
+    }
+}
+
+/// What an exit code but 0 means.
+pub const fn text(code: u8) -> Refused<'static> {
+    let never: &[u8] = match code {
+        11 | 115 => b"envelope address too long for qq (#5.1.3)",
+        31 => b"mail server permanently rejected message (#5.3.0)",
+        12..=40 => b"qq permanent problem (#5.3.0)",
+        _ => return (Outcome::Later, later(code)),
+    };
+    (Outcome::Never, never)
+}
+
+const fn later(code: u8) -> &'static [u8] {
+    match code {
+        51 => b"qq out of memory (#4.3.0)",
+        52 => b"qq timeout (#4.3.0)",
+        53 => b"qq write error or disk full (#4.3.0)",
+        54 => b"qq read error (#4.3.0)",
+        55 => b"qq unable to read configuration (#4.3.0)",
+        56 => b"qq trouble making network connection (#4.3.0)",
+        61 => b"qq trouble in home directory (#4.3.0)",
+        62..=66 => b"qq trouble creating files in queue (#4.3.0)",
+        71 => b"mail server temporarily rejected message (#4.3.0)",
+        72 => b"connection to mail server timed out (#4.4.1)",
+        73 => b"connection to mail server rejected (#4.4.1)",
+        74 => b"communication with mail server failed (#4.4.2)",
+        81 | 91 => b"qq internal bug (#4.3.0)",
+        120 => b"unable to exec qq (#4.3.0)",
+        _ => b"qq temporary problem (#4.3.0)",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_become_stock_texts() {
+        use Outcome::{Later, Never};
+        assert_eq!(judge(Some(0), false, b"Dignored"), Ok(()));
+        let said: [(_, _, &[u8], _, &[u8]); 12] = [
+            (Some(0), true, b"", Later, b"qq read error (#4.3.0)"),
+            (Some(11), false, b"", Never, b"envelope address too long for qq (#5.1.3)"),
+            (Some(31), true, b"", Never, b"mail server permanently rejected message (#5.3.0)"),
+            (Some(40), false, b"Dno", Never, b"qq permanent problem (#5.3.0)"),
+            (Some(41), false, b"", Later, b"qq temporary problem (#4.3.0)"),
+            (Some(66), false, b"", Later, b"qq trouble creating files in queue (#4.3.0)"),
+            (Some(115), false, b"", Never, b"envelope address too long for qq (#5.1.3)"),
+            (Some(82), false, b"DI dislike it", Never, b"I dislike it"),
+            (Some(82), false, b"Znot now", Later, b"not now"),
+            (Some(82), false, b"Dx", Later, b"qq temporary problem (#4.3.0)"),
+            (Some(82), false, b"Xno", Later, b"qq temporary problem (#4.3.0)"),
+            (None, true, b"Dno", Later, b"qq crashed (#4.3.0)"),
+        ];
+        for (code, deaf, words, outcome, text) in said {
+            assert_eq!(judge(code, deaf, words), Err((outcome, text)), "{code:?}");
+        }
+    }
+}
