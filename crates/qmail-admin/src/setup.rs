@@ -98,9 +98,26 @@ fn tree(home: &Home, roles: &Roles) -> Result<(), Trouble> {
         directory(&home.path(dir), 0o755, &root)?;
     }
     directory(&home.path("alias"), 0o2755, &group(&roles.alias, roles.qmail))?;
+    locks(home, roles)?;
     directory(&home.path("queue"), 0o755, &roles.qmailq)?;
-    directory(&home.path("queue/lock"), 0o755, &roles.qmails)?;
     directory(&home.path("pspawn"), 0o750, &group(&root, roles.nofiles))
+}
+
+/// The files that two roles lock or write in place, each its owner's, in a directory that is
+/// neither's. Only made with the queue: afterwards root has no business below a role's directory.
+fn locks(home: &Home, roles: &Roles) -> Result<(), Trouble> {
+    let dir = home.path("queue/lock");
+    if dir.exists() {
+        return Ok(());
+    }
+    directory(&dir, 0o755, &home.owner_ids())?;
+    let files: [(&str, u32, &[u8], &Ids); 2] =
+        [("sendmutex", 0o600, b"", &roles.qmails), ("tcpto", 0o644, &[0; 1024], &roles.qmailr)];
+    for (name, mode, text, owner) in files {
+        replace(&dir.join(name), mode, text)?;
+        own(&dir.join(name), owner)?;
+    }
+    Ok(())
 }
 
 /// One link in `bin/` for every program; each binary says which programs it holds.

@@ -61,6 +61,7 @@ impl Steer {
             }
             Self::Doqueue => {
                 println!("Flushing timeout table and sending ALRM signal to qmail-send.");
+                forget_slow_hosts(home)?;
                 svc(home, "-a", &["qmail-send"])?;
             }
             Self::Reload => {
@@ -105,6 +106,16 @@ fn each(home: &Home, command: &str, word: &str) -> Result<(), Trouble> {
         svc(home, command, &[name])?;
     }
     Ok(())
+}
+
+/// Has the table of hosts that timed out zeroed, by the role that owns it.
+fn forget_slow_hosts(home: &Home) -> Result<(), Trouble> {
+    let tcpok = home.path("bin/qmail-tcpok");
+    if home.is_private() {
+        return bin(home, "qmail-tcpok", &[]).map(drop);
+    }
+    let role = home.roles().map_err(|e| e.to_string())?.qmailr;
+    bin(home, "setuidgid", &[format!("{}:{}", role.uid, role.gid).into(), tcpok]).map(drop)
 }
 
 /// Says so if no supervise watches a service.

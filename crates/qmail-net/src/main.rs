@@ -26,6 +26,7 @@ const PROGRAMS: &[Program] = &[
     },
     Program { name: "qmail-remote", sentence: "send a letter by SMTP", main: remote::main },
     Program { name: "qmail-smtpd", sentence: "receive letters by SMTP", main: smtpd::main },
+    Program { name: "qmail-tcpok", sentence: "forget which hosts timed out", main: remote::tcpok },
 ];
 
 fn main() {

@@ -179,17 +179,9 @@ fn changed(file: &fs::DirEntry) -> (u64, u64) {
 }
 
 /// A letter's length on the wire, by reading it.
-fn measure(path: &Path) -> io::Result<u64> {
-    let (mut file, mut length) = (File::open(path)?, Length::default());
-    let mut room = vec![0; PIECE];
-    loop {
-        match file.read(&mut room) {
-            Ok(0) => return Ok(length.finish()),
-            Ok(n) => length.feed(room.get(..n).unwrap_or_default()),
-            Err(err) if err.kind() == ErrorKind::Interrupted => {}
-            Err(err) => return Err(err),
-        }
-    }
+fn measure(path: &Path) -> Result<u64, DeliverError> {
+    let file = File::open(path).map_err(DeliverError::Letter)?;
+    Ok(maildir::measure(b"", &file)?.wire())
 }
 
 #[cfg(test)]

@@ -62,6 +62,19 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
     }
 }
 
+/// `qmail-tcpok`: forgets which hosts timed out. Silent; 111 if it cannot.
+pub(crate) fn tcpok(_args: &[OsString]) -> i32 {
+    let cleared = match Home::find() {
+        Ok(home) => Tcpto::of(&home)
+            .clear()
+            .map_err(|(what, err)| format!("unable to {what}: {}", sys::errno::text(&err))),
+        Err(err) => Err(err.to_string()),
+    };
+    let Err(why) = cleared else { return 0 };
+    let _gone = writeln!(io::stderr(), "qmail-tcpok: fatal: {why}");
+    111
+}
+
 /// One job: letter and report pipe came with it.
 fn handed(home: Option<&Home>, payload: &[u8], fds: Vec<OwnedFd>) -> i32 {
     let mut fds = fds.into_iter();

@@ -46,6 +46,19 @@ impl Tcpto {
         }
     }
 
+    /// Forgets every host; where there is no table there is nothing to forget.
+    ///
+    /// # Errors
+    /// The table cannot be opened, locked or written.
+    pub(super) fn clear(&self) -> Result<(), (&'static str, std::io::Error)> {
+        let file = match OpenOptions::new().write(true).open(&self.path) {
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            opened => opened.map_err(|err| ("open tcpto", err))?,
+        };
+        lock::exclusive(&file).map_err(|err| ("lock tcpto", err))?;
+        file.write_all_at(&[0; RECORDS * 16], 0).map_err(|err| ("write tcpto", err))
+    }
+
     /// The table, locked until the file is dropped; made if it is wanted and can be.
     fn read(&self, make: bool) -> Option<(File, [Record; RECORDS])> {
         let mut how = OpenOptions::new();
@@ -135,6 +148,17 @@ mod tests {
         table[0][4] = count;
         std::fs::write(&path, table.concat()).unwrap();
         Tcpto { path }
+    }
+
+    #[test]
+    fn a_cleared_table_knows_nobody() {
+        let table = slow(2, 10);
+        assert!(table.is_slow(IpAddr::V4(IP)));
+        table.clear().unwrap();
+        assert!(!table.is_slow(IpAddr::V4(IP)));
+        assert_eq!(std::fs::metadata(&table.path).unwrap().len(), 1_024);
+        std::fs::remove_file(&table.path).unwrap();
+        table.clear().unwrap();
     }
 
     #[test]
