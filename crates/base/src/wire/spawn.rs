@@ -25,8 +25,9 @@ pub struct Delivery<'a> {
     pub birth: Moment,
     /// Which recipient of the letter, from 0.
     pub index: u32,
-    /// An earlier attempt may have got through without our hearing of it (send, the spawner or the
-    /// machine died): a Maildir delivery must look for its own file before writing another.
+    /// An earlier attempt may have got through, wholly (send, the spawner or the machine died before
+    /// we heard of it) or as far as its Maildirs (a later instruction put it off): a Maildir
+    /// delivery must look for its own file before writing another.
     pub perhaps: bool,
     /// Envelope sender, VERP already expanded.
     pub sender: &'a [u8],

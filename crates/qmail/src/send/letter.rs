@@ -28,7 +28,8 @@ pub(super) struct Letter {
 pub(super) struct Mark {
     /// Which way it goes.
     pub(super) channel: Channel,
-    /// An earlier run may have made a delivery of which we never heard.
+    /// An earlier attempt may have got through: one of an earlier run, of which we never heard, or
+    /// one that was put off after some of its instructions were done.
     pub(super) perhaps: bool,
 }
 
@@ -95,10 +96,11 @@ impl Letter {
         }
     }
 
-    /// Forgets that an earlier run may have delivered to the recipient at this place.
+    /// Remembers that an attempt is made for the recipient at this place: the next one looks first
+    /// what this one, or one of an earlier run, has left.
     pub(super) fn attempted(&mut self, at: u32) {
         if let Some(mark) = self.envelope.get_mut(at as usize) {
-            *mark &= !Mark::PERHAPS;
+            *mark |= Mark::PERHAPS;
         }
     }
 }
@@ -121,8 +123,9 @@ mod tests {
         assert_eq!(letter.sender(), b"s@x");
         assert_eq!(letter.recipient(places[0]), (remote, &b"a@b"[..]));
         assert_eq!(letter.recipient(places[1]), (local, &b""[..]));
-        letter.attempted(places[0]);
-        assert!(!letter.recipient(places[0]).0.perhaps);
+        letter.attempted(places[1]);
+        assert!(letter.recipient(places[1]).0.perhaps);
+        assert_eq!(letter.recipient(places[0]), (remote, &b"a@b"[..]));
     }
 
     #[test]
