@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 use store::maildir::Source;
@@ -27,7 +28,11 @@ pub(super) fn deliver(name: &[u8], lines: &Lines, letter: &File) -> Result<(), S
     let file = opened.map_err(open)?;
     let locked = lock(&file)?;
     let size = file.metadata().map_err(open)?.len();
-    append(&file, lines, letter).map_err(|failure| {
+    let appended = append(&file, lines, letter).and_then(|()| match size {
+        0 => keep_name(name).map_err(Failure::File),
+        _ => Ok(()),
+    });
+    appended.map_err(|failure| {
         // What others have appended since must not be cut off: only behind a lock.
         if locked {
             let _ = file.set_len(size).and_then(|()| file.sync_all());
@@ -37,6 +42,13 @@ pub(super) fn deliver(name: &[u8], lines: &Lines, letter: &File) -> Result<(), S
             Failure::File(err) => Stop::unable(&[b"write ", name].concat(), &err, "4.3.0"),
         }
     })
+}
+
+/// Makes the name of a file that may be new as durable as its bytes: syncs its directory.
+fn keep_name(name: &[u8]) -> io::Result<()> {
+    let dir = Path::new(OsStr::from_bytes(name)).parent();
+    let dir = dir.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(dir)?.sync_all()
 }
 
 /// Waits for the lock. False: this file system has none, and the delivery goes on without.
@@ -176,6 +188,14 @@ mod tests {
         // A last line of nothing but marks still gets its end.
         assert_eq!(quoted(b">>", 1), b">>\n\n");
         assert_eq!(quoted(b"From ", 2), b">From \n\n");
+    }
+
+    #[test]
+    fn a_files_name_is_synced_wherever_it_lies() {
+        for name in [&b"./Mailbox"[..], b"Mailbox", b"/Mailbox", b"src/Mailbox"] {
+            assert!(keep_name(name).is_ok(), "{name:?}");
+        }
+        assert!(keep_name(b"./no/such/Mailbox").is_err());
     }
 
     #[test]
