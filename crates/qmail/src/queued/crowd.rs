@@ -30,7 +30,7 @@ pub(super) const TOO_LONG: &[u8] = b"envelope too long for qq (#5.3.0)";
 impl Server {
     pub(super) fn accept(&mut self) {
         for _ in 0..ACCEPTS {
-            if self.clients.len() >= limits::QUEUED_CLIENTS {
+            if self.clients.len() >= self.most {
                 return self.be_deaf();
             }
             match sys::pass::accept(&self.listener) {

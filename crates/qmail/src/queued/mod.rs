@@ -25,10 +25,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use base::limits;
 use store::disk::kernel::Kernel;
 use store::home::Home;
 use store::queue::{Config, Queue};
 use sys::pass::Kind;
+use sys::rlimit::{self, Resource};
 use sys::signal::{Signal, Signals};
 
 use rights::Rules;
@@ -87,8 +89,9 @@ fn serve(
     listener: OwnedFd,
     signals: Signals,
 ) -> Result<(), Stop> {
-    let server = Server::new(queue, rules, listener, signals)
+    let mut server = Server::new(queue, rules, listener, signals)
         .map_err(|e| Stop::cannot("wait for clients", &e))?;
+    server.most = take_descriptors().map_or(limits::QUEUED_CLIENTS, clients_for);
     match server.run() {
         End::Asked => {
             log(format_args!("exiting"));
@@ -100,6 +103,24 @@ fn serve(
         ))),
         End::Poll(error) => Err(Stop::cannot("wait for events", &error)),
     }
+}
+
+/// Takes as many descriptors as we can use and may have; how many that is.
+fn take_descriptors() -> io::Result<u64> {
+    let wanted = (limits::QUEUED_CLIENTS as u64).saturating_mul(3);
+    let (soft, _) = rlimit::get(Resource::Nofile)?;
+    if soft < wanted {
+        rlimit::set_soft(Resource::Nofile, wanted)?;
+    }
+    rlimit::get(Resource::Nofile).map(|(soft, _)| soft)
+}
+
+/// How many clients so many descriptors are good for. A third is for the clients, a third for the
+/// large letters they hand in, and a third for the log and for letters on their way out: without
+/// one for the next segment nothing could be promised any more.
+fn clients_for(descriptors: u64) -> usize {
+    let third = usize::try_from(descriptors / 3).unwrap_or(usize::MAX);
+    third.clamp(16, limits::QUEUED_CLIENTS)
 }
 
 /// Makes `queue/` if the home lets us.

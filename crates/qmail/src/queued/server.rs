@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use base::limits;
 use base::outcome::Outcome;
 use base::wire::queue::Answer;
 use store::disk::kernel::Kernel;
@@ -59,6 +60,8 @@ pub(super) struct Server {
     pub(super) listener: OwnedFd,
     signals: Signals,
     pub(super) clients: BTreeMap<u64, Client>,
+    /// Clients to hold at once.
+    pub(super) most: usize,
     pub(super) next_token: u64,
     /// Bytes that the clients in the map make us hold.
     pub(super) weight: usize,
@@ -94,6 +97,7 @@ impl Server {
             listener,
             signals,
             clients: BTreeMap::new(),
+            most: limits::QUEUED_CLIENTS,
             next_token: FIRST_CLIENT,
             weight: 0,
             streaming: BTreeSet::new(),

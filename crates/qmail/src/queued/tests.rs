@@ -264,6 +264,19 @@ fn whoever_waits_when_queued_is_stopped_is_answered() {
 }
 
 #[test]
+fn more_clients_than_there_are_descriptors_for_wait_outside() {
+    let queued = Running::start();
+    let (mut server, mut client) = by_hand(&queued);
+    hear(&mut server);
+    server.most = 1;
+    let _waiting = queued.client();
+    server.accept();
+    assert_eq!(server.clients.len(), 1);
+    assert_eq!(client.next(Duration::ZERO).unwrap(), None);
+    assert_eq!([0, 1024, 1 << 20].map(clients_for), [16, 341, limits::QUEUED_CLIENTS]);
+}
+
+#[test]
 fn a_frame_that_has_not_all_come_is_not_copied_each_turn() {
     let queued = Running::start();
     let (mut server, _) = by_hand(&queued);
