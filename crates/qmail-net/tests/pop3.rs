@@ -14,8 +14,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use base::time::Moment;
 use base::wire::login::{Answer, Login, Verb};
 use session::{Script, Server, Setting, Wire, play};
+use store::disk::kernel::Kernel;
+use store::maildir::{self, Mark};
 use sys::brood::{Brood, Event};
 use sys::pass::{self, Kind};
 use sys::user::Ids;
@@ -350,4 +353,67 @@ fn a_large_letter_arrives_whole_and_its_size_is_true() {
             .all(|got| got.strip_prefix(b".").unwrap() == &line.as_bytes()[..998])
     );
     child.wait().unwrap();
+}
+
+/// A letter of line ends, dots and words, told by a number (xorshift).
+fn strange(dice: &mut u64) -> Vec<u8> {
+    let mut roll = |sides: usize| {
+        *dice ^= *dice << 13;
+        *dice ^= *dice >> 7;
+        *dice ^= *dice << 17;
+        usize::try_from(*dice % sides as u64).unwrap()
+    };
+    let words: [&[u8]; 6] = [b"\r", b"\n", b"\r\n", b".", b"a: b", b"\0\xff"];
+    (0..roll(12)).flat_map(|_| words[roll(words.len())]).copied().collect()
+}
+
+/// What a session sends of each letter: the sizes in its list, and the bytes of each RETR with its
+/// dots undoubled.
+fn heard(said: &[u8], letters: usize) -> Vec<(u64, u64)> {
+    let mut lines = said.split_inclusive(|&c| c == b'\n');
+    let mut next = || lines.next().unwrap().strip_suffix(b"\r\n").unwrap();
+    assert_eq!((next(), next()), (&b"+OK "[..], &b"+OK "[..]));
+    let listed: Vec<u64> = (0..letters)
+        .map(|_| std::str::from_utf8(next()).unwrap().split(' ').nth(1).unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(next(), b".");
+    let mut sent = |_| {
+        assert_eq!(next(), b"+OK ");
+        let lines = std::iter::from_fn(|| Some(next()).filter(|line| *line != b"."));
+        lines.map(|line| line.strip_prefix(b".").unwrap_or(line).len() as u64 + 2).sum()
+    };
+    let sent: Vec<u64> = (0..letters).map(&mut sent).collect();
+    listed.into_iter().zip(sent).collect()
+}
+
+#[test]
+fn the_size_in_a_name_the_size_in_the_list_and_what_is_sent_are_one() {
+    let mut house = House::new("sizes");
+    house.furnish(&Script::parse("control me = m\naccount a@m p\n").unwrap());
+    let dir = house.root.join("a@m");
+    let disk = Kernel::at(&dir.join("Maildir")).unwrap();
+    let (mut dice, mut named) = (0x5eed, Vec::new());
+    for letter in 0..300 {
+        let (head, body) = (strange(&mut dice), strange(&mut dice));
+        let sizes = maildir::measure(&head, &body[..]).unwrap();
+        let birth = Moment::from_secs(1_000 + letter);
+        let name = maildir::name(&Mark { birth, letter, index: 0, instruction: 0 }, b"m", &sizes);
+        // Every other letter is a stranger's, whose name says nothing.
+        let own = letter % 2 == 0;
+        let name = if own { name } else { format!("{}.M0Q{letter}R0.m", birth.secs()).into() };
+        maildir::deliver(&disk, &name, false, &head, &body[..]).unwrap();
+        give(&dir.join("Maildir/new").join(name));
+        named.push(sizes.wire());
+    }
+    let mut command = as_nobody(Command::new(PROGRAM));
+    command.args(["qmail-pop3d", "Maildir"]).current_dir(&dir);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let retr: String = (1..=named.len()).map(|n| format!("RETR {n}\r\n")).collect();
+    let say = format!("LIST\r\n{retr}QUIT\r\n");
+    child.stdin.take().unwrap().write_all(say.as_bytes()).unwrap();
+    let mut said = Vec::new();
+    child.stdout.take().unwrap().read_to_end(&mut said).unwrap();
+    child.wait().unwrap();
+    let heard = heard(&said, named.len());
+    assert_eq!(heard, named.iter().map(|&size| (size, size)).collect::<Vec<_>>());
 }

@@ -10,6 +10,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use base::crlf::Length;
 use base::time::Moment;
 
 use crate::disk::{Disk, remove};
@@ -26,7 +27,7 @@ pub struct Name<'a> {
     pub stem: &'a [u8],
     /// `S=`: the file's size in bytes.
     pub size: Option<u64>,
-    /// `W=`: its size with every line ended by CRLF, as POP3 counts.
+    /// `W=`: its size as POP3 sends it, every line ended by CRLF.
     pub wire: Option<u64>,
     /// The flags after `:2,`; empty if there are none.
     pub flags: &'a [u8],
@@ -85,25 +86,25 @@ pub fn unqueued(now: Moment, pid: u32, instruction: u32) -> String {
 /// A letter's size as a file and on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
-    /// Bytes.
-    pub file: u64,
-    /// Bytes if every line ended in CRLF.
-    pub wire: u64,
-    /// The last byte counted was a CR.
-    after_cr: bool,
+    file: u64,
+    wire: Length,
 }
 
 impl Sizes {
     /// Counts further bytes.
-    pub fn add(&mut self, bytes: &[u8]) {
-        let mut bare = 0_u64;
-        for &byte in bytes {
-            bare = bare.saturating_add(u64::from(byte == b'\n' && !self.after_cr));
-            self.after_cr = byte == b'\r';
-        }
-        let len = bytes.len() as u64;
-        self.file = self.file.saturating_add(len);
-        self.wire = self.wire.saturating_add(len).saturating_add(bare);
+    fn add(&mut self, bytes: &[u8]) {
+        self.file = self.file.saturating_add(bytes.len() as u64);
+        self.wire.feed(bytes);
+    }
+
+    /// Bytes in the file.
+    pub const fn file(&self) -> u64 {
+        self.file
+    }
+
+    /// Bytes that POP3 sends of it.
+    pub fn wire(&self) -> u64 {
+        self.wire.total()
     }
 }
 
@@ -126,7 +127,7 @@ pub fn named(unique: &str, host: &[u8], sizes: &Sizes) -> OsString {
             c => name.push(c),
         }
     }
-    name.extend_from_slice(format!(",S={},W={}", sizes.file, sizes.wire).as_bytes());
+    name.extend_from_slice(format!(",S={},W={}", sizes.file(), sizes.wire()).as_bytes());
     OsString::from_vec(name)
 }
 
@@ -382,10 +383,32 @@ mod tests {
     #[test]
     fn a_name_says_which_delivery_it_is_and_how_big() {
         let sizes = measure(b"R: x\n", &b"a\r\nb\n"[..]).unwrap();
-        assert_eq!((sizes.file, sizes.wire), (10, 12));
+        assert_eq!((sizes.file(), sizes.wire()), (10, 12));
         assert_eq!(name(&MARK, b"h/o:t", &sizes), "12.M34Q7R1.h\\057o\\072t,S=10,W=12");
         let third = Mark { instruction: 2, ..MARK };
         assert_eq!(name(&third, b"h", &sizes), "12.M34Q7R1I2.h,S=10,W=12");
+    }
+
+    #[test]
+    fn strange_letters_are_counted_as_they_are_sent() {
+        let letters: [(&[u8], &[u8], u64, u64); 8] = [
+            (b"", b"", 0, 0),
+            (b"", b"no end", 6, 8),
+            (b"R: x\n", b"", 5, 6),
+            (b"R: x\n", b"a\rb\n", 9, 11),
+            // The CR in the head and the LF in the letter are one line end.
+            (b"R: x\r", b"\nb\r", 8, 9),
+            (b"", b"\r\r\r\n", 4, 2),
+            (b"", b"\r\r\r", 3, 2),
+            (b"", b".\r.\n.\n", 6, 8),
+        ];
+        for (head, letter, file, wire) in letters {
+            let sizes = measure(head, letter).unwrap();
+            assert_eq!((sizes.file(), sizes.wire()), (file, wire), "{head:?} {letter:?}");
+        }
+        // A CR at the end of one piece and the LF at the start of the next.
+        let long = [vec![b'x'; PIECE - 1], b"\r\n".to_vec()].concat();
+        assert_eq!(measure(b"", &long[..]).unwrap().wire(), PIECE as u64 + 1);
     }
 
     #[test]

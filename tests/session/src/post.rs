@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 
+use base::crlf::Length;
 use base::limits;
 use proto::line::{Line, Lines};
 use proto::pop3::OK;
-use proto::pop3::letter::{Length, Wire};
+use proto::pop3::letter::Wire;
 use proto::pop3::login::{self, Verdict};
 use proto::pop3::maildrop::{self, Letter};
 
@@ -138,7 +139,7 @@ impl Post {
         let listed = letters.into_iter().flatten().enumerate().map(|(n, letter)| {
             let mut length = Length::default();
             length.feed(letter);
-            Letter { size: length.finish(), uid: format!("{n}.uid").into_bytes() }
+            Letter { size: length.total(), uid: format!("{n}.uid").into_bytes() }
         });
         listed.collect()
     }

@@ -1,4 +1,5 @@
-//! A letter on its way to a POP3 client: the wire form, cut where `TOP` wants it, and its length.
+//! A letter on its way to a POP3 client: the wire form, cut where `TOP` wants it. How long it is,
+//! [`base::crlf::Length`] says.
 
 use alloc::vec::Vec;
 
@@ -86,69 +87,10 @@ impl Cut {
     }
 }
 
-/// Where in a line a [`Length`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spot {
-    Start,
-    Text,
-    Cr,
-}
-
-/// Counts a stored letter as `RETR` sends it: line ends as two bytes, doubled dots and the last
-/// line's lone dot not counted (RFC 1939 §11).
-#[derive(Debug)]
-pub struct Length {
-    bytes: u64,
-    spot: Spot,
-}
-
-impl Default for Length {
-    fn default() -> Self {
-        Self { bytes: 0, spot: Spot::Start }
-    }
-}
-
-impl Length {
-    /// Counts the letter's next bytes.
-    pub fn feed(&mut self, bytes: &[u8]) {
-        let Some(last) = bytes.last() else { return };
-        if self.spot != Spot::Cr && scan::first(bytes, b'\r').is_none() {
-            let ends = bytes.iter().fold(0_u64, |n, &c| n.wrapping_add(u64::from(c == b'\n')));
-            self.add(ends.saturating_add(bytes.len() as u64));
-            self.spot = if *last == b'\n' { Spot::Start } else { Spot::Text };
-            return;
-        }
-        bytes.iter().for_each(|&c| self.byte(c));
-    }
-
-    /// As the encoder writes it: CRs before LF melt into its CRLF, others are one space.
-    fn byte(&mut self, c: u8) {
-        let (more, spot) = match (self.spot, c) {
-            (_, b'\n') => (2, Spot::Start),
-            (_, b'\r') => (0, Spot::Cr),
-            (Spot::Cr, _) => (2, Spot::Text),
-            (Spot::Start | Spot::Text, _) => (1, Spot::Text),
-        };
-        self.add(more);
-        self.spot = spot;
-    }
-
-    fn add(&mut self, more: u64) {
-        self.bytes = self.bytes.saturating_add(more);
-    }
-
-    /// The length, with the end that a last line without one is given.
-    pub fn finish(mut self) -> u64 {
-        if self.spot != Spot::Start {
-            self.add(2);
-        }
-        self.bytes
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::crlf::Length;
 
     const LETTER: &[u8] = b"Subject: a\nX: b\n\none\n.two\n\nfour\n";
 
@@ -197,7 +139,7 @@ mod tests {
                 letter.chunks(chunk).for_each(|part| length.feed(part));
                 let sent = wire(letter, None, chunk);
                 let stuffed = letter.split(|&c| c == b'\n').filter(|l| l.starts_with(b".")).count();
-                assert_eq!(length.finish() as usize, sent.len() - 3 - stuffed, "{letter:?}");
+                assert_eq!(length.total() as usize, sent.len() - 3 - stuffed, "{letter:?}");
             }
         }
     }

@@ -3,24 +3,21 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use base::limits;
 use base::time::Moment;
-use proto::pop3::letter::Length;
 use proto::pop3::maildrop::Letter;
 use store::disk::kernel::Kernel;
-use store::maildir::{Leave, Name, settle};
+use store::maildir::{self, DeliverError, Leave, Name, settle};
 
 use super::name;
 
 /// How long a file may lie in `tmp` unread before it is litter (36 hours).
 const LITTER: Duration = Duration::from_secs(129_600);
-/// Bytes read at a time.
-const PIECE: usize = 64 << 10;
 
 /// Why there is no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
