@@ -54,6 +54,9 @@ impl Server {
 
     fn admit(&mut self, sock: OwnedFd) -> io::Result<()> {
         let peer = sys::pass::peer(&sock)?;
+        if self.clients.len() >= self.rules.room(peer.uid, self.most) {
+            return Err(io::Error::other(format!("no more room for uid {}", peer.uid)));
+        }
         if !self.rules.is_ours(peer.uid) {
             let same = self.clients.values().filter(|client| client.peer.uid == peer.uid);
             if same.count() >= limits::QUEUED_CLIENTS_OF_A_USER {

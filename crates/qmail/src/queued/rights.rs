@@ -51,6 +51,13 @@ impl Rules {
         ours.contains(&uid)
     }
 
+    /// How many clients there may be for one of this uid to be let in. An eighth of all is kept for
+    /// the programs that empty the queue: those that fill it must never shut them out.
+    pub(super) fn room(&self, uid: u32, most: usize) -> usize {
+        let empties = [0, self.qmailq, self.qmailr, self.qmails].contains(&uid);
+        if empties { most } else { most.saturating_sub(most / 8) }
+    }
+
     /// What the `Received` line says. In a private home all roles have one uid, so there only the
     /// origin tells them apart.
     pub(super) fn invoker(&self, uid: u32, origin: Origin) -> Invoker {
@@ -107,6 +114,13 @@ mod tests {
         assert!(
             rules.allow(5, &Request::Follow) && !rules.allow(5, &Request::Begin(Origin::Network))
         );
+    }
+
+    #[test]
+    fn who_fills_the_queue_leaves_room_for_who_empties_it() {
+        let rules = rules(false);
+        assert_eq!([0, 3, 4, 5].map(|uid| rules.room(uid, 64)), [64; 4]);
+        assert_eq!([1, 2, 9999].map(|uid| rules.room(uid, 64)), [56; 3]);
     }
 
     #[test]
