@@ -4,8 +4,9 @@
 
 use std::fs::{File, OpenOptions};
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use store::home::Home;
 use sys::{clock, lock};
@@ -14,6 +15,10 @@ use sys::{clock, lock};
 type Record = [u8; 16];
 /// Records in the file.
 const RECORDS: usize = 64;
+/// How long the table may stay locked by others; then nobody is slow.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often the lock is tried.
+const TRY: Duration = Duration::from_millis(5);
 
 /// The table.
 #[derive(Debug)]
@@ -62,8 +67,9 @@ impl Tcpto {
     /// The table, locked until the file is dropped; made if it is wanted and can be.
     fn read(&self, make: bool) -> Option<(File, [Record; RECORDS])> {
         let mut how = OpenOptions::new();
-        let file = how.read(true).write(true).create(make).truncate(false).open(&self.path).ok()?;
-        lock::exclusive(&file).ok()?;
+        let how = how.read(true).write(true).create(make).truncate(false).mode(0o600);
+        let file = how.open(&self.path).ok()?;
+        lock_within(&file, PATIENCE)?;
         let mut bytes = [0; RECORDS * 16];
         let mut have = 0;
         while let Some(rest) = bytes.get_mut(have..).filter(|rest| !rest.is_empty()) {
@@ -77,6 +83,20 @@ impl Tcpto {
         table.iter_mut().zip(records).for_each(|(to, from)| *to = *from);
         Some((file, table))
     }
+}
+
+/// Takes the lock if it comes free in time. Whoever may open the file may hold it for ever, and no
+/// delivery is to wait for that.
+fn lock_within(file: &File, limit: Duration) -> Option<()> {
+    let since = clock::monotonic();
+    while let Err(err) = lock::try_exclusive(file) {
+        let late = clock::monotonic().saturating_sub(since) >= limit;
+        if late || err.kind() != std::io::ErrorKind::WouldBlock {
+            return None;
+        }
+        clock::sleep(TRY);
+    }
+    Some(())
 }
 
 /// Changes the table as an attempt went; the record that changed.
@@ -159,6 +179,18 @@ mod tests {
         assert_eq!(std::fs::metadata(&table.path).unwrap().len(), 1_024);
         std::fs::remove_file(&table.path).unwrap();
         table.clear().unwrap();
+    }
+
+    #[test]
+    fn a_table_somebody_holds_is_done_without() {
+        let table = slow(2, 10);
+        let held = File::open(&table.path).unwrap();
+        lock::exclusive(&held).unwrap();
+        let tried = File::open(&table.path).unwrap();
+        assert!(lock_within(&tried, Duration::from_millis(20)).is_none());
+        drop(held);
+        assert!(table.is_slow(IP.into()));
+        std::fs::remove_file(&table.path).unwrap();
     }
 
     #[test]
