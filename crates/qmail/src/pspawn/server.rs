@@ -230,6 +230,10 @@ impl Server {
         while self.checks.len() < self.at_once
             && let Some(request) = self.waiting.pop_front()
         {
+            if self.has_left(request.peer) {
+                self.peers.remove(&request.peer);
+                continue;
+            }
             let Ok(login) = Login::decode(&request.message) else { continue };
             let now = clock::monotonic();
             let proof = self.proof(&login);
@@ -254,6 +258,15 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// Whether a peer that waits for its answer has given up: it has told its client so, and nobody
+    /// else may speak to that client now.
+    fn has_left(&self, number: u64) -> bool {
+        self.peers.get(&number).is_none_or(|peer| {
+            let said = poll::ready(&[peer.sock.as_fd()], Interest::READ, Some(Duration::ZERO));
+            said.is_ok_and(|ready| ready == [true])
+        })
     }
 
     /// What proves this login a second time; nothing if a foreign program judges.
@@ -339,18 +352,40 @@ impl Server {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_peer_that_does_not_read_its_answers_is_dropped() {
-        let dir = std::env::temp_dir().join(format!("pspawn-deaf-{}", std::process::id()));
+    /// A server with one peer, in a directory of its own.
+    fn with_peer(name: &str) -> (std::path::PathBuf, Server, OwnedFd) {
+        let dir = std::env::temp_dir().join(format!("pspawn-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("socket");
         let kind = pass::Kind::Seqpacket;
         let listener = pass::listen(&path, kind, 0o600, 5).unwrap();
-        let _deaf = pass::connect(&path, kind).unwrap();
+        let peer = pass::connect(&path, kind).unwrap();
         let home = Home::at(&dir).unwrap();
         let mut server = Server::new(home, listener, [sys::user::euid(); 3]).unwrap();
         server.accept();
         assert_eq!(server.peers.len(), 1);
+        (dir, server, peer)
+    }
+
+    #[test]
+    fn a_client_whose_program_has_given_up_is_not_served() {
+        let (dir, mut server, peer) = with_peer("left");
+        let mut message = Vec::new();
+        let login = Login { verb: Verb::Open, name: b"joe", secret: b"x", timestamp: b"<1@h>" };
+        login.encode(&mut message);
+        let (_client, connection) = pass::pair(pass::Kind::Stream).unwrap();
+        pass::send(&peer, &message, &[connection.as_fd()]).unwrap();
+        server.hear(0);
+        assert!(server.waiting.len() == 1 && !server.has_left(0));
+        drop(peer);
+        server.begin();
+        assert!(server.waiting.is_empty() && server.checks.is_empty() && server.peers.is_empty());
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_its_answers_is_dropped() {
+        let (dir, mut server, _deaf) = with_peer("deaf");
         for _ in 0..100_000 {
             server.answer(0, &Verdict::Refused);
         }
