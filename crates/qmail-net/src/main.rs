@@ -6,15 +6,7 @@ mod popup;
 mod remote;
 mod smtpd;
 
-use std::ffi::OsString;
-use std::path::Path;
-
-/// A program of this binary: its name, its one sentence, its `main`.
-struct Program {
-    name: &'static str,
-    sentence: &'static str,
-    main: fn(&[OsString]) -> i32,
-}
+use sys::multicall::{self, Program};
 
 /// Every program, in the order of the alphabet.
 const PROGRAMS: &[Program] = &[
@@ -30,25 +22,5 @@ const PROGRAMS: &[Program] = &[
 ];
 
 fn main() {
-    let mut args: Vec<OsString> = std::env::args_os().collect();
-    let mut found = find(args.first());
-    if found.is_none() && args.len() > 1 {
-        args.remove(0);
-        found = find(args.first());
-    }
-    std::process::exit(found.map_or_else(help, |program| (program.main)(&args)));
-}
-
-/// The program a path names by its last component.
-fn find(name: Option<&OsString>) -> Option<&'static Program> {
-    let name = Path::new(name?).file_name()?;
-    PROGRAMS.iter().find(|program| name == program.name)
-}
-
-/// Lists the programs; exit code 100 as for any misuse, 0 if `help` was asked for.
-fn help() -> i32 {
-    for program in PROGRAMS {
-        println!("{:16} {}", program.name, program.sentence);
-    }
-    if std::env::args_os().nth(1).is_some_and(|word| word == "help") { 0 } else { 100 }
+    multicall::run(PROGRAMS)
 }

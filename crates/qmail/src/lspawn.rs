@@ -4,10 +4,8 @@
 //! `users/cdb`, `/etc/passwd` · *speaks to* queued (for letters), its children, each of which
 //! becomes a user before it reads a letter or a user's file
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Write;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -15,13 +13,12 @@ use base::address::split;
 use base::limits;
 use base::outcome::Outcome;
 use base::wire::spawn::Delivery;
-use store::home::Home;
 use store::users::{Account, Directory};
 use sys::spawn::{self, Fork, Status};
 use sys::{fd, signal, user};
 
 use crate::local::{self, Job, Queued};
-use crate::spawn::{Letters, Spawner, Verdict};
+use crate::spawn::{Children, Letters, Spawner, Verdict};
 
 /// A bug of ours, or ids that cannot be had.
 const BUG: i32 = 112;
@@ -30,23 +27,16 @@ const ROOT: i32 = 113;
 
 pub(crate) fn main(args: &[OsString]) -> i32 {
     let Some(default) = args.get(1) else { return 100 };
-    let home = match Home::find() {
-        Ok(home) => home,
-        Err(err) => {
-            let _ = writeln!(std::io::stderr(), "qmail-lspawn: fatal: {err}");
-            return 111;
-        }
-    };
-    let users = Directory::new(&home);
-    let default = default.as_bytes().to_vec();
-    crate::spawn::serve(&home, Lspawn { users, default, children: BTreeMap::new() })
+    crate::spawn::serve("qmail-lspawn", |home| {
+        let default = default.as_bytes().to_vec();
+        Lspawn { users: Directory::new(home), default, children: Children::default() }
+    })
 }
 
 struct Lspawn {
     users: Directory,
     default: Vec<u8>,
-    /// Slots by the pid of their child.
-    children: BTreeMap<u32, u32>,
+    children: Children,
 }
 
 impl Spawner for Lspawn {
@@ -69,7 +59,7 @@ impl Spawner for Lspawn {
         self.users.refresh();
         match spawn::fork() {
             Ok(Fork::Parent(pid)) => {
-                self.children.insert(pid, slot);
+                self.children.add(pid, slot);
                 Ok(())
             }
             Ok(Fork::Child) => self.child(delivery, &letter, &out),
@@ -82,11 +72,7 @@ impl Spawner for Lspawn {
     }
 
     fn endings(&mut self) -> Vec<(u32, Status)> {
-        let mut endings = Vec::new();
-        while let Ok(Some((pid, status))) = spawn::reap() {
-            endings.extend(self.children.remove(&pid).map(|slot| (slot, status)));
-        }
-        endings
+        self.children.endings()
     }
 
     fn judge(&self, status: Status, output: &[u8]) -> Verdict {

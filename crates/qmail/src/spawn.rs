@@ -2,7 +2,7 @@
 //! side by side, reports out in whatever order they end.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use sys::clock;
 use sys::fd;
 use sys::poll::{self, Interest};
 use sys::signal::{Signal, Signals};
-use sys::spawn::Status;
+use sys::spawn::{self, Status};
 
 /// Deliveries at a time.
 const CEILING: u32 = 120;
@@ -104,6 +104,26 @@ impl Letters {
     }
 }
 
+/// Deliveries that are children of ours: their slots by pid.
+#[derive(Debug, Default)]
+pub(crate) struct Children(BTreeMap<u32, u32>);
+
+impl Children {
+    /// A child makes the delivery of this slot.
+    pub(crate) fn add(&mut self, pid: u32, slot: u32) {
+        self.0.insert(pid, slot);
+    }
+
+    /// The slots whose child has ended since; does not wait.
+    pub(crate) fn endings(&mut self) -> Vec<(u32, Status)> {
+        let mut endings = Vec::new();
+        while let Ok(Some((pid, status))) = spawn::reap() {
+            endings.extend(self.0.remove(&pid).map(|slot| (slot, status)));
+        }
+        endings
+    }
+}
+
 /// A delivery under way.
 struct Running {
     output: Vec<u8>,
@@ -113,8 +133,16 @@ struct Running {
 }
 
 /// Serves descriptors 0 and 1 until the commands end and all deliveries are done. The exit code.
-pub(crate) fn serve<S: Spawner>(home: &Home, spawner: S) -> i32 {
-    let letters = Letters { home: home.clone(), queued: None };
+pub(crate) fn serve<S: Spawner>(name: &str, spawner: impl FnOnce(&Home) -> S) -> i32 {
+    let home = match Home::find() {
+        Ok(home) => home,
+        Err(err) => {
+            let _ = writeln!(io::stderr(), "{name}: fatal: {err}");
+            return 111;
+        }
+    };
+    let spawner = spawner(&home);
+    let letters = Letters { home, queued: None };
     let Ok(signals) = Signals::catch(&[Signal::Chld]) else { return 111 };
     let (running, commands) = (BTreeMap::new(), Vec::new());
     let mut server = Server { spawner, letters, signals, running, commands, hearing: true };

@@ -9,6 +9,7 @@ pub mod errno;
 pub mod fd;
 pub mod file;
 pub mod lock;
+pub mod multicall;
 pub mod net;
 pub mod pass;
 pub mod poll;

@@ -7,9 +7,8 @@
 mod broods;
 mod verdict;
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -17,32 +16,26 @@ use base::address::split;
 use base::outcome::Outcome;
 use base::wire::spawn::Delivery;
 use base::{limits, text0};
-use store::home::Home;
 use store::users::dotqmail::is_temporary;
-use sys::spawn::{self, Command, Status};
+use sys::spawn::{Command, Status};
 
-use crate::spawn::{Letters, Spawner, Verdict};
+use crate::spawn::{Children, Letters, Spawner, Verdict};
 use broods::{Broods, Job};
 
 pub(crate) fn main(_args: &[OsString]) -> i32 {
-    let home = match Home::find() {
-        Ok(home) => home,
-        Err(err) => {
-            let _ = writeln!(io::stderr(), "qmail-rspawn: fatal: {err}");
-            return 111;
-        }
-    };
-    let other = std::env::var_os("QMAILREMOTE").filter(|program| !program.is_empty());
-    let broods = Broods::new(home.path("bin/qmail-remote").into_os_string());
-    crate::spawn::serve(&home, Rspawn { other, broods, children: BTreeMap::new() })
+    crate::spawn::serve("qmail-rspawn", |home| {
+        let other = std::env::var_os("QMAILREMOTE").filter(|program| !program.is_empty());
+        let broods = Broods::new(home.path("bin/qmail-remote").into_os_string());
+        Rspawn { other, broods, children: Children::default() }
+    })
 }
 
 struct Rspawn {
     /// `$QMAILREMOTE`.
     other: Option<OsString>,
     broods: Broods,
-    /// Slots by the pid of their child, for `$QMAILREMOTE`.
-    children: BTreeMap<u32, u32>,
+    /// Those of `$QMAILREMOTE`.
+    children: Children,
 }
 
 impl Spawner for Rspawn {
@@ -60,7 +53,7 @@ impl Spawner for Rspawn {
         let fields = [host, delivery.sender, delivery.recipient];
         let started = match &self.other {
             Some(program) => Self::run(program, fields, &letter, &out).map(|pid| {
-                self.children.insert(pid, slot);
+                self.children.add(pid, slot);
             }),
             None => {
                 let mut payload = Vec::new();
@@ -86,9 +79,7 @@ impl Spawner for Rspawn {
 
     fn endings(&mut self) -> Vec<(u32, Status)> {
         let mut endings = self.broods.endings();
-        while let Ok(Some((pid, status))) = spawn::reap() {
-            endings.extend(self.children.remove(&pid).map(|slot| (slot, status)));
-        }
+        endings.extend(self.children.endings());
         endings
     }
 
