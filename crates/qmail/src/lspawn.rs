@@ -18,7 +18,7 @@ use sys::spawn::{self, Fork, Status};
 use sys::{fd, signal, user};
 
 use crate::local::{self, Job, Queued};
-use crate::spawn::{Children, Letters, Spawner, Verdict};
+use crate::spawn::{Children, Ending, Letters, Spawner, Verdict};
 
 /// A bug of ours, or ids that cannot be had.
 const BUG: i32 = 112;
@@ -71,12 +71,12 @@ impl Spawner for Lspawn {
         Vec::new()
     }
 
-    fn endings(&mut self) -> Vec<(u32, Status)> {
+    fn endings(&mut self) -> Vec<(u32, Ending)> {
         self.children.endings()
     }
 
-    fn judge(&self, status: Status, output: &[u8]) -> Verdict {
-        judge(status, output)
+    fn judge(&self, ending: Ending, output: &[u8]) -> Verdict {
+        judge(ending, output)
     }
 }
 
@@ -138,12 +138,14 @@ impl Lspawn {
 }
 
 /// What stock reports for each end of a delivery (spec `qmail-overview.md` §6.4).
-fn judge(status: Status, output: &[u8]) -> Verdict {
+fn judge(ending: Ending, output: &[u8]) -> Verdict {
     let said = |outcome, text: &str| (outcome, text.as_bytes().to_vec());
     let later = |text| said(Outcome::Later, text);
-    let code = match status {
-        Status::Killed(_) => return later("qmail-local crashed.\n"),
-        Status::Exited(code) => code,
+    let code = match ending {
+        Ending::Known(Status::Exited(code)) => code,
+        Ending::Known(Status::Killed(_)) | Ending::Lost => {
+            return later("qmail-local crashed.\n");
+        }
     };
     match code {
         0 => (Outcome::Done, clipped(output)),
@@ -183,7 +185,7 @@ mod tests {
     #[test]
     fn every_exit_code_has_stocks_report() {
         let judge = |code, output: &[u8]| {
-            let (outcome, text) = judge(Status::Exited(code), output);
+            let (outcome, text) = judge(Ending::Known(Status::Exited(code)), output);
             (outcome.letter(), String::from_utf8(text).unwrap())
         };
         assert_eq!(judge(0, b"did 1+0+0\n"), (b'K', "did 1+0+0\n".into()));
@@ -195,7 +197,7 @@ mod tests {
         }
         assert_eq!(judge(113, b""), (b'Z', "Not allowed to perform deliveries as root.\n".into()));
         assert_eq!(judge(126, b""), (b'D', "Unable to run qmail-local.\n".into()));
-        let crashed = super::judge(Status::Killed(11), b"half a rep");
+        let crashed = super::judge(Ending::Known(Status::Killed(11)), b"half a rep");
         assert_eq!(crashed, (Outcome::Later, b"qmail-local crashed.\n".to_vec()));
     }
 

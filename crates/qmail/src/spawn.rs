@@ -25,13 +25,22 @@ const PIECE: usize = 64 << 10;
 /// A verdict and its text, as they go to qmail-send.
 pub(crate) type Verdict = (Outcome, Vec<u8>);
 
+/// How the process of a delivery ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// So.
+    Known(Status),
+    /// Nobody will tell: who would have seen it is gone. It may go on until its output ends.
+    Lost,
+}
+
 /// What one of the two spawners does in its own way.
 pub(crate) trait Spawner {
     /// Bytes of one delivery's output that are kept.
     const OUTPUT: usize;
 
     /// Starts a delivery. It ends when `out` is closed everywhere and [`Spawner::endings`] has
-    /// told its status.
+    /// told its ending.
     ///
     /// # Errors
     /// The verdict, if it cannot even be started (or needs no start).
@@ -47,10 +56,10 @@ pub(crate) trait Spawner {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
 
     /// The deliveries that have ended since; must not wait.
-    fn endings(&mut self) -> Vec<(u32, Status)>;
+    fn endings(&mut self) -> Vec<(u32, Ending)>;
 
     /// What to report of a delivery. `output` may be cut at [`Spawner::OUTPUT`] bytes.
-    fn judge(&self, status: Status, output: &[u8]) -> Verdict;
+    fn judge(&self, ending: Ending, output: &[u8]) -> Verdict;
 }
 
 /// How long a queued that went away may take to come back before deliveries are put off: its
@@ -115,10 +124,10 @@ impl Children {
     }
 
     /// The slots whose child has ended since; does not wait.
-    pub(crate) fn endings(&mut self) -> Vec<(u32, Status)> {
+    pub(crate) fn endings(&mut self) -> Vec<(u32, Ending)> {
         let mut endings = Vec::new();
         while let Ok(Some((pid, status))) = spawn::reap() {
-            endings.extend(self.0.remove(&pid).map(|slot| (slot, status)));
+            endings.extend(self.0.remove(&pid).map(|slot| (slot, Ending::Known(status))));
         }
         endings
     }
@@ -129,7 +138,7 @@ struct Running {
     output: Vec<u8>,
     /// Its output; `None` at its end.
     pipe: Option<OwnedFd>,
-    status: Option<Status>,
+    ending: Option<Ending>,
 }
 
 /// Serves descriptors 0 and 1 until the commands end and all deliveries are done. The exit code.
@@ -179,9 +188,9 @@ impl<S: Spawner> Server<S> {
                 while self.signals.next()?.is_some() {}
             }
             if news.signals || news.endings {
-                for (slot, status) in self.spawner.endings() {
+                for (slot, ending) in self.spawner.endings() {
                     if let Some(running) = self.running.get_mut(&slot) {
-                        running.status = Some(status);
+                        running.ending = Some(ending);
                     }
                 }
             }
@@ -231,10 +240,10 @@ impl<S: Spawner> Server<S> {
     /// Reports every delivery whose output and process have both ended.
     fn report_ended(&mut self) -> io::Result<()> {
         let (spawner, running) = (&self.spawner, &mut self.running);
-        let ended = running.extract_if(.., |_, r| r.pipe.is_none() && r.status.is_some());
+        let ended = running.extract_if(.., |_, r| r.pipe.is_none() && r.ending.is_some());
         for (slot, running) in ended {
-            let Some(status) = running.status else { continue };
-            let (outcome, text) = spawner.judge(status, &running.output);
+            let Some(ending) = running.ending else { continue };
+            let (outcome, text) = spawner.judge(ending, &running.output);
             report(Report::Ended { slot, outcome: Some(outcome), text: &text })?;
         }
         Ok(())
@@ -277,7 +286,7 @@ impl<S: Spawner> Server<S> {
         let (pipe, out) =
             fd::pipe().map_err(|_| later("qmail-spawn unable to create pipe. (#4.3.0)\n"))?;
         self.spawner.start(slot, delivery, &mut self.letters, out)?;
-        let running = Running { output: Vec::new(), pipe: Some(pipe), status: None };
+        let running = Running { output: Vec::new(), pipe: Some(pipe), ending: None };
         self.running.insert(slot, running);
         Ok(())
     }

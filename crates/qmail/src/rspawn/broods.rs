@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use sys::brood::{Brood, Event};
 use sys::poll::{self, Interest};
-use sys::signal::Signal;
 use sys::spawn::Status;
+
+use crate::spawn::Ending;
 
 /// How long a busy clean parent may take to make room for a job.
 const ROOM: Duration = Duration::from_secs(5);
@@ -105,7 +106,7 @@ impl Broods {
     }
 
     /// The deliveries that have ended: by themselves, or because their clean parent is gone.
-    pub(super) fn endings(&mut self) -> Vec<(u32, Status)> {
+    pub(super) fn endings(&mut self) -> Vec<(u32, Ending)> {
         let mut endings = Vec::new();
         let numbers: Vec<u64> = self.current.iter().chain(&self.retired).map(|b| b.0).collect();
         for number in numbers {
@@ -116,8 +117,9 @@ impl Broods {
         endings
     }
 
-    /// The next event of one clean parent; if it is gone, its jobs have crashed.
-    fn next(&mut self, number: u64, endings: &mut Vec<(u32, Status)>) -> Option<Event> {
+    /// The next event of one clean parent; if it is gone, nobody sees the ends of its children,
+    /// which may yet hand their letters over.
+    fn next(&mut self, number: u64, endings: &mut Vec<(u32, Ending)>) -> Option<Event> {
         let mut all = self.current.iter().chain(&self.retired);
         let (_, brood) = all.find(|(n, _)| *n == number)?;
         if let Ok(event) = brood.next() {
@@ -125,13 +127,12 @@ impl Broods {
         }
         self.current.take_if(|(n, _)| *n == number);
         self.retired.retain(|(n, _)| *n != number);
-        let crashed = Status::Killed(u8::try_from(Signal::Kill.number()).unwrap_or(9));
         let lost = self.given.extract_if(.., |_, given| given.brood == number);
-        endings.extend(lost.map(|(_, given)| (given.slot, crashed)));
+        endings.extend(lost.map(|(_, given)| (given.slot, Ending::Lost)));
         None
     }
 
-    fn heed(&mut self, number: u64, event: Event, endings: &mut Vec<(u32, Status)>) {
+    fn heed(&mut self, number: u64, event: Event, endings: &mut Vec<(u32, Ending)>) {
         match event {
             Event::Started { serial, .. } => {
                 if let Some(given) = self.given.get_mut(&serial) {
@@ -139,7 +140,8 @@ impl Broods {
                 }
             }
             Event::Ended { serial, status } => {
-                endings.extend(self.given.remove(&serial).map(|given| (given.slot, status)));
+                let given = self.given.remove(&serial);
+                endings.extend(given.map(|given| (given.slot, Ending::Known(status))));
             }
             Event::Refused { serial, .. } => self.refused(serial, endings),
             Event::Retired => {
@@ -151,7 +153,7 @@ impl Broods {
     }
 
     /// Offers a refused job to another clean parent, but not for ever.
-    fn refused(&mut self, serial: u64, endings: &mut Vec<(u32, Status)>) {
+    fn refused(&mut self, serial: u64, endings: &mut Vec<(u32, Ending)>) {
         let Some(Given { slot, brood, offers, job }) = self.given.remove(&serial) else { return };
         if self.current.as_ref().is_some_and(|(n, _)| *n == brood) {
             self.retire();
@@ -161,7 +163,7 @@ impl Broods {
             None => false,
         };
         if !again {
-            endings.push((slot, Status::Exited(111)));
+            endings.push((slot, Ending::Known(Status::Exited(111))));
         }
     }
 }

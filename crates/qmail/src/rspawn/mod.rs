@@ -17,9 +17,9 @@ use base::outcome::Outcome;
 use base::wire::spawn::Delivery;
 use base::{limits, text0};
 use store::users::dotqmail::is_temporary;
-use sys::spawn::{Command, Status};
+use sys::spawn::Command;
 
-use crate::spawn::{Children, Letters, Spawner, Verdict};
+use crate::spawn::{Children, Ending, Letters, Spawner, Verdict};
 use broods::{Broods, Job};
 
 pub(crate) fn main(_args: &[OsString]) -> i32 {
@@ -77,14 +77,14 @@ impl Spawner for Rspawn {
         self.broods.descriptors()
     }
 
-    fn endings(&mut self) -> Vec<(u32, Status)> {
+    fn endings(&mut self) -> Vec<(u32, Ending)> {
         let mut endings = self.broods.endings();
         endings.extend(self.children.endings());
         endings
     }
 
-    fn judge(&self, status: Status, output: &[u8]) -> Verdict {
-        verdict::judge(status, output)
+    fn judge(&self, ending: Ending, output: &[u8]) -> Verdict {
+        verdict::judge(ending, output)
     }
 }
 

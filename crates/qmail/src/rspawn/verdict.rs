@@ -4,11 +4,17 @@
 use base::outcome::Outcome;
 use sys::spawn::Status;
 
-use crate::spawn::Verdict;
+use crate::spawn::{Ending, Verdict};
 
-/// The report of a remote delivery.
-pub(super) fn judge(status: Status, output: &[u8]) -> Verdict {
+/// The report of a remote delivery. One whose end nobody saw has a verdict if it said all of it:
+/// the other host may have taken the letter, and a second attempt would double it.
+pub(super) fn judge(ending: Ending, output: &[u8]) -> Verdict {
     let said = |outcome, text: &str| (outcome, text.as_bytes().to_vec());
+    let status = match ending {
+        Ending::Lost if message(&whole(output)).is_some() => return read(output),
+        Ending::Lost => return said(Outcome::Later, "qmail-remote crashed.\n"),
+        Ending::Known(status) => status,
+    };
     match status {
         Status::Killed(_) => said(Outcome::Later, "qmail-remote crashed.\n"),
         Status::Exited(0) if output.is_empty() => {
@@ -29,15 +35,24 @@ fn rank(outcome: Outcome) -> u8 {
     }
 }
 
+/// The items that have their NUL. The last piece has none: it is empty, or it was cut.
+fn whole(output: &[u8]) -> Vec<&[u8]> {
+    let mut items: Vec<&[u8]> = output.split(|&c| c == 0).collect();
+    items.pop();
+    items
+}
+
+/// The message report among whole items.
+fn message(items: &[&[u8]]) -> Option<Outcome> {
+    let mut letters = items.iter().filter_map(|item| item.first());
+    letters.find_map(|&letter| Outcome::from_letter(letter))
+}
+
 /// Reads items that end in NUL: recipient reports (`r`, `s`, `h`), then the message report (`K`,
 /// `Z`, `D`). Bad news about the recipient outweighs good news about the message.
 fn read(output: &[u8]) -> Verdict {
-    let items: Vec<&[u8]> = output.split(|&c| c == 0).collect();
-    // The last piece has no NUL: it is empty, or it was cut.
-    let whole = items.split_last().map_or(&[][..], |(_, whole)| whole);
-    let letters = whole.iter().filter_map(|item| item.first());
-    let message = letters.filter_map(|&letter| Outcome::from_letter(letter)).next();
-    let message = message.unwrap_or(Outcome::Never);
+    let whole = whole(output);
+    let message = message(&whole).unwrap_or(Outcome::Never);
     let outcome = match output.first() {
         Some(b's') => Outcome::Later,
         Some(b'h') => Outcome::Never,
@@ -45,7 +60,7 @@ fn read(output: &[u8]) -> Verdict {
     };
     let Some(first) = whole.first() else { return (outcome, Vec::new()) };
     let mut text = first.get(1..).unwrap_or_default().to_vec();
-    let second = items.get(1).and_then(|item| item.split_first());
+    let second = output.split(|&c| c == 0).nth(1).and_then(|item| item.split_first());
     if let Some((letter, more)) = second
         && rank(message) <= rank(outcome)
         && Outcome::from_letter(*letter).is_some()
@@ -60,7 +75,7 @@ mod tests {
     use super::*;
 
     fn said(output: &[u8]) -> (char, String) {
-        let (outcome, text) = judge(Status::Exited(0), output);
+        let (outcome, text) = judge(Ending::Known(Status::Exited(0)), output);
         (char::from(outcome.letter()), String::from_utf8(text).unwrap())
     }
 
@@ -80,13 +95,26 @@ mod tests {
     #[test]
     fn ends_without_words_have_stocks_texts() {
         let text = |status, output: &[u8]| {
-            let (outcome, text) = judge(status, output);
+            let (outcome, text) = judge(Ending::Known(status), output);
             format!("{}{}", char::from(outcome.letter()), String::from_utf8(text).unwrap())
         };
         assert_eq!(text(Status::Killed(9), b"r\0Kfine\0"), "Zqmail-remote crashed.\n");
         assert_eq!(text(Status::Exited(111), b""), "ZUnable to run qmail-remote.\n");
         assert_eq!(text(Status::Exited(1), b"Kx\0"), "DUnable to run qmail-remote.\n");
         assert_eq!(text(Status::Exited(0), b""), "Zqmail-remote produced no output.\n");
+    }
+
+    #[test]
+    fn a_delivery_whose_end_nobody_saw_is_judged_by_a_whole_verdict_only() {
+        let text = |output: &[u8]| {
+            let (outcome, text) = judge(Ending::Lost, output);
+            format!("{}{}", char::from(outcome.letter()), String::from_utf8(text).unwrap())
+        };
+        assert_eq!(text(b"r\0Kfine\n\0"), "Kfine\n");
+        assert_eq!(text(b"hno\n\0Dtruly\n\0"), "Dno\ntruly\n");
+        for cut in [&b""[..], b"r\0", b"r\0Kfin", b"hno\n\0", b"K"] {
+            assert_eq!(text(cut), "Zqmail-remote crashed.\n");
+        }
     }
 
     #[test]
