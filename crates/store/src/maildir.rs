@@ -4,6 +4,7 @@
 //! made from the letter's number in the queue, so a delivery repeated after a crash finds its own
 //! file: no loss and no duplicate. A name is given only to synced bytes: what can be seen is whole.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
@@ -312,16 +313,21 @@ pub struct Leave {
 /// power cut may bring a deleted letter back, but takes none that was not deleted. Without
 /// removals nothing is synced: a move is one change, and may be lost as a whole.
 ///
-/// True if every deleted letter is gone for good. (One that another reader has removed is gone; one
-/// that will not move stays where it is.)
+/// True if every deleted letter is gone for good. One that is not in its place any more is looked
+/// for in `cur/` by its stem, since another reader may have moved it there or changed its flags; if
+/// it is not there either, that reader has removed it. (One that will not move stays where it is.)
 pub fn settle<D: Disk>(disk: &D, leaves: &[Leave]) -> bool {
     for leave in leaves.iter().filter(|leave| !leave.delete) {
         let _next_time = seen(disk, &leave.file);
     }
-    let mut gone = true;
+    let (mut gone, mut moved) = (true, BTreeSet::new());
     for leave in leaves.iter().filter(|leave| leave.delete) {
-        gone &= remove(disk, &leave.file).is_ok();
+        match disk.unlink(&leave.file) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => moved.extend(stem(&leave.file)),
+            removed => gone &= removed.is_ok(),
+        }
     }
+    gone &= moved.is_empty() || remove_moved(disk, &moved).is_ok();
     if leaves.iter().any(|leave| leave.delete) {
         gone &= disk.sync_dir(Path::new("cur")).is_ok();
         if leaves.iter().any(|leave| leave.file.starts_with("new")) {
@@ -329,6 +335,22 @@ pub fn settle<D: Disk>(disk: &D, leaves: &[Leave]) -> bool {
         }
     }
     gone
+}
+
+/// The stem of a file's name.
+fn stem(file: &Path) -> Option<&[u8]> {
+    file.file_name().map(|name| Name::parse(name.as_bytes()).stem)
+}
+
+/// Removes the files of `cur/` that have one of these stems.
+fn remove_moved<D: Disk>(disk: &D, stems: &BTreeSet<&[u8]>) -> io::Result<()> {
+    let dir = Path::new("cur");
+    for name in disk.list(dir)? {
+        if stems.contains(Name::parse(name.as_bytes()).stem) {
+            disk.unlink(&dir.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Moves a file of `new/` to `cur/`; one that is elsewhere stays.
@@ -428,5 +450,19 @@ mod tests {
         assert!(disk.list(Path::new("new")).unwrap().is_empty());
         assert!(settle(&disk, &[Leave { file: "cur/a,S=1:2,".into(), delete: true }]));
         assert!(disk.list(Path::new("cur")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_deleted_letter_that_another_reader_has_moved_is_removed_where_it_is() {
+        let disk = Sim::new();
+        make(&disk).unwrap();
+        for name in ["cur/a,S=1:2,S", "cur/b:2,RS", "cur/ab:2,S", "cur/a:2,"] {
+            disk.create(Path::new(name)).unwrap();
+        }
+        let delete = |file: &str| Leave { file: file.into(), delete: true };
+        assert!(settle(&disk, &[delete("new/a,S=1"), delete("cur/b:2,"), delete("new/gone")]));
+        let mut left = disk.list(Path::new("cur")).unwrap();
+        left.sort_unstable();
+        assert_eq!(left, ["a:2,", "ab:2,S"]);
     }
 }
