@@ -76,7 +76,7 @@ fn work(home: &Home, task: &Task<'_>, pipe: &OwnedFd) -> Result<(), Denied> {
 }
 
 /// The program and its arguments in `control/checkpassword`, divided by blanks.
-fn foreign(home: &Home) -> Result<Option<Vec<OsString>>, Denied> {
+pub(super) fn foreign(home: &Home) -> Result<Option<Vec<OsString>>, Denied> {
     let line = Control::new(home).line("checkpassword").map_err(trouble)?.unwrap_or_default();
     let words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let words: Vec<_> = words.map(|word| OsStr::from_bytes(word).to_owned()).collect();

@@ -21,8 +21,8 @@ use super::say;
 
 /// Network programs connected at a time.
 const PEERS: usize = 256;
-/// Children checking at a time at most; fewer on a small machine, since each computes as hard as it
-/// can in 19 MiB of its own.
+/// Children checking at a time at most; fewer on a small machine if each computes as hard as it can
+/// in 19 MiB of its own. A foreign program waits for others rather than computes.
 const CHECKS: usize = 64;
 /// How long a check may take.
 const PATIENCE: Duration = Duration::from_secs(50);
@@ -30,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(50);
 const SILENCE: Duration = Duration::from_secs(120);
 /// How often time limits are looked at.
 const TICK: Duration = Duration::from_secs(5);
+/// How long nobody is accepted after a failed accept (no descriptors left).
+const BREATH: Duration = Duration::from_millis(100);
 /// What a child's pipe may say.
 const WORDS: usize = 1 + limits::QUEUE_TEXT;
 
@@ -105,7 +107,9 @@ pub(super) struct Server {
     allowed: [u32; 3],
     signals: Signals,
     proofs: Proofs,
+    /// Children computing at a time.
     at_once: usize,
+    deaf_until: Duration,
     next: u64,
     peers: BTreeMap<u64, Peer>,
     waiting: VecDeque<Request>,
@@ -119,8 +123,19 @@ impl Server {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let at_once = cores.saturating_mul(2).clamp(2, CHECKS);
         let (peers, waiting, checks) = (BTreeMap::new(), VecDeque::new(), Vec::new());
-        let next = 0;
-        Ok(Self { home, listener, allowed, signals, proofs, at_once, next, peers, waiting, checks })
+        Ok(Self {
+            home,
+            listener,
+            allowed,
+            signals,
+            proofs,
+            at_once,
+            deaf_until: Duration::ZERO,
+            next: 0,
+            peers,
+            waiting,
+            checks,
+        })
     }
 
     /// Until SIGTERM. Open mailboxes stay open: their processes need us no more.
@@ -145,7 +160,8 @@ impl Server {
     /// What became readable: a signal, a new peer, peers, children's pipes (by position).
     fn wait(&self) -> io::Result<(bool, bool, Vec<u64>, Vec<usize>)> {
         let mut fds = vec![self.signals.as_fd()];
-        let room = self.peers.len() < PEERS;
+        let deaf = self.deaf_until.saturating_sub(clock::monotonic());
+        let room = self.peers.len() < PEERS && deaf.is_zero();
         if room {
             fds.push(self.listener.as_fd());
         }
@@ -158,7 +174,8 @@ impl Server {
         fds.extend(socks);
         fds.extend(pipes);
         let idle = self.peers.is_empty() && self.checks.is_empty();
-        let ready = poll::ready(&fds, Interest::READ, (!idle).then_some(TICK))?;
+        let limit = if deaf.is_zero() { (!idle).then_some(TICK) } else { Some(deaf) };
+        let ready = poll::ready(&fds, Interest::READ, limit)?;
         let mut ready = ready.into_iter();
         let signalled = ready.next().unwrap_or(false);
         let calling = room && ready.next().unwrap_or(false);
@@ -186,7 +203,11 @@ impl Server {
     }
 
     fn accept(&mut self) {
-        let Ok(sock) = pass::accept(&self.listener) else { return };
+        let Ok(sock) = pass::accept(&self.listener) else {
+            // It stays readable: without a pause we would do nothing but try again.
+            self.deaf_until = clock::monotonic().saturating_add(BREATH);
+            return;
+        };
         match pass::peer(&sock) {
             Ok(peer) if self.allowed.contains(&peer.uid) => {}
             Ok(peer) => return say(&format!("warning: uid {} may not ask", peer.uid)),
@@ -227,7 +248,7 @@ impl Server {
 
     /// Starts what may be started.
     fn begin(&mut self) {
-        while self.checks.len() < self.at_once
+        while self.checks.len() < self.most()
             && let Some(request) = self.waiting.pop_front()
         {
             if self.has_left(request.peer) {
@@ -258,6 +279,13 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// Children at a time now.
+    fn most(&self) -> usize {
+        let foreign = || child::foreign(&self.home).is_ok_and(|program| program.is_some());
+        let more = self.checks.len() >= self.at_once && !self.waiting.is_empty() && foreign();
+        if more { CHECKS } else { self.at_once }
     }
 
     /// Whether a peer that waits for its answer has given up: it has told its client so, and nobody
@@ -380,6 +408,35 @@ mod tests {
         drop(peer);
         server.begin();
         assert!(server.waiting.is_empty() && server.checks.is_empty() && server.peers.is_empty());
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_listener_that_fails_is_left_alone_for_a_moment() {
+        let (dir, mut server, _peer) = with_peer("deaf-listener");
+        // Always readable, and nobody can ever be accepted.
+        server.listener = pass::pair(pass::Kind::Stream).unwrap().0;
+        server.peers.clear();
+        assert!(server.wait().unwrap().1);
+        server.accept();
+        let since = clock::monotonic();
+        assert!(!server.wait().unwrap().1);
+        assert!(clock::monotonic().saturating_sub(since) >= BREATH / 2);
+        assert!(server.wait().unwrap().1);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_foreign_program_that_waits_holds_up_fewer_others() {
+        let (dir, mut server, _peer) = with_peer("foreign");
+        server.at_once = 0;
+        server.waiting.push_back(Request { peer: 0, message: Vec::new(), connection: None });
+        assert_eq!(server.most(), 0);
+        std::fs::create_dir(dir.join("control")).unwrap();
+        for (line, most) in [("\n", 0), ("checkpw -x\n", CHECKS)] {
+            std::fs::write(dir.join("control/checkpassword"), line).unwrap();
+            assert_eq!(server.most(), most, "{line:?}");
+        }
         std::fs::remove_dir_all(&dir).unwrap();
     }
 
