@@ -66,6 +66,8 @@ pub(super) struct Client {
     pub(super) following: Option<Following>,
     /// To be closed once all answers are sent.
     pub(super) closing: bool,
+    /// It has hung up; what it said before is still being read.
+    pub(super) gone: bool,
     /// Since when its letter has been coming, or it has been idle.
     pub(super) since: Duration,
     pub(super) interest: Interest,
@@ -84,6 +86,7 @@ impl Client {
             listing: None,
             following: None,
             closing: false,
+            gone: false,
             since: now,
             interest: Interest::READ,
         }

@@ -73,6 +73,7 @@ impl Server {
 
     pub(super) fn client_event(&mut self, token: u64, event: Event) -> Result<(), Trouble> {
         let Some(mut client) = self.take(token) else { return Ok(()) };
+        client.gone |= event.hangup;
         let mut alive = !event.hangup || event.readable;
         if alive && event.readable {
             alive = self.hear(token, &mut client)?;

@@ -135,6 +135,12 @@ impl Server {
     ) -> Result<bool, Trouble> {
         let Some(gathering) = client.letter.take() else { return Ok(false) };
         client.since = sys::clock::monotonic();
+        if client.gone {
+            // Its patience was shorter than we were slow: it has told its own client to come again,
+            // and a letter taken now would be there twice.
+            self.forget(&gathering.bytes);
+            return Ok(true);
+        }
         if envelope.recipients().count() > limits::LOGGED_RECIPIENTS {
             self.forget(&gathering.bytes);
             self.hold(token, client, &Answer::Refused(Outcome::Never, TOO_LONG));

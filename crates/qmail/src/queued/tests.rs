@@ -264,6 +264,36 @@ fn whoever_waits_when_queued_is_stopped_is_answered() {
 }
 
 #[test]
+fn a_letter_is_not_taken_from_a_client_that_has_hung_up_but_its_notes_are() {
+    let queued = Running::start();
+    let (mut server, mut client) = by_hand(&queued);
+    client.begin(Origin::Local).unwrap();
+    client.ask(&Request::Envelope(Envelope::new(b"s@x\0a@b\0").unwrap())).unwrap();
+    hear(&mut server);
+    let taken = server.queue.next_id();
+    client.begin(Origin::Local).unwrap();
+    for _ in 0..3 {
+        client.chunk(&[b'x'; limits::INLINE_LETTER / 2]).unwrap();
+        hear(&mut server);
+    }
+    client.ask(&Request::Envelope(Envelope::new(b"s@x\0a@b\0").unwrap())).unwrap();
+    let note = Note::Failed(b"<a@b>:\nno\n\n");
+    client.ask(&Request::Note { serial: 1, letter: taken - 1, index: 0, note }).unwrap();
+    drop(client);
+    let mut events = Vec::new();
+    for _ in 0..9 {
+        server.poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+        for event in &events {
+            server.client_event(event.token, *event).unwrap();
+        }
+    }
+    assert!(server.clients.is_empty() && server.queue.index().len() == 1);
+    assert_eq!(std::fs::read_dir(queued.dir.join("queue/big")).unwrap().count(), 0);
+    let (_, known) = server.queue.index().after(0).unwrap();
+    assert!(known.progress().eq([Progress::Failed]));
+}
+
+#[test]
 fn more_clients_than_there_are_descriptors_for_wait_outside() {
     let queued = Running::start();
     let (mut server, mut client) = by_hand(&queued);
