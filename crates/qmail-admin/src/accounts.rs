@@ -87,7 +87,8 @@ pub(crate) fn add(home: &Home, address: &str, secret: &[u8]) -> Result<(), Troub
     let text = assign::with_account(&text, &account)
         .ok_or_else(|| format!("{} is assigned already, see {}", address.local, file.display()))?;
     directory(&home.path("mail").join(&address.domain), 0o755, &home.owner_ids())?;
-    directory(&mail, 0o700, &ids)?;
+    // Others may pass, so that qmail-smtpd can see whether a .qmail file is there; not look.
+    directory(&mail, 0o711, &ids)?;
     for dir in ["Maildir", "Maildir/tmp", "Maildir/new", "Maildir/cur"] {
         directory(&mail.join(dir), 0o700, &ids)?;
     }

@@ -63,6 +63,19 @@ fn main() -> ExitCode {
     }
 }
 
+/// In somebody's private home root works as that somebody: what it writes must stay theirs, and
+/// what they left there must not lead root astray.
+fn become_owner(home: &Home) -> Result<(), Trouble> {
+    if sys::user::euid() == home.owner() {
+        return Ok(());
+    }
+    if sys::user::euid() != 0 {
+        let owner = if home.is_private() { "its owner" } else { "root" };
+        return Err(format!("{}: only {owner} may do this", home.root().display()));
+    }
+    sys::user::drop_to(&home.owner_ids()).map_err(|e| format!("unable to become its owner: {e}"))
+}
+
 /// Whether a path's last component is `name`.
 fn is_named(path: Option<&OsString>, name: &str) -> bool {
     path.is_some_and(|p| Path::new(p).file_name().is_some_and(|last| last == name))
@@ -77,6 +90,7 @@ fn run(args: Args) -> Result<ExitCode, Trouble> {
         None => Home::find(),
     };
     let home = home.map_err(|e| e.to_string())?;
+    become_owner(&home)?;
     match args.task {
         Task::Setup(_) => Ok(ExitCode::SUCCESS),
         Task::Domain(domain) => domain.run(&home).map(|()| ExitCode::SUCCESS),

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, lchown};
 use std::path::Path;
 
 use sys::user::Ids;
@@ -28,7 +28,7 @@ pub(crate) fn own(path: &Path, owner: &Ids) -> Result<(), Trouble> {
     if sys::user::euid() != 0 {
         return Ok(());
     }
-    about(path, chown(path, Some(owner.uid), Some(owner.gid)))
+    about(path, lchown(path, Some(owner.uid), Some(owner.gid)))
 }
 
 /// Writes a file whole, or leaves what was there: written beside, synced, renamed over it.
@@ -41,8 +41,13 @@ pub(crate) fn replace(path: &Path, mode: u32, text: &[u8]) -> Result<(), Trouble
 }
 
 fn write(path: &Path, mode: u32, text: &[u8]) -> std::io::Result<()> {
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
+    // Made anew, never followed: whoever else may write here could have left a link.
+    if let Err(e) = fs::remove_file(path)
+        && e.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(e);
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(text)?;
     file.sync_all()

@@ -26,12 +26,20 @@ pub(crate) fn services(home: &Home, roles: &Roles, listen: &Listen) -> Vec<Servi
     let rules = quoted(&home.path("service/qmail-smtpd/rules.cdb"));
     let listener = format!(
         "LOCAL=$(head -n 1 {control}/me)\nMAX=$(head -n 1 {control}/concurrencyincoming)\n\
+         case $MAX in ''|*[!0-9]*|0*)\n  \
+         echo \"{control}/concurrencyincoming is not a number from 1 up: taking 100\"; MAX=100;;\nesac\n\
          exec {bin}/tcpserver -v -f -R -H -l \"$LOCAL\" -c \"$MAX\" -b 128{ids}"
     );
     [
         ("queued", format!("exec {queued}{bin}/qmail-queued")),
         ("pspawn", format!("exec {bin}/qmail-pspawn")),
-        ("qmail-send", format!("exec {bin}/qmail-start \"$(cat {control}/defaultdelivery)\"")),
+        (
+            "qmail-send",
+            format!(
+                "DELIVERY=$(cat {control}/defaultdelivery)\n\
+                 exec {bin}/qmail-start \"${{DELIVERY:-./Maildir/}}\""
+            ),
+        ),
         ("qmail-smtpd", format!("{listener} -x {rules} {} {bin}/qmail-smtpd", listen.smtp)),
         ("qmail-pop3d", format!("{listener} {} {bin}/qmail-popup \"$LOCAL\"", listen.pop3)),
     ]
@@ -47,11 +55,14 @@ pub(crate) fn logger(home: &Home, roles: &Roles, name: &str) -> String {
     script(home, &format!("exec {drop}{}/multilog t s1000000 n20 {dir}", quoted(&home.path("bin"))))
 }
 
-/// A shell script that says its errors where its log goes, in a clean environment.
+/// A shell script that says its errors where its log goes. It begins anew with an empty environment:
+/// what svscan was started with is nobody's business here, least of all a `.qmail` program's.
 fn script(home: &Home, command: &str) -> String {
     let (home, bin) = (quoted(home.root()), quoted(&home.path("bin")));
     format!(
-        "#!/bin/sh\nexec 2>&1\nPATH={bin}:/usr/bin:/bin\nQMAILHOME={home}\nexport PATH QMAILHOME\n{command}\n"
+        "#!/bin/sh\nexec 2>&1\n\
+         [ \"$1\" = clean ] || exec env -i PATH={bin}:/usr/bin:/bin QMAILHOME={home} \"$0\" clean\n\
+         {command}\n"
     )
 }
 

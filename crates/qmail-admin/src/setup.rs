@@ -36,12 +36,13 @@ pub(crate) struct Setup {
     /// The host's own name; the machine's if not given. Only used for a new home.
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
-    /// Where to hear SMTP.
-    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:25")]
-    smtp: String,
-    /// Where to hear POP3.
-    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:110")]
-    pop3: String,
+    /// Where to hear SMTP; kept as it is if not given, 0.0.0.0:25 in a new home.
+    #[arg(long, value_name = "ADDR:PORT")]
+    smtp: Option<String>,
+    /// Where to hear POP3; kept as it is if not given, 127.0.0.1:110 in a new home (passwords cross
+    /// the wire in clear).
+    #[arg(long, value_name = "ADDR:PORT")]
+    pop3: Option<String>,
 }
 
 impl Setup {
@@ -50,14 +51,21 @@ impl Setup {
         let root = home.map_or_else(above_this_program, |h| {
             std::path::absolute(h).map_err(|e| format!("{}: {e}", h.display()))
         })?;
-        let listen = Listen { smtp: words(&self.smtp)?, pop3: words(&self.pop3)? };
+        let listen = Listen {
+            smtp: words(self.smtp.as_deref().unwrap_or("0.0.0.0:25"))?,
+            pop3: words(self.pop3.as_deref().unwrap_or("127.0.0.1:110"))?,
+        };
+        let mut kept = Vec::new();
+        kept.extend(self.smtp.is_none().then_some("qmail-smtpd"));
+        kept.extend(self.pop3.is_none().then_some("qmail-pop3d"));
         about(&root, std::fs::create_dir_all(root.join("control")))?;
         let home = Home::at(&root).map_err(|e| e.to_string())?;
+        crate::become_owner(&home)?;
         let roles = roles(&home)?;
         tree(&home, &roles)?;
         links(&home)?;
         settings(&home, self.host)?;
-        services(&home, &roles, &listen)?;
+        services(&home, &roles, &listen, &kept)?;
         first_account(&home)
     }
 }
@@ -170,8 +178,9 @@ fn host_name() -> Result<String, Trouble> {
     about(path, std::fs::read_to_string(path)).map(|name| name.trim_end().to_owned())
 }
 
-/// Service directories, log directories and the SMTP rules.
-fn services(home: &Home, roles: &Roles, listen: &Listen) -> Result<(), Trouble> {
+/// Service directories, log directories and the SMTP rules. Of the services in `kept` a run script
+/// that is there stays: nobody said where else to listen.
+fn services(home: &Home, roles: &Roles, listen: &Listen, kept: &[&str]) -> Result<(), Trouble> {
     let root = home.owner_ids();
     for service in scripts::services(home, roles, listen) {
         let dir = home.path("service").join(service.name);
@@ -179,7 +188,10 @@ fn services(home: &Home, roles: &Roles, listen: &Listen) -> Result<(), Trouble> 
         directory(&home.path("log").join(service.name), 0o755, &roles.qmaill)?;
         let logger = scripts::logger(home, roles, service.name);
         replace(&dir.join("log/run"), 0o755, logger.as_bytes())?;
-        replace(&dir.join("run"), 0o755, service.run.as_bytes())?;
+        let run = dir.join("run");
+        if !(kept.contains(&service.name) && run.exists()) {
+            replace(&run, 0o755, service.run.as_bytes())?;
+        }
     }
     unless_there(&home.path("service/qmail-smtpd/rules"), RULES)?;
     compile_rules(home)

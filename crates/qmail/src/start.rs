@@ -25,7 +25,8 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
     match start(args.get(1..).unwrap_or_default()) {
         Ok(never) => match never {},
         Err(why) => {
-            eprintln!("qmail-start: fatal: {why}");
+            let line = format!("qmail-start: fatal: {why}\n");
+            let _ = fd::write_all(fd::stderr(), line.as_bytes());
             111
         }
     }

@@ -28,6 +28,8 @@ enum Trouble {
     Io(io::Error),
     TooLong,
     Nul(usize),
+    CarriageReturn(usize),
+    NotNumber,
 }
 
 impl ControlError {
@@ -50,6 +52,12 @@ impl fmt::Display for ControlError {
                 write!(f, "{path} is longer than {most} bytes: shorten it")
             }
             Trouble::Nul(line) => write!(f, "{path} line {line} holds a NUL byte: remove it"),
+            Trouble::CarriageReturn(line) => {
+                write!(f, "{path} line {line} ends in a CR: save the file with plain line ends")
+            }
+            Trouble::NotNumber => {
+                write!(f, "{path} line 1 is not a number: write digits, or remove the file")
+            }
         }
     }
 }
@@ -148,13 +156,19 @@ impl Control {
         }
     }
 
-    /// The decimal digits `name` begins with; `default` if there are none or there is no such file.
+    /// The decimal digits `name` begins with; `default` if it is empty or there is no such file.
     /// A number too big for 64 bits counts as the biggest one.
     ///
     /// # Errors
-    /// As [`Control::line`].
+    /// As [`Control::line`]; or it begins with something else, which stock reads as if the file were
+    /// not there: an administrator who wrote a limit is better told that there is none.
     pub fn int(&self, name: &str, default: u64) -> Result<u64, ControlError> {
-        Ok(self.line(name)?.and_then(|line| digits(&line)).unwrap_or(default))
+        match self.line(name)? {
+            None => Ok(default),
+            Some(line) if line.is_empty() => Ok(default),
+            Some(line) => digits(&line)
+                .ok_or_else(|| ControlError { path: self.path(name), trouble: Trouble::NotNumber }),
+        }
     }
 
     /// The lines of `name`, without blanks at their ends, empty lines and lines that begin with
@@ -206,8 +220,19 @@ fn read_whole(path: &Path) -> Result<Vec<u8>, Trouble> {
     if text.len() > most {
         return Err(Trouble::TooLong);
     }
-    let nul = text.split(|&c| c == b'\n').position(|line| line.contains(&0));
-    nul.map_or(Ok(text), |line| Err(Trouble::Nul(line.saturating_add(1))))
+    match text.split(|&c| c == b'\n').enumerate().find_map(|(n, line)| spoilt(n + 1, line)) {
+        Some(trouble) => Err(trouble),
+        None => Ok(text),
+    }
+}
+
+/// What makes a line unusable: no setting holds a NUL, and a CR at the end comes from an editor of
+/// another system; taken literally it makes a domain nobody has.
+fn spoilt(number: usize, line: &[u8]) -> Option<Trouble> {
+    match line {
+        [.., b'\r'] => Some(Trouble::CarriageReturn(number)),
+        _ => line.contains(&0).then_some(Trouble::Nul(number)),
+    }
 }
 
 /// The lines of a list file that count.
@@ -215,7 +240,7 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|&c| c == b'\n').map(trim).filter(|line| !line.is_empty() && !line.starts_with(b"#"))
 }
 
-/// Without spaces, tabs and LFs at the end; a CR stays.
+/// Without spaces, tabs and LFs at the end.
 fn trim(line: &[u8]) -> &[u8] {
     let keep = line.iter().rposition(|c| !b" \t\n".contains(c)).map_or(0, |at| at + 1);
     line.get(..keep).unwrap_or(line)
@@ -252,7 +277,11 @@ mod tests {
             control(&[("a", b" #x \t \nsecond\n"), ("b", b""), ("c", b"x\r\n"), ("me", b"m\n")]);
         assert_eq!(c.line("a").unwrap().unwrap(), b" #x");
         assert_eq!(c.line_or_me("b").unwrap().unwrap(), b"");
-        assert_eq!(c.line("c").unwrap().unwrap(), b"x\r");
+        let err = c.line("c").unwrap_err().to_string();
+        assert!(
+            err.ends_with("c line 1 ends in a CR: save the file with plain line ends"),
+            "{err}"
+        );
         assert_eq!(c.line_or_me("none").unwrap().unwrap(), b"m");
         assert_eq!(Control::at("/nonexistent/x").line("me").unwrap(), None);
     }
@@ -261,7 +290,8 @@ mod tests {
     fn numbers_are_leading_digits() {
         let c = control(&[("a", b"12x\n"), ("b", b"x\n"), ("c", b"99999999999999999999999\n")]);
         assert_eq!(c.int("a", 5).unwrap(), 12);
-        assert_eq!(c.int("b", 5).unwrap(), 5);
+        let err = c.int("b", 5).unwrap_err().to_string();
+        assert!(err.contains("b line 1 is not a number"), "{err}");
         assert_eq!(c.int("none", 6).unwrap(), 6);
         assert_eq!(c.int("c", 5).unwrap(), u64::MAX);
     }

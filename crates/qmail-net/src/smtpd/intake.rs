@@ -91,7 +91,9 @@ impl<'a> Intake<'a> {
             self.client = Some(client);
             return Ok(());
         }
-        let mut client = QueueClient::connect(self.home)?;
+        let mut client = QueueClient::connect(self.home).inspect_err(|err| {
+            super::say(format_args!("warning: queued does not answer: {err}"));
+        })?;
         client.begin(Origin::Network)?;
         self.client = Some(client);
         Ok(())

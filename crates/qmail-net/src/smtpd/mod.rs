@@ -34,10 +34,15 @@ pub(crate) fn main(_args: &[OsString]) -> i32 {
     match prepare() {
         Ok(home) => brood.map_or_else(|| serve_one(&home), |socket| serve_many(socket, &home)),
         Err(trouble) => {
-            eprintln!("qmail-smtpd: fatal: {trouble}");
+            say(format_args!("fatal: {trouble}"));
             111
         }
     }
+}
+
+/// Says something to the log, in one write: a line in pieces can meet another program's.
+pub(crate) fn say(what: std::fmt::Arguments<'_>) {
+    let _ = fd::write_all(fd::stderr(), format!("qmail-smtpd: {what}\n").as_bytes());
 }
 
 /// The home, once it is certain that this process may listen to strangers.
@@ -61,7 +66,7 @@ fn serve_one(home: &Home) -> i32 {
 fn serve_many(socket: OwnedFd, home: &Home) -> i32 {
     let site = Site::load(home);
     if let Err(err) = &site {
-        eprintln!("qmail-smtpd: warning: {err}");
+        say(format_args!("warning: {err}"));
     }
     let mut users = Directory::new(home);
     // Read here, it is in every child's memory; if it cannot be read, each child finds out itself.
@@ -84,7 +89,7 @@ fn serve_many(socket: OwnedFd, home: &Home) -> i32 {
     match served {
         Ok(()) => 0,
         Err(err) => {
-            eprintln!("qmail-smtpd: fatal: unable to serve: {err}");
+            say(format_args!("fatal: unable to serve: {err}"));
             111
         }
     }
@@ -95,7 +100,7 @@ fn serve(ends: Ends<'_>, home: &Home, users: &mut Directory, about: &Circumstanc
     match Site::load(home) {
         Ok(site) => talk::talk(ends, home, &site, users, about),
         Err(err) => {
-            eprintln!("qmail-smtpd: fatal: {err}");
+            say(format_args!("fatal: {err}"));
             talk::send_away(ends);
             1
         }

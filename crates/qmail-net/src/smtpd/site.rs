@@ -141,7 +141,7 @@ impl Hosts {
             Err(err) => Err(SiteError::Cdb(path, err)),
             Ok(bytes) if Cdb::new(&bytes).is_ok() => Ok(Self::Listed(listed, Some(bytes))),
             Ok(_) => {
-                let damaged = "it is damaged: run qmail-newmrh";
+                let damaged = "it is damaged: put a sound one in its place, or remove it";
                 Err(SiteError::Cdb(path, io::Error::new(io::ErrorKind::InvalidData, damaged)))
             }
         }

@@ -5,6 +5,8 @@
 pub(super) enum Instruction<'a> {
     /// The first line is blank: most likely a mistake.
     Blank,
+    /// The line ends in a CR, from an editor of another system: most likely a mistake.
+    CarriageReturn,
     /// Nothing to do.
     Comment,
     /// Give the letter to a program, by way of `/bin/sh -c`.
@@ -32,6 +34,7 @@ fn instruction(line: &[u8], first: bool) -> Instruction<'_> {
     // No path, command or address goes on behind a NUL.
     let line = line.split(|&c| c == 0).next().unwrap_or(line);
     match line {
+        [.., b'\r'] => Instruction::CarriageReturn,
         [] if first => Instruction::Blank,
         [] | [b'#', ..] => Instruction::Comment,
         [b'|', command @ ..] => Instruction::Program(command),
@@ -74,6 +77,7 @@ mod tests {
     fn a_blank_first_line_is_told_from_a_later_one() {
         assert!(instructions(b" \t\n\nx\n").eq([Blank, Comment, Forward(b"x")]));
         assert!(instructions(b"x").eq([Forward(b"x")]));
+        assert!(instructions(b"./Maildir/\r\n").eq([Instruction::CarriageReturn]));
         assert!(instructions(b"./M\0/\n").eq([Mbox(b"./M")]));
     }
 }

@@ -141,6 +141,10 @@ impl Delivery<'_> {
             Instruction::Blank => {
                 return Err(Stop::soft("Uh-oh: first line of .qmail file is blank. (#4.2.1)"));
             }
+            Instruction::CarriageReturn => {
+                let text = "Uh-oh: a line of the .qmail file (or of defaultdelivery) ends in a CR. (#4.2.1)";
+                return Err(Stop::soft(text));
+            }
             Instruction::Comment => {}
             Instruction::ForwardOnly => self.forward_only = true,
             Instruction::Program(command) => return self.program(command),

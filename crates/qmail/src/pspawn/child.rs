@@ -20,7 +20,7 @@ use sys::{fd, signal, spawn, user};
 use crate::login::{Denied, authenticate, become_account, trouble, variables};
 
 /// The secret fits.
-pub(super) const FITS: u8 = b'p';
+pub(super) const FITS: u8 = 0x06;
 /// The argument by which a foreign checkpassword program starts us, followed by the verb.
 pub(super) const WELCOME: &str = "--welcome";
 /// Where a checkpassword program finds the login.
