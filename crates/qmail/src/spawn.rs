@@ -65,6 +65,9 @@ pub(crate) trait Spawner {
 /// How long a queued that went away may take to come back before deliveries are put off: its
 /// supervise starts it again at once, a deferral would cost the letter minutes.
 const QUEUED_BACK: Duration = Duration::from_secs(3);
+/// How long a queued that is there may take to hand a letter out: it only looks it up, and all other
+/// deliveries wait as long.
+const HAND_OUT: Duration = Duration::from_secs(10);
 /// The pause between two tries to reach it.
 const AGAIN: Duration = Duration::from_millis(50);
 
@@ -79,19 +82,27 @@ fn is_away(err: &io::Error) -> bool {
 pub(crate) struct Letters {
     home: Home,
     queued: Option<QueueClient>,
+    /// Since when nobody answers: the wait for that is one for all orders, not one for each.
+    away_since: Option<Duration>,
 }
 
 impl Letters {
+    fn new(home: Home) -> Self {
+        Self { home, queued: None, away_since: None }
+    }
+
     /// The letter's bytes.
     ///
     /// # Errors
     /// The verdict of stock for a letter that cannot be opened.
     pub(crate) fn open(&mut self, letter: u64) -> Result<OwnedFd, Verdict> {
-        let give_up = clock::monotonic().saturating_add(QUEUED_BACK);
         loop {
             match self.attempt(letter) {
-                Ok(letter) => return Ok(letter),
-                Err(err) if is_away(&err) && clock::monotonic() < give_up => clock::sleep(AGAIN),
+                Ok(letter) => {
+                    self.away_since = None;
+                    return Ok(letter);
+                }
+                Err(err) if is_away(&err) && self.may_be_back() => clock::sleep(AGAIN),
                 Err(_) => {
                     let text = b"qmail-spawn unable to open message. (#4.3.0)\n";
                     return Err((Outcome::Later, text.to_vec()));
@@ -100,10 +111,16 @@ impl Letters {
         }
     }
 
+    /// Whether a queued that does not answer has not been away for long.
+    fn may_be_back(&mut self) -> bool {
+        let now = clock::monotonic();
+        now.saturating_sub(*self.away_since.get_or_insert(now)) < QUEUED_BACK
+    }
+
     fn attempt(&mut self, letter: u64) -> io::Result<OwnedFd> {
         let mut queued = match self.queued.take() {
             Some(queued) => queued,
-            None => QueueClient::connect(&self.home)?,
+            None => QueueClient::connect(&self.home)?.patient(HAND_OUT),
         };
         let opened = queued.open(letter);
         if opened.is_ok() {
@@ -151,7 +168,7 @@ pub(crate) fn serve<S: Spawner>(name: &str, spawner: impl FnOnce(&Home) -> S) ->
         }
     };
     let spawner = spawner(&home);
-    let letters = Letters { home, queued: None };
+    let letters = Letters::new(home);
     let Ok(signals) = Signals::catch(&[Signal::Chld]) else { return 111 };
     let (running, commands) = (BTreeMap::new(), Vec::new());
     let mut server = Server { spawner, letters, signals, running, commands, hearing: true };
@@ -296,4 +313,24 @@ fn report(report: Report<'_>) -> io::Result<()> {
     let mut bytes = Vec::new();
     report.encode(&mut bytes);
     fd::write_all(fd::stdout(), &bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queued_that_stays_away_is_waited_for_once_and_not_for_every_letter() {
+        let nobody = std::env::temp_dir().join(format!("spawn-away-{}", std::process::id()));
+        std::fs::create_dir_all(&nobody).unwrap();
+        let mut letters = Letters::new(Home::at(&nobody).unwrap());
+        let mut waited = || {
+            let since = clock::monotonic();
+            assert_eq!(letters.open(1).unwrap_err().0, Outcome::Later);
+            clock::monotonic().saturating_sub(since)
+        };
+        assert!(waited() >= QUEUED_BACK);
+        assert!(waited() < QUEUED_BACK / 2);
+        std::fs::remove_dir_all(&nobody).unwrap();
+    }
 }

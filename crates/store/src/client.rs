@@ -79,6 +79,7 @@ pub struct QueueClient {
     taken: usize,
     fds: VecDeque<OwnedFd>,
     outbox: Vec<u8>,
+    patience: Duration,
 }
 
 fn unexpected() -> io::Error {
@@ -101,8 +102,18 @@ impl QueueClient {
     pub fn connect_at(socket: &Path) -> io::Result<Self> {
         let socket = pass::connect(socket, Kind::Stream)?;
         sys::fd::set_nonblocking(&socket, true)?;
+        Ok(Self::on(socket))
+    }
+
+    fn on(socket: OwnedFd) -> Self {
         let (inbox, outbox) = (Vec::new(), Vec::new());
-        Ok(Self { socket, inbox, taken: 0, fds: VecDeque::new(), outbox })
+        Self { socket, inbox, taken: 0, fds: VecDeque::new(), outbox, patience: PATIENCE }
+    }
+
+    /// Waits so long for queued to take a request or to answer one, instead of 120 seconds.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Says that a letter begins.
@@ -238,7 +249,7 @@ impl QueueClient {
 
     /// Waits for an answer.
     fn answer(&mut self) -> io::Result<Answer<'_>> {
-        self.next(PATIENCE)?.ok_or_else(|| io::ErrorKind::TimedOut.into())
+        self.next(self.patience)?.ok_or_else(|| io::ErrorKind::TimedOut.into())
     }
 
     fn accepted(&mut self) -> Result<u64, Refusal> {
@@ -275,7 +286,7 @@ impl QueueClient {
     }
 
     fn wait_for_room(&mut self, since: Instant) -> io::Result<()> {
-        let left = PATIENCE.saturating_sub(since.elapsed());
+        let left = self.patience.saturating_sub(since.elapsed());
         let full = self.inbox.len() > UNREAD;
         if left.is_zero() || full {
             return Err(io::ErrorKind::TimedOut.into());
@@ -339,8 +350,7 @@ mod tests {
     fn pair() -> (QueueClient, OwnedFd) {
         let (socket, other) = pass::pair(Kind::Stream).unwrap();
         sys::fd::set_nonblocking(&socket, true).unwrap();
-        let (inbox, outbox) = (Vec::new(), Vec::new());
-        (QueueClient { socket, inbox, taken: 0, fds: VecDeque::new(), outbox }, other)
+        (QueueClient::on(socket), other)
     }
 
     fn answer(to: &OwnedFd, answer: &Answer<'_>, fds: &[BorrowedFd<'_>]) {
@@ -373,6 +383,15 @@ mod tests {
             let (fd, size) = client.open(1).unwrap();
             assert_eq!((sys::fd::read_to_end(&fd, 9).unwrap(), size), (expected.to_vec(), 3));
         }
+    }
+
+    #[test]
+    fn who_has_little_patience_does_not_wait_long() {
+        let (client, _silent) = pair();
+        let since = Instant::now();
+        let error = client.patient(Duration::from_millis(30)).open(1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(since.elapsed() < PATIENCE / 2);
     }
 
     #[test]
