@@ -12,7 +12,7 @@ use store::queue::Trouble;
 use sys::poll::{Event, Interest};
 
 use super::client::{Client, Gathered};
-use super::server::{LISTENER, Server, log};
+use super::server::{LISTENER, Server};
 
 /// How long nobody is accepted after a failed accept (no descriptors left).
 const BREATH: Duration = Duration::from_millis(100);
@@ -36,7 +36,7 @@ impl Server {
             match sys::pass::accept(&self.listener) {
                 Ok(sock) => {
                     if let Err(error) = self.admit(sock) {
-                        log(format_args!("warning: a client was turned away: {error}"));
+                        self.warn(format_args!("a client was turned away: {error}"));
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
@@ -186,9 +186,9 @@ impl Server {
         Ok(sane)
     }
 
-    fn nonsense(&self, client: &Client, what: &str) -> bool {
+    fn nonsense(&mut self, client: &Client, what: &str) -> bool {
         let peer = client.peer;
-        log(format_args!("warning: pid {} uid {} {what}; closed", peer.pid, peer.uid));
+        self.warn(format_args!("pid {} uid {} {what}; closed", peer.pid, peer.uid));
         false
     }
 
@@ -230,6 +230,7 @@ impl Server {
             self.deaf_until = None;
             let _ = self.poller.change(&self.listener, LISTENER, Interest::READ);
         }
+        self.warn_of_rest(now);
         if now < self.next_round {
             return;
         }

@@ -16,6 +16,7 @@ mod rights;
 mod server;
 #[cfg(test)]
 mod tests;
+mod warnings;
 
 use std::ffi::OsString;
 use std::fmt;

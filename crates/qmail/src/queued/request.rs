@@ -93,7 +93,7 @@ impl Server {
             }
             // No descriptors or no room: one letter's trouble, not the queue's.
             Err(error) => {
-                log(format_args!("warning: unable to make a file: {}", sys::errno::text(&error)));
+                self.warn(format_args!("unable to make a file: {}", sys::errno::text(&error)));
                 gathering.bytes = Gathered::Refused(TROUBLE);
                 Ok(())
             }
@@ -217,8 +217,8 @@ impl Server {
                 Ok(None)
             }
             Ok(false) => {
-                log(format_args!(
-                    "warning: a note on recipient {index} of letter {letter}, which is not there"
+                self.warn(format_args!(
+                    "a note on recipient {index} of letter {letter}, which is not there"
                 ));
                 Ok(None)
             }

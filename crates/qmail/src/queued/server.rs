@@ -16,6 +16,7 @@ use sys::signal::Signals;
 use super::client::Client;
 use super::crowd::ROUND;
 use super::rights::Rules;
+use super::warnings::Warnings;
 
 /// Tokens below this are not clients.
 pub(super) const LISTENER: u64 = 0;
@@ -73,6 +74,7 @@ pub(super) struct Server {
     unsynced: Option<Duration>,
     pub(super) deaf_until: Option<Duration>,
     pub(super) next_round: Duration,
+    warnings: Warnings,
     /// The disk was full the last time something was tried.
     full: bool,
 }
@@ -105,6 +107,7 @@ impl Server {
             unsynced: None,
             deaf_until: None,
             next_round: Duration::ZERO,
+            warnings: Warnings::default(),
             full: false,
         })
     }
@@ -221,6 +224,20 @@ impl Server {
             self.unsynced = Some(now);
         }
         Ok(())
+    }
+
+    /// Warns of what a client brought about, but does not let it fill the log.
+    pub(super) fn warn(&mut self, what: std::fmt::Arguments<'_>) {
+        if let Some(line) = self.warnings.line(sys::clock::monotonic(), what) {
+            log(format_args!("{line}"));
+        }
+    }
+
+    /// Says how many warnings were left out.
+    pub(super) fn warn_of_rest(&mut self, now: Duration) {
+        if let Some(line) = self.warnings.rest(now) {
+            log(format_args!("{line}"));
+        }
     }
 
     /// Says once that the disk is full, and once that it is not.
