@@ -60,6 +60,12 @@ const LAWS: &[Law] = &[
         root: SAFE,
     },
     Law {
+        crate_name: "qmail-authres",
+        may_use: &["dns", "mail-auth", "sys", "tokio"],
+        never: &["store", "proto"],
+        root: SAFE,
+    },
+    Law {
         crate_name: "qmail-admin",
         may_use: &["base", "clap", "letter", "serde", "serde_json", "store", "sys"],
         never: &[],

@@ -7,10 +7,11 @@ use std::fs;
 use crate::tally::{Ending, Trouble, findings};
 
 /// Where the tables of programs are.
-const TABLES: [&str; 4] = [
+const TABLES: [&str; 5] = [
     "crates/daemontools/src/main.rs",
     "crates/qmail/src/main.rs",
     "crates/qmail-admin/src/main.rs",
+    "crates/qmail-authres/src/main.rs",
     "crates/qmail-net/src/main.rs",
 ];
 
@@ -51,7 +52,7 @@ fn look() -> Result<Vec<String>, Trouble> {
     Ok(found)
 }
 
-/// Every program of the four binaries.
+/// Every program of the binaries.
 fn programs() -> Result<Vec<Program>, Trouble> {
     let mut programs = Vec::new();
     for file in TABLES {

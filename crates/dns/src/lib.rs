@@ -88,9 +88,7 @@ impl Resolver {
         let runtime = runtime.map_err(temporary)?;
         let inner = {
             let _inside = runtime.enter();
-            let mut builder = builder(config)?;
-            tune(builder.options_mut());
-            builder.build().map_err(temporary)?
+            bare(config)?
         };
         Ok(Self { inner, runtime })
     }
@@ -163,6 +161,17 @@ impl Resolver {
                 .collect()),
         }
     }
+}
+
+/// The library's own resolver, set up as ours is, for a caller that hands it to another library;
+/// the runtime is the caller's, and this runs inside it.
+///
+/// # Errors
+/// [`Error::Temporary`] if `/etc/resolv.conf` cannot be used.
+pub fn bare(config: &Config) -> Result<TokioResolver, Error> {
+    let mut builder = builder(config)?;
+    tune(builder.options_mut());
+    builder.build().map_err(temporary)
 }
 
 /// Whom to ask.
