@@ -26,6 +26,8 @@ pub enum Fault {
     Io,
     /// The disk is full, once.
     Full,
+    /// The process has no descriptor left, once.
+    NoDescriptor,
 }
 
 #[derive(Clone, Debug)]
@@ -251,6 +253,7 @@ impl Sim {
                 }
                 Fault::Io => Err(io::Error::from_raw_os_error(5)),
                 Fault::Full => Err(io::ErrorKind::StorageFull.into()),
+                Fault::NoDescriptor => Err(io::Error::from_raw_os_error(24)),
             },
             _ => Ok(()),
         }

@@ -210,6 +210,25 @@ fn a_failed_sync_ends_all_acknowledgement_and_a_new_start_believes_only_the_disk
 }
 
 #[test]
+fn without_a_descriptor_a_letter_is_refused_and_the_queue_goes_on() {
+    let sim = Sim::new();
+    let mut queue = open(&sim);
+    // The first thing a letter needs is another segment in reserve: a new file.
+    sim.fail_at(sim.steps(), Fault::NoDescriptor);
+    let refusal = queue.accept(&letter(Content::Inline(b"no file for it"))).unwrap_err();
+    assert!(matches!(refusal, Trouble::Full(_)), "{refusal}");
+    let next = accept(&mut queue, b"another");
+    queue.commit().unwrap();
+    // A large letter's file is one letter's trouble.
+    sim.fail_at(sim.steps(), Fault::NoDescriptor);
+    assert!(matches!(queue.spill().map_err(Trouble::from), Err(Trouble::Full(_))));
+    let spill = queue.spill().unwrap();
+    queue.discard(&spill);
+    let again = sim.power_cut(|_| false);
+    assert_eq!(open(&again).index().iter().map(|(id, _)| id).collect::<Vec<_>>(), [next]);
+}
+
+#[test]
 fn on_a_full_disk_letters_are_refused_and_notes_are_still_taken() {
     let sim = Sim::new();
     let mut queue = open(&sim);
