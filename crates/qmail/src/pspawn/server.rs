@@ -452,11 +452,10 @@ mod tests {
 
     #[test]
     fn only_the_bare_word_lets_anybody_in() {
-        assert_eq!(judge(b"p"), Verdict::Welcome);
-        assert_eq!(
-            judge(b"punable to become joe"),
-            Verdict::Trouble(b"unable to become joe".into())
-        );
+        assert_eq!(judge(&[FITS]), Verdict::Welcome);
+        let after = [&[FITS], &b"unable to become joe"[..]].concat();
+        assert_eq!(judge(&after), Verdict::Trouble(b"unable to become joe".into()));
+        assert_eq!(judge(b"p"), Verdict::Trouble(b"p".into()));
         assert_eq!(judge(b"no list"), Verdict::Trouble(b"no list".into()));
         assert_eq!(judge(b""), Verdict::Unknown);
         assert_eq!(judge_status(Status::Exited(1)), Verdict::Refused);
