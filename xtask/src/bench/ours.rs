@@ -55,6 +55,7 @@ impl Ours {
         for _ in 0..3_000 {
             let out = Command::new(self.bin("qmail-qstat")).output().map_err(|e| e.to_string())?;
             if out.stdout.starts_with(b"messages in queue: 0\n") {
+                empty(&self.mailbox().with_file_name("cur"), 0)?;
                 return empty(&self.mailbox(), 0);
             }
             std::thread::sleep(Duration::from_millis(20));
