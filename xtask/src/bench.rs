@@ -12,8 +12,8 @@ use std::path::Path;
 
 use clap::Args;
 
+use crate::host;
 use crate::tally::Trouble;
-use crate::{build, host};
 
 /// Measure ourselves and the peers.
 #[derive(Args)]
@@ -85,16 +85,15 @@ impl Bench {
             return Err("the peers can only be started by root".into());
         }
         host::apt(&["install", "--yes", "--no-install-recommends", "postfix", "dovecot-pop3d"]);
-        let binaries = build::release()?;
         let dir = std::env::temp_dir().join(format!("qmail-rs-bench.{}", std::process::id()));
-        let done = self.measure(&dir, &binaries);
+        let done = self.measure(&dir);
         let _ = std::fs::remove_dir_all(&dir);
         done
     }
 
-    fn measure(&self, dir: &Path, binaries: &Path) -> Result<(), Trouble> {
+    fn measure(&self, dir: &Path) -> Result<(), Trouble> {
         std::fs::create_dir_all(dir).map_err(|e| e.to_string())?;
-        let mut peers: Vec<Box<dyn Peer>> = vec![Box::new(ours::Ours::start(dir, binaries)?)];
+        let mut peers: Vec<Box<dyn Peer>> = vec![Box::new(ours::Ours::start(dir)?)];
         peers.push(Box::new(postfix::Postfix::start(&dir.join("postfix"))?));
         for reuse in [false, true] {
             peers.push(Box::new(dovecot::Dovecot::start(dir, reuse)?));

@@ -62,8 +62,7 @@ impl User {
 pub(crate) fn random_password() -> Result<String, Trouble> {
     const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let mut random = [0; 20];
-    let path = Path::new("/dev/urandom");
-    about(path, std::fs::File::open(path).and_then(|mut f| f.read_exact(&mut random)))?;
+    sys::random::fill(&mut random).map_err(|e| format!("no random numbers: {e}"))?;
     Ok(random.iter().map(|r| char::from(ALPHABET[usize::from(r % 32)])).collect())
 }
 

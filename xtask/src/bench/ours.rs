@@ -18,7 +18,7 @@ pub(super) struct Ours {
 
 impl Ours {
     /// Starts a server in a home of its own with one account.
-    pub(super) fn start(dir: &Path, _binaries: &Path) -> Result<Self, Trouble> {
+    pub(super) fn start(dir: &Path) -> Result<Self, Trouble> {
         let (smtp, pop3) = (free_address()?, free_address()?);
         let server = Up::at(&dir.join("ours"), smtp.clone(), pop3.clone()).start()?;
         let ours = Self { server, smtp, pop3 };
