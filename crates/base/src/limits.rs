@@ -64,3 +64,5 @@ pub const QUEUED_CLIENTS_OF_A_USER: usize = 100;
 pub const QUEUED_MEMORY: usize = 128 << 20;
 /// Seconds that a letter may take to come (spec: 24 hours).
 pub const QUEUED_SECONDS: u64 = 86_400;
+/// Local deliveries that have been made and wait for the disk; beyond, none is started.
+pub const SETTLING: u32 = 4_096;

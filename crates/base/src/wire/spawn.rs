@@ -80,6 +80,9 @@ impl<'a> Delivery<'a> {
 pub enum Report<'a> {
     /// Said once at the start: how many deliveries at a time this spawner makes.
     Ceiling(u32),
+    /// The delivery in this slot has been made and waits only for the disk: its place among the
+    /// deliveries at a time is free, its slot is taken until [`Report::Ended`].
+    Made(u32),
     /// A delivery has ended.
     Ended {
         /// The slot [`Delivery::slot`] named.
@@ -92,10 +95,11 @@ pub enum Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    /// Appends the frame (tags `c` and `r`). Text beyond [`limits::REPORT`] is cut.
+    /// Appends the frame (tags `c`, `m` and `r`). Text beyond [`limits::REPORT`] is cut.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match *self {
             Self::Ceiling(n) => frame::put(out, b'c', |b| put_u32(b, n)),
+            Self::Made(slot) => frame::put(out, b'm', |b| put_u32(b, slot)),
             Self::Ended { slot, outcome, text } => frame::put(out, b'r', |b| {
                 put_u32(b, slot);
                 b.push(outcome.map_or(b'?', Outcome::letter));
@@ -114,6 +118,10 @@ impl<'a> Report<'a> {
             b'c' => {
                 let n = r.u32()?;
                 r.end().map(|()| Self::Ceiling(n))
+            }
+            b'm' => {
+                let slot = r.u32()?;
+                r.end().map(|()| Self::Made(slot))
             }
             b'r' => {
                 let slot = r.u32()?;
@@ -153,6 +161,7 @@ mod tests {
     fn reports_survive_the_pipe() {
         for r in [
             Report::Ceiling(120),
+            Report::Made(119),
             Report::Ended { slot: 1, outcome: Some(Outcome::Later), text: b"no\n" },
             Report::Ended { slot: 1, outcome: None, text: b"" },
         ] {

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
 use base::event::{Channel, Load};
+use base::limits;
 use base::time::Moment;
 
 /// One recipient that waits for its moment. Ordered by the moment, then by age in the queue.
@@ -30,28 +31,42 @@ pub(super) struct Flight {
     pub(super) next: Moment,
     /// The letter has been in the queue too long: there will be no next attempt.
     pub(super) dying: bool,
+    /// It waits for the disk only and does not count among those at a time.
+    pub(super) made: bool,
 }
 
 /// The recipients of one channel.
 #[derive(Debug)]
 pub(super) struct Line {
     waiting: BinaryHeap<Reverse<Item>>,
+    /// Those that run and those that are made.
     slots: Vec<Option<Flight>>,
     free: BTreeSet<u32>,
+    limit: u32,
+    running: u32,
 }
 
 impl Line {
     /// A channel that makes up to `limit` deliveries at a time; with 0 it is held.
     pub(super) fn new(limit: u32) -> Self {
-        let slots = (0..limit).map(|_| None).collect();
-        Self { waiting: BinaryHeap::new(), slots, free: (0..limit).collect() }
+        let slots = if limit == 0 { 0 } else { limit.saturating_add(limits::SETTLING) };
+        Self {
+            waiting: BinaryHeap::new(),
+            slots: (0..slots).map(|_| None).collect(),
+            free: (0..slots).collect(),
+            limit,
+            running: 0,
+        }
     }
 
     /// How busy it is.
     pub(super) fn load(&self) -> Load {
-        let limit = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        let free = u32::try_from(self.free.len()).unwrap_or(u32::MAX);
-        Load { running: limit.saturating_sub(free), limit }
+        Load { running: self.running, limit: self.limit }
+    }
+
+    /// Nothing runs and nothing waits for the disk.
+    pub(super) fn idle(&self) -> bool {
+        self.free.len() == self.slots.len()
     }
 
     /// Puts a recipient in the queue.
@@ -59,9 +74,14 @@ impl Line {
         self.waiting.push(Reverse(item));
     }
 
+    /// The lowest free slot, if one more delivery may run.
+    fn room(&self) -> Option<u32> {
+        if self.running < self.limit { self.free.first().copied() } else { None }
+    }
+
     /// The next recipient that is due, if there is a slot for it.
     pub(super) fn pop_due(&mut self, now: Moment) -> Option<(u32, Item)> {
-        let slot = *self.free.first()?;
+        let slot = self.room()?;
         if self.waiting.peek()?.0.due > now {
             return None;
         }
@@ -70,7 +90,7 @@ impl Line {
 
     /// When there will be something to start; `None` if nothing waits or every slot is taken.
     pub(super) fn wake(&self) -> Option<Moment> {
-        self.free.first()?;
+        self.room()?;
         self.waiting.peek().map(|Reverse(item)| item.due)
     }
 
@@ -79,13 +99,26 @@ impl Line {
         if let Some(place) = self.slots.get_mut(slot as usize) {
             *place = Some(flight);
             self.free.remove(&slot);
+            self.running = self.running.saturating_add(1);
         }
+    }
+
+    /// What runs there waits for the disk only from now on; false if nothing runs there.
+    pub(super) fn made(&mut self, slot: u32) -> bool {
+        let Some(Some(flight)) = self.slots.get_mut(slot as usize) else { return false };
+        if !std::mem::replace(&mut flight.made, true) {
+            self.running = self.running.saturating_sub(1);
+        }
+        true
     }
 
     /// Gives back the slot and says what ran there; `None` if nothing did.
     pub(super) fn land(&mut self, slot: u32) -> Option<Flight> {
         let flight = self.slots.get_mut(slot as usize)?.take()?;
         self.free.insert(slot);
+        if !flight.made {
+            self.running = self.running.saturating_sub(1);
+        }
         Some(flight)
     }
 
@@ -96,6 +129,7 @@ impl Line {
             *place = None;
             self.free.insert(slot);
         }
+        self.running = 0;
     }
 
     /// Makes everything due now: ALRM.
@@ -176,7 +210,7 @@ mod tests {
         }
         let fly = |line: &mut Line| {
             let (slot, item) = line.pop_due(now)?;
-            let flight = Flight { item, delivery: 1, next: now, dying: false };
+            let flight = Flight { item, delivery: 1, next: now, dying: false, made: false };
             line.depart(slot, flight);
             Some((slot, item.letter))
         };
@@ -187,5 +221,26 @@ mod tests {
         assert_eq!(line.land(0), None);
         assert_eq!(fly(&mut line), Some((0, 3)));
         assert_eq!(Line::new(0).pop_due(now), None);
+    }
+
+    #[test]
+    fn a_delivery_that_waits_for_the_disk_keeps_its_slot_and_frees_its_place() {
+        let now = Moment::from_secs(1);
+        let mut line = Line::new(1);
+        for letter in [1, 2] {
+            line.wait(Item { due: now, letter, index: 0, at: 0 });
+        }
+        let fly = |line: &mut Line| {
+            let (slot, item) = line.pop_due(now)?;
+            line.depart(slot, Flight { item, delivery: 1, next: now, dying: false, made: false });
+            Some(slot)
+        };
+        assert_eq!((fly(&mut line), fly(&mut line)), (Some(0), None));
+        assert!(line.made(0) && line.made(0) && !line.made(7));
+        assert_eq!((line.load().running, line.idle()), (0, false));
+        assert_eq!(fly(&mut line), Some(1));
+        assert!(line.land(0).is_some_and(|flight| flight.made));
+        assert_eq!(line.load().running, 1);
+        assert!(line.land(1).is_some() && line.idle());
     }
 }

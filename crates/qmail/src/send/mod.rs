@@ -100,7 +100,7 @@ fn open_mutex(home: &Home) -> io::Result<File> {
 fn ceiling(reports: &mut Inlet) -> Option<u32> {
     let read = |frame: Frame<'_>| match Report::decode(frame)? {
         Report::Ceiling(n) => Ok(n),
-        Report::Ended { .. } => Err(Malformed),
+        Report::Made(_) | Report::Ended { .. } => Err(Malformed),
     };
     loop {
         if let Some(n) = reports.frame(MAX_REPORT, read).ok()? {

@@ -249,11 +249,14 @@ impl Run {
         let (schedule, out, now) = (&mut self.schedule, &mut self.out, clock::now());
         let heard = helper.hear(|inlet| {
             inlet.frames(MAX_REPORT, |frame| {
-                let Report::Ended { slot, outcome, text } = Report::decode(frame)? else {
-                    return Err(Malformed);
+                let event = match Report::decode(frame)? {
+                    Report::Ceiling(_) => return Err(Malformed),
+                    Report::Made(slot) => Event::Made(channel, slot),
+                    Report::Ended { slot, outcome, text } => {
+                        Event::Report(channel, schedule::Report { slot, outcome, text })
+                    }
                 };
-                let report = schedule::Report { slot, outcome, text };
-                schedule.step(Event::Report(channel, report), now, out);
+                schedule.step(event, now, out);
                 Ok(())
             })
         });

@@ -37,6 +37,8 @@ pub(super) enum Event<'a> {
     Ack(u64),
     /// queued could not write a note (its disk is full); it does not say which.
     Unwritten,
+    /// The delivery in this slot waits for the disk only.
+    Made(Channel, u32),
     /// A spawner reports on a slot.
     Report(Channel, Report<'a>),
     /// `qmail-clean` has answered: is the letter forgotten?
@@ -175,6 +177,7 @@ impl Schedule {
             Event::Unlinked => self.unlinked(),
             Event::Unwritten => self.repeat = Some(now.plus_secs(REPEAT)),
             Event::Ack(serial) => self.acknowledged(serial, now, out),
+            Event::Made(channel, slot) => self.made(channel, slot, out),
             Event::Report(channel, report) => self.report(channel, report, out),
             Event::Cleaned(letter, gone) => self.cleaned(letter, gone, now, out),
             Event::Bounced(letter, how) => self.bounced(letter, how, now, out),
@@ -217,7 +220,7 @@ impl Schedule {
 
     /// Deliveries are running.
     pub(super) fn busy(&self) -> bool {
-        self.lines.iter().any(|line| line.load().running > 0)
+        !self.lines.iter().all(Line::idle)
     }
 
     fn line(&mut self, channel: Channel) -> &mut Line {

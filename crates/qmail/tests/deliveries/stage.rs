@@ -187,13 +187,19 @@ impl Spawner {
 
     /// The next report: slot, letter of the outcome and text in one.
     pub(crate) fn report(&mut self) -> (u32, String) {
-        self.next(|report| match report {
-            Report::Ended { slot, outcome, text } => {
-                let letter = char::from(outcome.map_or(b'?', Outcome::letter));
-                (slot, format!("{letter}{}", String::from_utf8_lossy(text)))
+        loop {
+            let ended = self.next(|report| match report {
+                Report::Ended { slot, outcome, text } => {
+                    let letter = char::from(outcome.map_or(b'?', Outcome::letter));
+                    Some((slot, format!("{letter}{}", String::from_utf8_lossy(text))))
+                }
+                Report::Made(_) => None,
+                Report::Ceiling(_) => panic!("a second ceiling"),
+            });
+            if let Some(ended) = ended {
+                return ended;
             }
-            Report::Ceiling(_) => panic!("a second ceiling"),
-        })
+        }
     }
 
     /// Makes one delivery and waits for it.

@@ -53,12 +53,19 @@ impl Schedule {
         }
         letter.attempted(item.at);
         let dying = now > birth.plus_secs(self.lifetime);
-        let flight = Flight { item, delivery, next: retry(birth, now, channel), dying };
+        let flight =
+            Flight { item, delivery, next: retry(birth, now, channel), dying, made: false };
         self.line(channel).depart(slot, flight);
         self.status(out);
         if !fits {
             let report = Report { slot, outcome: Some(Outcome::Never), text: TOO_LONG };
             self.report(channel, report, out);
+        }
+    }
+
+    pub(super) fn made(&mut self, channel: Channel, slot: u32, out: &mut Actions) {
+        if !self.line(channel).made(slot) {
+            Log::Warning(Warning::OutOfRange).encode(&mut out.log);
         }
     }
 
