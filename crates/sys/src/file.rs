@@ -3,6 +3,7 @@
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 /// Opens for reading.
@@ -51,4 +52,12 @@ pub fn sync_dir(path: impl AsRef<Path>) -> io::Result<()> {
 /// Sets the mode bits new files do not get; returns the old ones.
 pub fn umask(bits: u32) -> u32 {
     rustix::process::umask(Mode::from_raw_mode(bits)).as_raw_mode()
+}
+
+/// Makes durable everything written so far to the file system a descriptor lies on (`syncfs`).
+///
+/// # Errors
+/// The kernel's; since Linux 5.8 also a write-back that failed since the descriptor was opened.
+pub fn sync_fs(fd: impl AsFd) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(fd)?)
 }
