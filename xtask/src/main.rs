@@ -47,7 +47,10 @@ enum Task {
     /// Rehearse power cuts: the simulator, then (as root) a real ext4 on a logged block device.
     Crash(crash::Crash),
     /// Measure ourselves and the peers, in turns, in one run.
-    Bench(bench::Bench),
+    Bench(Box<bench::Bench>),
+    /// Hold connections, as a part of the benchmark.
+    #[command(hide = true)]
+    Strangers(bench::idle::Hold),
     /// Drive a running server with real clients.
     Clients(clients::Clients),
 }
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Task::Man => tally::single("man", man::check),
         Task::Crash(crash) => crash.run(),
         Task::Bench(bench) => bench.run(),
+        Task::Strangers(hold) => hold.run(),
         Task::Clients(clients) => clients.run(),
     };
     match done {

@@ -70,11 +70,7 @@ impl Up {
             setup.args(["--host", host]);
         }
         run(&mut setup)?;
-        let mut svscan = Command::new(home.join("bin/svscan"));
-        svscan.arg(home.join("service")).current_dir(&home).process_group(0);
-        svscan.env("PATH", format!("{}:/usr/bin:/bin", home.join("bin").display()));
-        let child = svscan.spawn().map_err(|e| format!("svscan: {e}"))?;
-        let mut server = Server { child, home };
+        let mut server = Server::launch(&home)?;
         let ready = server.wait_ready(&self.smtp, b"220 ").and_then(|()| {
             server.wait_ready(&self.pop3, b"+OK ")?;
             server.wait_queue()
@@ -142,6 +138,15 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// Starts svscan in a home that is set up; waits for nothing.
+    pub(crate) fn launch(home: &Path) -> Result<Self, Trouble> {
+        let mut svscan = Command::new(home.join("bin/svscan"));
+        svscan.arg(home.join("service")).current_dir(home).process_group(0);
+        svscan.env("PATH", format!("{}:/usr/bin:/bin", home.join("bin").display()));
+        let child = svscan.spawn().map_err(|e| format!("svscan: {e}"))?;
+        Ok(Self { child, home: home.into() })
+    }
+
     /// The process id of svscan, whose descendants are all of the server.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()

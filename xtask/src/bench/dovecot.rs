@@ -1,31 +1,38 @@
-//! Dovecot's POP3 server as Debian packages it, in directories of its own: a static password, a
-//! Maildir of ten letters; once as shipped (a process for each login), once reusing processes.
+//! Dovecot's POP3 server as Debian packages it, in directories of its own: a static password and
+//! one Maildir; once as shipped (a process for each login), once reusing processes.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::{Peer, What};
+use super::Peer;
+use super::mailbox;
+use super::what::Stage;
 use crate::clients::free_address;
 use crate::tally::{Trouble, run};
 
-/// Letters in the mailbox.
-const LETTERS: u32 = 10;
+/// Whom mailboxes belong to.
+const NOBODY: (u32, u32) = (65_534, 65_534);
 
 /// A running Dovecot.
 pub(super) struct Dovecot {
     conf: PathBuf,
+    maildir: PathBuf,
     pop3: String,
     reuse: bool,
+    /// What the mailbox was filled with.
+    filled: Option<Stage>,
 }
 
 impl Dovecot {
-    /// Writes its configuration and ten letters, and starts it.
+    /// Writes its configuration and starts it.
     pub(super) fn start(dir: &Path, reuse: bool) -> Result<Self, Trouble> {
         let dir = dir.join(if reuse { "dovecot-reuse" } else { "dovecot" });
         let pop3 = free_address()?;
-        mailbox(&dir)?;
+        std::fs::create_dir_all(dir.join("run")).map_err(|e| e.to_string())?;
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&dir, open).map_err(|e| e.to_string())?;
         let conf = dir.join("conf");
         let (d, port) = (dir.display(), pop3.rsplit_once(':').map_or("", |(_, p)| p));
         let (per_login, per_mail) =
@@ -42,45 +49,30 @@ impl Dovecot {
         std::fs::write(&conf, text).map_err(|e| e.to_string())?;
         run(Command::new("/usr/sbin/dovecot").arg("-c").arg(&conf))?;
         std::thread::sleep(Duration::from_secs(1));
-        Ok(Self { conf, pop3, reuse })
+        Ok(Self { conf, maildir: dir.join("Maildir"), pop3, reuse, filled: None })
     }
-}
-
-/// A Maildir with the letters every server is measured on.
-fn mailbox(dir: &Path) -> Result<(), Trouble> {
-    for sub in ["Maildir/tmp", "Maildir/new", "Maildir/cur", "run"] {
-        std::fs::create_dir_all(dir.join(sub)).map_err(|e| e.to_string())?;
-    }
-    let line = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde\n";
-    for n in 0..LETTERS {
-        let path = dir.join(format!("Maildir/new/120099983{n}.{n}.bench"));
-        std::fs::write(path, format!("Subject: {n}\n\n{}", line.repeat(63)))
-            .map_err(|e| e.to_string())?;
-    }
-    let open = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(dir, open).map_err(|e| e.to_string())?;
-    run(Command::new("chown").args(["-R", "65534:65534"]).arg(dir.join("Maildir")))
 }
 
 impl Peer for Dovecot {
     fn name(&self) -> String {
-        if self.reuse { "Dovecot, processes reused".into() } else { "Dovecot".into() }
+        if self.reuse { "Dovecot, processes reused".into() } else { "Dovecot as shipped".into() }
     }
 
-    fn address(&self, what: What) -> Option<&str> {
-        (what == What::Pop3).then_some(self.pop3.as_str())
+    fn pop3(&self) -> Option<&str> {
+        Some(&self.pop3)
     }
 
-    fn ready(&mut self, _what: What) -> Result<(), Trouble> {
-        Ok(())
+    fn ready(&mut self, stage: &Stage) -> Result<(), Trouble> {
+        let Stage::Mailbox { letters, bytes } = stage else { return Ok(()) };
+        if self.filled.as_ref() == Some(stage) {
+            return mailbox::forget(&self.maildir);
+        }
+        self.filled = Some(stage.clone());
+        mailbox::fill(&self.maildir, *letters, *bytes, NOBODY)
     }
 
     fn delivered(&self) -> u32 {
-        LETTERS
-    }
-
-    fn login(&self) -> (String, String) {
-        ("bench".into(), "bench".into())
+        0
     }
 }
 

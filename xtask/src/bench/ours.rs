@@ -1,10 +1,13 @@
 //! Ourselves, as `cargo xtask up` sets us up.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::{Peer, What};
+use super::Peer;
+use super::mailbox;
+use super::what::Stage;
 use crate::clients::free_address;
 use crate::tally::{Trouble, run};
 use crate::up::{Server, Up};
@@ -14,6 +17,8 @@ pub(super) struct Ours {
     server: Server,
     smtp: String,
     pop3: String,
+    /// What the mailbox was filled with.
+    filled: Option<Stage>,
 }
 
 impl Ours {
@@ -21,7 +26,7 @@ impl Ours {
     pub(super) fn start(dir: &Path) -> Result<Self, Trouble> {
         let (smtp, pop3) = (free_address()?, free_address()?);
         let server = Up::at(&dir.join("ours"), smtp.clone(), pop3.clone()).start()?;
-        let ours = Self { server, smtp, pop3 };
+        let ours = Self { server, smtp, pop3, filled: None };
         ours.ctl(&["domain", "add", "bench.test"])?;
         let mut add = Command::new(ours.bin("qmailctl"));
         add.args(["user", "add", "bench@bench.test", "--password-stdin"]).stdin(Stdio::piped());
@@ -30,6 +35,28 @@ impl Ours {
         let wrote = stdin.map(|mut pipe| std::io::Write::write_all(&mut pipe, b"bench\n"));
         let added = child.wait().is_ok_and(|s| s.success()) && matches!(wrote, Some(Ok(())));
         if added { Ok(ours) } else { Err("the account could not be made".into()) }
+    }
+
+    /// The process whose descendants are all of the server.
+    pub(super) fn pid(&self) -> u32 {
+        self.server.pid()
+    }
+
+    /// Stops and starts it; when it was started.
+    pub(super) fn restart(&mut self) -> Result<std::time::Instant, Trouble> {
+        self.server.stop()?;
+        let begun = std::time::Instant::now();
+        self.server = Server::launch(&self.server.home)?;
+        Ok(begun)
+    }
+
+    /// Files anywhere under `queue/`.
+    pub(super) fn queue_files(&self) -> usize {
+        fn walk(dir: &Path) -> usize {
+            let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+            entries.map(|e| if e.path().is_dir() { walk(&e.path()) } else { 1 }).sum()
+        }
+        walk(&self.server.home.join("queue"))
     }
 
     fn bin(&self, name: &str) -> PathBuf {
@@ -45,18 +72,44 @@ impl Ours {
         run(Command::new(self.bin("svc")).arg(option).arg(service))
     }
 
-    fn mailbox(&self) -> PathBuf {
-        self.server.home.join("mail/bench.test/bench/Maildir/new")
+    fn maildir(&self) -> PathBuf {
+        self.server.home.join("mail/bench.test/bench/Maildir")
     }
 
-    /// Waits until what was held back is delivered, then empties the mailbox.
+    /// Routes as the stage wants them; none elsewhere.
+    fn route(&self, stage: &Stage) -> Result<(), Trouble> {
+        let none = Vec::new();
+        let routes = if let Stage::Relay(routes) = stage { routes } else { &none };
+        let line = |(domain, to): &(Option<String>, String)| {
+            format!("{}:{to}\n", domain.as_deref().unwrap_or_default())
+        };
+        let text: String = routes.iter().map(line).collect();
+        let path = self.server.home.join("control/smtproutes");
+        std::fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    /// Fills the mailbox, or has the server forget what it keeps beside an equal one.
+    fn fill(&mut self, stage: &Stage) -> Result<(), Trouble> {
+        let (maildir, Stage::Mailbox { letters, bytes }) = (self.maildir(), stage) else {
+            self.filled = None;
+            return mailbox::clear(&self.maildir());
+        };
+        if self.filled.as_ref() == Some(stage) {
+            return mailbox::forget(&maildir);
+        }
+        self.filled = Some(stage.clone());
+        let owner =
+            std::fs::metadata(&maildir).map_err(|e| format!("{}: {e}", maildir.display()))?;
+        mailbox::fill(&maildir, *letters, *bytes, (owner.uid(), owner.gid()))
+    }
+
+    /// Waits until what was held back is delivered; what is for elsewhere is thrown away.
     fn drain(&mut self) -> Result<(), Trouble> {
         self.svc("-u")?;
         for _ in 0..3_000 {
             let out = Command::new(self.bin("qmail-qstat")).output().map_err(|e| e.to_string())?;
             if out.stdout.starts_with(b"messages in queue: 0\n") {
-                empty(&self.mailbox().with_file_name("cur"), 0)?;
-                return empty(&self.mailbox(), 0);
+                return Ok(());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -69,27 +122,31 @@ impl Peer for Ours {
         "qmail-rs".into()
     }
 
-    fn address(&self, what: What) -> Option<&str> {
-        Some(if what == What::Pop3 { &self.pop3 } else { &self.smtp })
+    fn smtp(&self) -> Option<&str> {
+        Some(&self.smtp)
     }
 
-    fn ready(&mut self, what: What) -> Result<(), Trouble> {
+    fn pop3(&self) -> Option<&str> {
+        Some(&self.pop3)
+    }
+
+    fn login(&self) -> (String, String) {
+        (self.recipient().into(), "bench".into())
+    }
+
+    fn ready(&mut self, stage: &Stage) -> Result<(), Trouble> {
         self.drain()?;
-        match what {
-            What::AcceptMany | What::AcceptOne => {
-                self.svc("-d")?;
-                std::thread::sleep(Duration::from_millis(500));
-            }
-            What::Local => {}
-            What::Pop3 => {
-                super::load::until_delivered(&self.smtp, self, 10)?;
-            }
+        self.route(stage)?;
+        self.fill(stage)?;
+        if *stage == Stage::Held {
+            self.svc("-d")?;
+            std::thread::sleep(Duration::from_millis(500));
         }
         Ok(())
     }
 
     fn delivered(&self) -> u32 {
-        count(&self.mailbox())
+        mailbox::count(&self.maildir().join("new"))
     }
 }
 
@@ -97,17 +154,4 @@ impl Drop for Ours {
     fn drop(&mut self) {
         let _ = self.server.stop();
     }
-}
-
-/// How many entries a directory has.
-pub(super) fn count(dir: &Path) -> u32 {
-    std::fs::read_dir(dir).map_or(0, |entries| entries.count() as u32)
-}
-
-/// Removes all entries of a directory but `keep`.
-pub(super) fn empty(dir: &Path, keep: usize) -> Result<(), Trouble> {
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten().skip(keep) {
-        std::fs::remove_file(entry.path()).map_err(|e| e.to_string())?;
-    }
-    Ok(())
 }

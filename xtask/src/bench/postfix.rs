@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::ours::{count, empty};
-use super::{Peer, What};
+use super::Peer;
+use super::mailbox;
+use super::what::Stage;
 use crate::clients::free_address;
 use crate::tally::{Trouble, run};
 
@@ -79,8 +80,35 @@ impl Postfix {
         run(Command::new("/usr/sbin/postfix").arg("-c").arg(self.dir.join("etc")).arg(word))
     }
 
-    fn mailbox(&self) -> PathBuf {
-        self.dir.join("mail/bench/new")
+    fn maildir(&self) -> PathBuf {
+        self.dir.join("mail/bench")
+    }
+
+    /// Sets parameters.
+    fn set(&self, parameters: &[String]) -> Result<(), Trouble> {
+        let mut postconf = Command::new("/usr/sbin/postconf");
+        run(postconf.arg("-c").arg(self.dir.join("etc")).arg("-e").args(parameters))
+    }
+
+    /// The relay host for everything, or a transport for each domain.
+    fn route(&self, stage: &Stage) -> Result<Vec<String>, Trouble> {
+        let none = Vec::new();
+        let routes = if let Stage::Relay(routes) = stage { routes } else { &none };
+        let bracketed = |to: &str| {
+            let (ip, port) = to.rsplit_once(':').unwrap_or((to, "25"));
+            format!("[{ip}]:{port}")
+        };
+        let (mut host, mut map) = (String::new(), String::new());
+        for (domain, to) in routes {
+            match domain {
+                None => host = bracketed(to),
+                Some(domain) => map.push_str(&format!("{domain} smtp:{}\n", bracketed(to))),
+            }
+        }
+        let path = self.dir.join("etc/transport");
+        std::fs::write(&path, map).map_err(|e| e.to_string())?;
+        run(Command::new("/usr/sbin/postmap").arg("-c").arg(self.dir.join("etc")).arg(&path))?;
+        Ok(vec![format!("relayhost={host}"), format!("transport_maps=hash:{}", path.display())])
     }
 }
 
@@ -89,24 +117,25 @@ impl Peer for Postfix {
         "Postfix".into()
     }
 
-    fn address(&self, what: What) -> Option<&str> {
-        (what != What::Pop3).then_some(self.smtp.as_str())
+    fn smtp(&self) -> Option<&str> {
+        Some(&self.smtp)
     }
 
-    fn ready(&mut self, what: What) -> Result<(), Trouble> {
-        let held = matches!(what, What::AcceptMany | What::AcceptOne);
-        let hold = format!("smtpd_client_restrictions={}", if held { "static:HOLD" } else { "" });
-        let etc = self.dir.join("etc");
-        run(Command::new("/usr/sbin/postconf").arg("-c").arg(&etc).args(["-e", &hold]))?;
+    fn ready(&mut self, stage: &Stage) -> Result<(), Trouble> {
+        let held = if *stage == Stage::Held { "static:HOLD" } else { "" };
+        let mut parameters = self.route(stage)?;
+        parameters.push(format!("smtpd_client_restrictions={held}"));
+        self.set(&parameters)?;
         self.postfix("reload")?;
         std::thread::sleep(Duration::from_secs(2));
         let mut discard = Command::new("/usr/sbin/postsuper");
-        run(discard.arg("-c").arg(&etc).args(["-d", "ALL"]).stderr(std::process::Stdio::null()))?;
-        empty(&self.mailbox(), 0)
+        discard.arg("-c").arg(self.dir.join("etc")).args(["-d", "ALL"]);
+        run(discard.stderr(std::process::Stdio::null()))?;
+        mailbox::clear(&self.maildir())
     }
 
     fn delivered(&self) -> u32 {
-        count(&self.mailbox())
+        mailbox::count(&self.maildir().join("new"))
     }
 }
 

@@ -1,0 +1,71 @@
+//! Mailboxes as somebody else's server left them.
+
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::chown;
+use std::path::Path;
+
+use crate::tally::Trouble;
+
+/// Makes a Maildir of so many letters of about so many bytes for a user, all seen, under names that
+/// say nothing about them; what was there before goes.
+pub(super) fn fill(
+    maildir: &Path,
+    letters: u32,
+    bytes: usize,
+    owner: (u32, u32),
+) -> Result<(), Trouble> {
+    clear(maildir)?;
+    let line = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde\n";
+    let body = line.repeat(bytes / line.len());
+    let text = |e: std::io::Error| format!("{}: {e}", maildir.display());
+    for sub in ["", "tmp", "new", "cur"] {
+        std::fs::create_dir_all(maildir.join(sub)).map_err(text)?;
+        chown(maildir.join(sub), Some(owner.0), Some(owner.1)).map_err(text)?;
+    }
+    for n in 0..letters {
+        let path = maildir.join(format!("cur/{}.{n}.elsewhere:2,S", 1_200_999_831 + n));
+        let letter = format!("From: bench@example.net\nSubject: {n}\n\n{body}");
+        std::fs::write(&path, letter).map_err(text)?;
+        chown(&path, Some(owner.0), Some(owner.1)).map_err(text)?;
+    }
+    Ok(())
+}
+
+/// Removes every letter and whatever a server keeps beside them.
+pub(super) fn clear(maildir: &Path) -> Result<(), Trouble> {
+    for sub in ["new", "cur", "tmp"] {
+        empty(&maildir.join(sub))?;
+    }
+    forget(maildir)
+}
+
+/// Removes the indexes that servers keep in a Maildir; the letters stay.
+pub(super) fn forget(maildir: &Path) -> Result<(), Trouble> {
+    for entry in std::fs::read_dir(maildir).into_iter().flatten().flatten() {
+        if entry.path().is_file() {
+            std::fs::remove_file(entry.path()).map_err(|e| e.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes all entries of a directory.
+fn empty(dir: &Path) -> Result<(), Trouble> {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        std::fs::remove_file(entry.path()).map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+/// How many letters a directory has: what begins with a dot is none.
+pub(super) fn count(dir: &Path) -> u32 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter(|e| !e.file_name().as_bytes().starts_with(b".")).count() as u32
+}
+
+/// Has the kernel forget what it holds of all files.
+pub(super) fn chill() -> Result<(), Trouble> {
+    let synced = std::process::Command::new("sync").status();
+    synced.map_err(|e| e.to_string())?;
+    std::fs::write("/proc/sys/vm/drop_caches", "3").map_err(|e| format!("drop_caches: {e}"))
+}
