@@ -68,7 +68,7 @@ pub(super) fn until(begun: Instant, wanted: u32, count: impl Fn() -> u32) -> Res
             return Err(arrived);
         }
         // A large mailbox takes long to count: the measurement must not become the load.
-        let pause = Duration::from_millis(10).max(Duration::from_micros(u64::from(arrived)));
+        let pause = Duration::from_millis(10).max(Duration::from_micros(5 * u64::from(arrived)));
         std::thread::sleep(pause);
     }
 }
