@@ -66,3 +66,9 @@ pub const QUEUED_MEMORY: usize = 128 << 20;
 pub const QUEUED_SECONDS: u64 = 86_400;
 /// Local deliveries that have been made and wait for the disk; beyond, none is started.
 pub const SETTLING: u32 = 4_096;
+/// Letters that go out over one SMTP session.
+pub const REMOTE_LETTERS: u32 = 100;
+/// How long one SMTP session takes on letters.
+pub const REMOTE_SESSION: core::time::Duration = core::time::Duration::from_secs(300);
+/// How long an open SMTP session waits for another letter.
+pub const REMOTE_IDLE: core::time::Duration = core::time::Duration::from_secs(2);

@@ -4,9 +4,14 @@
 //! handed, `control/`, `queue/lock/tcpto` · *speaks to* the DNS and to the hosts that take mail for
 //! one domain
 
+mod courier;
 mod hosts;
+mod jobs;
+mod letter;
 mod own;
 mod route;
+#[cfg(test)]
+mod sessions;
 mod site;
 mod talk;
 mod tcpto;
@@ -16,27 +21,27 @@ mod tests;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use base::text0;
-use proto::smtp::client::Job;
 use store::home::Home;
 use sys::{brood, fd, signal, user};
 
-use self::hosts::Target;
-use self::site::Site;
-use self::talk::{Ended, Letter};
+use self::courier::{Courier, Items};
+use self::letter::Letter;
 use self::tcpto::Tcpto;
 
+/// The report of an order that is none.
+const IMPROPER: &[u8] = b"DI (qmail-remote) was invoked improperly. (#5.3.5)\n";
 /// Deliveries at once in one clean parent; rspawn's own limit is lower.
 const CHILDREN: usize = 10_000;
 /// Deliveries until a clean parent makes way for a fresh one.
 const RETIRE: u64 = 100_000;
 
-/// `qmail-remote host sender recip…` with the letter on descriptor 0; or, as a clean parent, one
-/// delivery a job. The exit code is 0: the report says how it went.
+/// `qmail-remote host sender recip…` with the letter on descriptor 0; or, as a clean parent, a
+/// child for each host ([`jobs`]). The exit code is 0: the report says how it went.
 pub(crate) fn main(args: &[OsString]) -> i32 {
     signal::ignore(signal::Signal::Pipe);
     let home = Home::find();
@@ -53,7 +58,7 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
         return report(fd::stdout(), &deliver(home.as_ref(), order, letter));
     };
     let limits = brood::Serve { max_children: CHILDREN, retire_after: RETIRE };
-    match brood::serve(sock, limits, |payload, fds| handed(home.as_ref(), payload, fds)) {
+    match brood::serve(sock, limits, |payload, fds| jobs::serve(home.as_ref(), payload, fds)) {
         Ok(()) => 0,
         Err(err) => {
             let _gone = writeln!(io::stderr(), "qmail-remote: fatal: unable to take jobs: {err}");
@@ -73,14 +78,6 @@ pub(crate) fn tcpok(_args: &[OsString]) -> i32 {
     let Err(why) = cleared else { return 0 };
     let _gone = writeln!(io::stderr(), "qmail-tcpok: fatal: {why}");
     111
-}
-
-/// One job: letter and report pipe came with it.
-fn handed(home: Option<&Home>, payload: &[u8], fds: Vec<OwnedFd>) -> i32 {
-    let mut fds = fds.into_iter();
-    let (Some(letter), Some(pipe)) = (fds.next(), fds.next()) else { return 111 };
-    let letter = Letter::from_start(File::from(letter));
-    report(pipe.as_fd(), &deliver(home, Order::from_text0(payload), Ok(letter)))
 }
 
 /// Who gets the letter, and from whom it is.
@@ -110,80 +107,36 @@ impl Order {
     }
 }
 
-/// Delivers, and says what happened: items without their NULs (spec `qmail-overview.md` §6.5).
-fn deliver(home: Option<&Home>, order: Option<Order>, letter: io::Result<Letter>) -> Vec<Vec<u8>> {
-    let one = |item: &str| vec![item.as_bytes().to_vec()];
-    let Some(order) = order else {
-        return one("DI (qmail-remote) was invoked improperly. (#5.3.5)\n");
+/// Delivers one letter and is done with the host.
+fn deliver(home: Option<&Home>, order: Option<Order>, letter: io::Result<Letter>) -> Items {
+    let Some(order) = order else { return vec![IMPROPER.to_vec()] };
+    let Ok(mut letter) = letter else {
+        return vec![b"ZUnable to read message. (#4.3.0)\n".to_vec()];
     };
-    let Some(home) = home else {
-        return one("ZUnable to switch to home directory. (#4.3.0)\n");
-    };
-    let Ok(mut letter) = letter else { return one("ZUnable to read message. (#4.3.0)\n") };
-    let site = match Site::read(home) {
-        Ok(site) => site,
-        Err(why) => return one(&format!("ZUnable to read control files. (#4.3.0)\n{why}\n")),
-    };
-    match hosts::find(&order.host, &site.routes, &mut site.lookup(), &own::is_me) {
-        Ok(targets) => try_each(&targets, &order, &site, &Tcpto::of(home), &mut letter),
-        Err(item) => vec![item],
-    }
-}
-
-/// Tries one address after the other until one has judged the letter.
-fn try_each(
-    targets: &[Target],
-    order: &Order,
-    site: &Site,
-    tcpto: &Tcpto,
-    letter: &mut Letter,
-) -> Vec<Vec<u8>> {
-    let mut last = b"ZSorry, I wasn't able to establish an SMTP connection. (#4.4.1)\n".to_vec();
-    for target in targets {
-        if tcpto.is_slow(target.addr.ip()) {
-            continue;
-        }
-        let stream = match talk::connect(target.addr, site.connect) {
-            Ok(stream) => stream,
-            Err(err) => {
-                tcpto.note(target.addr.ip(), err.kind() == io::ErrorKind::TimedOut);
-                if is_ours(&err) {
-                    let item = b"ZSystem resources temporarily unavailable. (#4.3.0)\n";
-                    return vec![item.to_vec()];
-                }
-                continue;
-            }
-        };
-        tcpto.note(target.addr.ip(), false);
-        let job = Job {
-            peer: target.addr.ip().to_string().into_bytes(),
-            helo: site.helo.clone(),
-            sender: order.sender.clone(),
-            recipients: order.recipients.clone(),
-            size: letter.size(),
-        };
-        match talk::converse(stream, job, letter, site.remote) {
-            Ended::Judged(items) => return items,
-            Ended::Next(item) => last = item,
+    match Courier::to(order.host.clone(), home) {
+        Err(items) => items,
+        Ok(mut courier) => {
+            let items = courier.deliver(&order, &mut letter);
+            courier.leave();
+            items
         }
     }
-    vec![last]
-}
-
-/// Whether a connection failed for want of something of our own (ENOMEM, ENFILE, EMFILE, ENOBUFS).
-fn is_ours(err: &io::Error) -> bool {
-    matches!(err.raw_os_error(), Some(12 | 23 | 24 | 105))
 }
 
 /// Writes the report; whoever waits for it judges a cut one as a crash.
 fn report(to: BorrowedFd<'_>, items: &[Vec<u8>]) -> i32 {
     let mut bytes = Vec::new();
     for item in items {
-        bytes.extend(item.iter().map(|&c| if c == 0 { b'?' } else { c }));
-        bytes.push(0);
+        put_item(&mut bytes, item);
     }
     match fd::write_all_within(to, &bytes, Duration::from_secs(60)) {
         Ok(()) => 0,
         Err(_) => 111,
     }
+}
+
+/// Appends an item and its NUL.
+fn put_item(to: &mut Vec<u8>, item: &[u8]) {
+    to.extend(item.iter().map(|&c| if c == 0 { b'?' } else { c }));
+    to.push(0);
 }

@@ -1,6 +1,7 @@
 //! What the administrator has set: `control/` as `qmail-remote` reads it.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use dns::{Config, Resolver};
@@ -9,7 +10,14 @@ use store::home::Home;
 
 use super::hosts::Lookup;
 
-/// The settings of one delivery.
+/// The files the settings are in.
+const FILES: [&str; 6] =
+    ["helohost", "me", "smtproutes", "timeoutconnect", "timeoutremote", "dnsservers"];
+
+/// By what a changed file is known: its number, length and times; nothing where there is none.
+type Stamp = Option<(u64, u64, i64, i64, i64, i64)>;
+
+/// The settings as they were read.
 #[derive(Debug)]
 pub(super) struct Site {
     /// Our own name (`helohost`, else `me`).
@@ -22,16 +30,24 @@ pub(super) struct Site {
     pub(super) remote: Duration,
     /// `dnsservers`: whom to ask instead of `/etc/resolv.conf`'s.
     servers: Vec<SocketAddr>,
+    control: Control,
+    /// [`FILES`] as they were just before they were read.
+    stamps: [Stamp; 6],
 }
 
 impl Site {
     /// Reads the settings; the error says which file to mend.
     pub(super) fn read(home: &Home) -> Result<Self, String> {
-        let control = Control::new(home);
-        Self::from(&control).map_err(|err| err.to_string())
+        Self::from(Control::new(home)).map_err(|err| err.to_string())
     }
 
-    fn from(control: &Control) -> Result<Self, Box<dyn std::error::Error>> {
+    /// Whether the files are as they were.
+    pub(super) fn is_current(&self) -> bool {
+        self.stamps == stamps(&self.control)
+    }
+
+    fn from(control: Control) -> Result<Self, Box<dyn std::error::Error>> {
+        let stamps = stamps(&control);
         let helo = control.line_or_me("helohost")?;
         let helo = helo.filter(|helo| !helo.is_empty() && helo.iter().all(u8::is_ascii_graphic));
         let missing = || format!("{} must hold this host's name", control.path("me").display());
@@ -43,6 +59,8 @@ impl Site {
             remote: seconds(control.int("timeoutremote", 1_200)?),
             servers: dns::parse_servers(list.iter().map(Vec::as_slice))
                 .map_err(|err| format!("{}: {err}", control.path("dnsservers").display()))?,
+            stamps,
+            control,
         })
     }
 
@@ -50,6 +68,14 @@ impl Site {
     pub(super) fn lookup(&self) -> Dns {
         Dns { config: Config { servers: self.servers.clone() }, resolver: None }
     }
+}
+
+fn stamps(control: &Control) -> [Stamp; 6] {
+    FILES.map(|name| {
+        let meta = std::fs::metadata(control.path(name)).ok()?;
+        let (modified, changed) = (meta.mtime_nsec(), meta.ctime_nsec());
+        Some((meta.ino(), meta.len(), meta.mtime(), modified, meta.ctime(), changed))
+    })
 }
 
 /// A timeout from a control file: a second at least, a day at most.
@@ -91,7 +117,10 @@ impl Lookup for Dns {
 impl Site {
     /// Settings for a test, every wait this long.
     pub(super) fn for_test(limit: Duration) -> Self {
+        let control = Control::at("/nonexistent");
         Self {
+            stamps: stamps(&control),
+            control,
             helo: b"me.test".to_vec(),
             routes: Map::default(),
             connect: limit,

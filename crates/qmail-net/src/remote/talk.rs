@@ -1,101 +1,130 @@
 //! One connection: the machine's wishes carried out on a socket, every wait with an end.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Read};
-use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::FileExt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use base::limits;
 use proto::dot::Encoder;
 use proto::smtp::client::{Action, Broken, Input, Job, Replies, Session};
+use sys::poll::{self, Interest};
+
+use super::letter::Letter;
 
 /// Bytes of the letter read at a time, and about as many written.
 const PIECE: usize = 64 << 10;
 
-/// How a conversation ended.
+/// How one letter ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// The letter has been judged: the items to report.
+    /// It has been judged: the items to report.
     Judged(Vec<Vec<u8>>),
     /// This server would not do; the item to report if there is no other.
     Next(Vec<u8>),
-}
-
-/// The letter on its way out.
-#[derive(Debug)]
-pub(super) struct Letter {
-    file: File,
-    /// Where reading goes on; a pipe has no such place.
-    at: Option<u64>,
-}
-
-impl Letter {
-    /// The whole file, whoever has read in it before.
-    pub(super) fn from_start(file: File) -> Self {
-        let at = file.metadata().is_ok_and(|meta| meta.is_file()).then_some(0);
-        Self { file, at }
-    }
-
-    /// What is still unread.
-    pub(super) fn from_here(file: File) -> Self {
-        Self { file, at: None }
-    }
-
-    /// Its size in bytes, if that is known before it is read.
-    pub(super) fn size(&self) -> Option<u64> {
-        let meta = self.file.metadata().ok().filter(std::fs::Metadata::is_file);
-        meta.map(|meta| meta.len())
-    }
-
-    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let read = match self.at {
-                Some(at) => self.file.read_at(room, at),
-                None => self.file.read(room),
-            };
-            match read {
-                Err(err) if err.kind() == ErrorKind::Interrupted => {}
-                Ok(n) => {
-                    self.at = self.at.map(|at| at.saturating_add(n as u64));
-                    return Ok(n);
-                }
-                Err(err) => return Err(err),
-            }
-        }
-    }
+    /// The session was over before the letter began to go out; a new one may carry it.
+    Stale,
 }
 
 /// Connects in time.
 pub(super) fn connect(addr: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
-    TcpStream::connect_timeout(&addr, limit)
+    let stream = TcpStream::connect_timeout(&addr, limit)?;
+    // Our pieces are whole commands and whole letters: nothing is to wait for more.
+    let _merely_slower = stream.set_nodelay(true);
+    Ok(stream)
 }
 
-/// Carries one conversation to its end.
-pub(super) fn converse(stream: TcpStream, job: Job, letter: &mut Letter, limit: Duration) -> Ended {
-    let mut wire =
-        Connection { stream, limit, out: Vec::with_capacity(3 * PIECE), unread: Vec::new() };
-    let (mut session, mut items, mut replies) = (Session::new(job), Vec::new(), Replies::default());
-    loop {
-        let mut input = Some(wire.reply(&mut replies));
-        while let Some(said) = input.take() {
-            let (next, actions) = session.step(said);
-            session = next;
-            for action in actions {
-                match action {
-                    Action::Send(bytes) => wire.out.extend_from_slice(&bytes),
-                    Action::Body => input = Some(wire.body(letter)),
-                    Action::Item(item) => items.push(item),
-                    Action::Next(item) => {
-                        wire.leave();
-                        return Ended::Next(item);
-                    }
-                    Action::Close => {
-                        wire.leave();
-                        return Ended::Judged(items);
-                    }
+/// A session with a server, for one letter after the other.
+pub(super) struct Talk {
+    wire: Connection,
+    /// The server's address as reports show it.
+    peer: IpAddr,
+    /// None: nothing has been said yet, or the session is over.
+    session: Option<Session>,
+    replies: Replies,
+    /// Letters it has carried.
+    letters: u32,
+    since: Instant,
+}
+
+impl Talk {
+    /// Nothing is said before the first letter.
+    pub(super) fn new(stream: TcpStream, peer: IpAddr, limit: Duration) -> Self {
+        let wire = Connection { stream, limit, out: Vec::new(), unread: Vec::new(), room: vec![] };
+        let (replies, since) = (Replies::default(), Instant::now());
+        Self { wire, peer, session: None, replies, letters: 0, since }
+    }
+
+    /// The first letter: we call ourselves `helo`.
+    pub(super) fn first(&mut self, helo: Vec<u8>, job: Job, letter: &mut Letter) -> Ended {
+        let peer = self.peer.to_string().into_bytes();
+        self.session = Some(Session::new(peer, helo, job));
+        let greeting = self.wire.reply(&mut self.replies);
+        self.converse(greeting, letter)
+    }
+
+    /// Another letter, after the last was judged.
+    pub(super) fn another(&mut self, job: Job, letter: &mut Letter) -> Ended {
+        self.converse(Input::Job(job), letter)
+    }
+
+    /// Whether it may carry another letter.
+    pub(super) fn is_open(&self) -> bool {
+        self.session.is_some()
+            && self.letters < limits::REMOTE_LETTERS
+            && self.since.elapsed() < limits::REMOTE_SESSION
+    }
+
+    /// The socket, to see the server hang up or speak unasked.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.wire.stream.as_fd()
+    }
+
+    /// Says good-bye, if there is still somebody to say it to.
+    pub(super) fn leave(mut self) {
+        if let Some(session) = self.session.take() {
+            for action in session.step(Input::Leave).1 {
+                if let Action::Send(bytes) = action {
+                    self.wire.out.extend_from_slice(&bytes);
                 }
             }
+            self.wire.last_words();
         }
+    }
+
+    /// Carries one letter until it is judged.
+    fn converse(&mut self, mut input: Input, letter: &mut Letter) -> Ended {
+        let mut items = Vec::new();
+        while let Some(session) = self.session.take() {
+            let (session, actions) = session.step(input);
+            let mut next = None;
+            for action in actions {
+                match action {
+                    Action::Send(bytes) => self.wire.out.extend_from_slice(&bytes),
+                    Action::Body => next = Some(self.wire.body(letter)),
+                    Action::Item(item) => items.push(item),
+                    Action::Ready => {
+                        self.letters = self.letters.saturating_add(1);
+                        self.session = Some(session);
+                        return Ended::Judged(items);
+                    }
+                    Action::Next(item) => return self.end(Ended::Next(item)),
+                    Action::Stale => return self.end(Ended::Stale),
+                    Action::Close => return self.end(Ended::Judged(items)),
+                }
+            }
+            self.session = Some(session);
+            input = match next {
+                Some(input) => input,
+                None => self.wire.reply(&mut self.replies),
+            };
+        }
+        Ended::Stale
+    }
+
+    fn end(&mut self, ended: Ended) -> Ended {
+        self.wire.last_words();
+        ended
     }
 }
 
@@ -107,6 +136,8 @@ struct Connection {
     out: Vec<u8>,
     /// Read, but not yet part of a reply.
     unread: Vec<u8>,
+    /// Room for a piece of the letter, made with the first and used for all.
+    room: Vec<u8>,
 }
 
 impl Connection {
@@ -121,7 +152,8 @@ impl Connection {
         loop {
             let mut rest = self.unread.as_slice();
             let reply = replies.take(&mut rest);
-            self.unread = rest.to_vec();
+            let used = self.unread.len().saturating_sub(rest.len());
+            self.unread.drain(..used);
             match reply {
                 Some(Ok(reply)) => return Input::Reply(reply),
                 Some(Err(Broken)) => return Input::Lost,
@@ -135,12 +167,18 @@ impl Connection {
         }
     }
 
-    /// Writes the letter but for its dot. A last line without an end is given one.
+    /// Writes the letter but for its dot; what fits one piece stays to be written with the dot. A
+    /// last line without an end is given one.
     fn body(&mut self, letter: &mut Letter) -> Input {
-        let (mut encoder, mut room) = (Encoder::new(), vec![0; PIECE]);
+        // Nothing we said is unanswered: this would be taken for the answer to the dot.
+        if !self.unread.is_empty() {
+            return Input::Lost;
+        }
+        self.room.resize(PIECE, 0);
+        let mut encoder = Encoder::new();
         loop {
-            let Ok(read) = letter.read(&mut room) else { return Input::Unreadable };
-            let piece = room.get(..read).unwrap_or_default();
+            let Ok(read) = letter.read(&mut self.room) else { return Input::Unreadable };
+            let piece = self.room.get(..read).unwrap_or_default();
             if piece.is_empty() {
                 encoder.close_line(&mut self.out);
                 return Input::BodySent;
@@ -159,9 +197,35 @@ impl Connection {
         written
     }
 
-    /// Says the last words; nobody waits for an answer.
-    fn leave(mut self) {
+    /// Says what waits to be said; nobody waits for an answer.
+    fn last_words(&mut self) {
         self.limit = self.limit.min(Duration::from_secs(5));
         let _gone = self.flush();
+    }
+}
+
+/// What came first: the next job, the server, or the end of our patience.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Woken {
+    /// There is something on the channel; and whether the server has not spoken or hung up.
+    Channel {
+        /// The session may go on.
+        quiet: bool,
+    },
+    /// Nothing more is to be done.
+    Nobody,
+}
+
+/// Waits for a job on `channel`, while the server keeps quiet.
+pub(super) fn wait(channel: BorrowedFd<'_>, talk: &Talk, limit: Duration) -> Woken {
+    let since = Instant::now();
+    loop {
+        let left = limit.saturating_sub(since.elapsed());
+        let ready = poll::ready(&[channel, talk.fd()], Interest::READ, Some(left));
+        match ready.as_deref() {
+            Ok([true, spoke]) => return Woken::Channel { quiet: !spoke },
+            Ok([false, false]) if since.elapsed() < limit => {}
+            _ => return Woken::Nobody,
+        }
     }
 }

@@ -1,9 +1,13 @@
 //! `qmail-remote` against a little server that says what it is told to.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::net::{SocketAddr, TcpListener};
 use std::thread::JoinHandle;
 
+use super::courier::Courier;
+use super::hosts::Target;
+use super::site::Site;
 use super::*;
 
 /// Takes one connection after the other and gives each client these bytes, one piece for each line
@@ -43,17 +47,30 @@ fn letter(text: &[u8]) -> Letter {
     Letter::from_start(File::from(fd::memfd("letter", text).unwrap()))
 }
 
-fn send(addrs: &[SocketAddr], text: &[u8]) -> Vec<String> {
-    let site = Site::for_test(Duration::from_millis(500));
-    let targets: Vec<_> = addrs.iter().map(|&addr| Target { preference: 0, addr }).collect();
-    let order = Order {
+fn order() -> Order {
+    Order {
         host: b"test".to_vec(),
         sender: b"joe@a.test".to_vec(),
         recipients: vec![b"x@test".to_vec()],
-    };
-    let tcpto = Tcpto::of(&Home::at("/").unwrap());
-    let items = try_each(&targets, &order, &site, &tcpto, &mut letter(text));
+    }
+}
+
+fn courier(addrs: &[SocketAddr]) -> Courier {
+    let site = Site::for_test(Duration::from_millis(500));
+    let targets: Vec<_> = addrs.iter().map(|&addr| Target { preference: 0, addr }).collect();
+    Courier::with(site, Tcpto::of(&Home::at("/").unwrap()), b"test".to_vec(), targets)
+}
+
+fn one(courier: &mut Courier, text: &[u8]) -> Vec<String> {
+    let items = courier.deliver(&order(), &mut letter(text));
     items.into_iter().map(|item| String::from_utf8(item).unwrap()).collect()
+}
+
+fn send(addrs: &[SocketAddr], text: &[u8]) -> Vec<String> {
+    let mut courier = courier(addrs);
+    let items = one(&mut courier, text);
+    courier.leave();
+    items
 }
 
 const YES: [&str; 5] = ["220 hi\r\n", "250 me\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n"];
@@ -172,3 +189,4 @@ fn an_order_needs_a_host_a_sender_and_a_recipient() {
     let improper = deliver(None, Order::from_args(&["host".into()]), Ok(letter(b"")));
     assert_eq!(improper, [b"DI (qmail-remote) was invoked improperly. (#5.3.5)\n"]);
 }
+
