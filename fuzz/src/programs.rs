@@ -1,0 +1,131 @@
+//! Pure parts of the programs: a program is no library, so their files are taken in as they are.
+//! Those with tests bring them along.
+
+/// `.qmail` instructions.
+#[allow(dead_code, reason = "only its parser is called")]
+#[path = "../../crates/qmail/src/local/instructions.rs"]
+pub(crate) mod instructions;
+
+/// `control/smtproutes`.
+#[allow(dead_code, reason = "only its parser is called")]
+#[path = "../../crates/qmail-net/src/remote/route.rs"]
+pub(crate) mod route;
+
+/// POP3's unique ids.
+#[allow(dead_code, reason = "only its parser is called")]
+#[path = "../../crates/qmail-net/src/pop3d/name.rs"]
+pub(crate) mod pop3_name;
+
+/// Rules of tcpserver.
+#[allow(dead_code, reason = "only its parser is called")]
+#[path = "../../crates/daemontools/src/tcprules/parse.rs"]
+pub(crate) mod tcprules;
+
+/// DNS messages as tcpserver reads them.
+#[allow(dead_code, reason = "only its parser is called")]
+#[path = "../../crates/daemontools/src/tcpserver/packet.rs"]
+pub(crate) mod packet;
+
+/// What multilog was told.
+#[allow(dead_code, reason = "only its parser is called")]
+#[path = "../../crates/daemontools/src/multilog/script.rs"]
+pub(crate) mod script;
+
+/// How multilog cuts lines.
+#[allow(dead_code, reason = "only its parser is called")]
+#[path = "../../crates/daemontools/src/multilog/line.rs"]
+pub(crate) mod line;
+
+/// One DNS answer; how many records it has.
+pub(crate) fn dns_records(name: &[u8], behind: &[u8], kind: u8) -> Option<usize> {
+    let kind = match kind % 3 {
+        0 => packet::Kind::A,
+        1 => packet::Kind::Ptr,
+        _ => packet::Kind::Aaaa,
+    };
+    let question = packet::question(7, name, kind)?;
+    let message = [&question[..2], behind.get(..10)?, &question[12..], &behind[10..]].concat();
+    match packet::answer(&question, &message, kind) {
+        packet::Answer::Records(records) => Some(records.len()),
+        _ => None,
+    }
+}
+
+/// The unique id of a Maildir name's stem.
+pub(crate) fn pop3_id(stem: &[u8]) -> Vec<u8> {
+    pop3_name::uid(stem)
+}
+
+/// When a letter came, by its name.
+pub(crate) fn pop3_time(name: &[u8]) -> Option<(u64, u64)> {
+    pop3_name::time(name)
+}
+
+/// The number of instructions, and whether each fits its line.
+pub(crate) fn instructions_of(text: &[u8]) -> usize {
+    use instructions::Instruction as I;
+    instructions::instructions(text)
+        .inspect(|instruction| match instruction {
+            I::Program(text) | I::Maildir(text) | I::Mbox(text) | I::Forward(text) => {
+                assert!(!text.iter().any(|c| b"\n\0".contains(c)), "it goes on in the next line");
+            }
+            I::Blank | I::CarriageReturn | I::Comment | I::ForwardOnly => {}
+        })
+        .count()
+}
+
+/// A relay and its port for a host, from the lines of `smtproutes`.
+pub(crate) fn route_of(text: &[u8], host: &[u8]) -> Option<(Vec<u8>, u16)> {
+    let routes = store::control::Map::from_lines(text.split(|&c| c == b'\n'));
+    route::find(&routes, host).map(|route| (route.relay, route.port))
+}
+
+/// How many keys the rules of a file make.
+pub(crate) fn rule_keys(text: &[u8]) -> usize {
+    let keys = |line| match tcprules::parse(line) {
+        tcprules::Line::Rule(rule) => {
+            assert!(rule.value.last().is_none_or(|&c| c == 0), "an item without its end");
+            rule.keys().count()
+        }
+        tcprules::Line::Nothing | tcprules::Line::NoColon | tcprules::Line::Bad(_) => 0,
+    };
+    text.split(|&c| c == b'\n').map(keys).sum()
+}
+
+/// Whether a script's patterns select a line, and what its sizes are.
+pub(crate) fn script_of(text: &[u8], line: &[u8]) -> bool {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+    let args = text.split(|&c| c == b'\n').map(|arg| OsString::from_vec(arg.to_vec()));
+    let args: Vec<OsString> = args.collect();
+    let mut selected = true;
+    for action in script::Script::parse(&args).actions {
+        match action {
+            script::Action::Select(plus, pattern) if selected != plus => {
+                selected ^= script::matches(&pattern, line);
+            }
+            script::Action::Log(keep) => {
+                assert!((4096..=16_777_215).contains(&keep.size) && keep.number >= 2);
+            }
+            script::Action::Select(..) | script::Action::Alert | script::Action::Status(_) => {}
+        }
+    }
+    selected
+}
+
+/// Lines as multilog gives them out, in pieces, joined again.
+pub(crate) fn logged(pieces: &[&[u8]]) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let (mut lines, mut whole, mut heads) = (line::Lines::new(false), Vec::new(), Vec::new());
+    let mut give = |piece: line::Piece<'_>| match piece {
+        line::Piece::Head(head) => {
+            assert!(head.len() <= line::HEAD);
+            whole.extend_from_slice(head);
+            heads.push(head.to_vec());
+        }
+        line::Piece::Tail(tail) => whole.extend_from_slice(tail),
+    };
+    let mut label = || base::tai::Label::new(0, 0);
+    pieces.iter().for_each(|piece| lines.feed(piece, &mut label, &mut give));
+    lines.finish(&mut give);
+    (whole, heads)
+}

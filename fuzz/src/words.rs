@@ -1,0 +1,99 @@
+//! Short words between programs and in names: Maildir names, POP3's ids, SASL, what clean parents
+//! say, DNS answers, commands.
+
+use store::maildir::Name;
+
+use crate::pick::{chunks, head};
+use crate::{brood, programs};
+
+/// The first line's letter says which word the rest is.
+pub fn words(data: &[u8]) {
+    let (head, text) = head(data);
+    let Some((kind, asked)) = head.split_first() else { return };
+    match kind {
+        b'm' => maildir_name(text),
+        b's' => sasl(text),
+        b'b' => {
+            if let Some(again) = brood::again(text) {
+                let back = brood::again(&again).expect("our own word");
+                assert_eq!(back, again);
+            }
+        }
+        b'd' => {
+            let records = programs::dns_records(asked, text, text.len() as u8);
+            assert!(records.is_none_or(|n| n <= 64), "more than it wants");
+        }
+        b'l' => lines(text),
+        b'h' => host_keys(text),
+        b'n' => {
+            assert!(programs::pop3_time(text).is_none_or(|_| text[0].is_ascii_digit()));
+        }
+        _ => {}
+    }
+}
+
+fn maildir_name(text: &[u8]) {
+    let name = Name::parse(text);
+    assert!(text.starts_with(name.stem) && text.ends_with(name.flags));
+    assert!(!name.stem.contains(&b':'));
+    let id = programs::pop3_id(name.stem);
+    assert!((1..=70).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic));
+    // The id must not change with the flags.
+    let moved = [name.stem, b":2,RS"].concat();
+    assert_eq!(programs::pop3_id(Name::parse(&moved).stem), id);
+    assert_eq!(Name::parse(&moved).size, name.size);
+}
+
+/// Base64 is strict: what is decoded has no other spelling.
+fn sasl(text: &[u8]) {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let coded = |bytes: &[u8]| {
+        let mut out = Vec::new();
+        for three in bytes.chunks(3) {
+            let get = |n| u32::from(three.get(n).copied().unwrap_or(0));
+            let bits = get(0) << 16 | get(1) << 8 | get(2);
+            for n in 0..4 {
+                let letter = LETTERS[(bits >> (18 - 6 * n) & 63) as usize];
+                out.push(if n > three.len() { b'=' } else { letter });
+            }
+        }
+        out
+    };
+    if let Ok(plain) = proto::sasl::decode(text) {
+        assert_eq!(coded(&plain), text);
+        if let Ok((name, secret)) = proto::sasl::plain(&plain) {
+            assert!(!name.is_empty() && !name.contains(&0) && !secret.contains(&0));
+        }
+    }
+    assert_eq!(proto::sasl::decode(&coded(text)).as_deref(), Ok(text));
+}
+
+/// Command lines: the same however they are cut, and never more than the limit held.
+fn lines(text: &[u8]) {
+    let cut = |pieces: &[&[u8]]| {
+        let mut lines = proto::line::Lines::new(64);
+        let mut found = Vec::new();
+        for piece in pieces {
+            let mut rest = *piece;
+            while let Some(line) = lines.take(&mut rest) {
+                found.push(match line {
+                    proto::line::Line::Text(text) => Some(text.to_vec()),
+                    proto::line::Line::TooLong => None,
+                });
+            }
+            assert!(lines.held() < 64);
+        }
+        found
+    };
+    let whole = cut(&[text]);
+    assert_eq!(cut(&chunks(text, 0)), whole);
+    assert_eq!(cut(&chunks(text, 1)), whole);
+    assert_eq!(whole.len(), text.iter().filter(|&&c| c == b'\n').count());
+}
+
+fn host_keys(address: &[u8]) {
+    let Some(keys) = proto::smtp::hosts::keys(address) else { return };
+    let domain = address.rsplit(|&c| c == b'@').next().unwrap_or_default().to_ascii_lowercase();
+    assert!(keys.len() <= domain.len());
+    assert!(keys.iter().all(|key| domain.ends_with(key)));
+}

@@ -1,0 +1,3 @@
+//! See `fuzz::cdb`.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::cdb(data));

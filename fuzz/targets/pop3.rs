@@ -1,0 +1,3 @@
+//! See `fuzz::pop3`.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::pop3(data));
