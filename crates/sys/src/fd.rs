@@ -61,24 +61,28 @@ pub fn read_within(fd: impl AsFd, buf: &mut [u8], limit: Duration) -> io::Result
 pub fn write_all_within(fd: impl AsFd, mut bytes: &[u8], limit: Duration) -> io::Result<()> {
     let since = Instant::now();
     while !bytes.is_empty() {
-        wait(&fd, Interest::WRITE, since, limit)?;
-        match write_what_fits(&fd, bytes) {
+        // A socket mostly has room, and says so by taking it.
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let written = match retry_on_intr(|| rustix::net::send(&fd, bytes, flags)) {
+            Ok(done) => Ok(done),
+            Err(Errno::NOTSOCK) => {
+                // A pipe that is ready has room for so many (pipe(7)).
+                wait(&fd, Interest::WRITE, since, limit)?;
+                write(&fd, bytes.get(..libc::PIPE_BUF).unwrap_or(bytes))
+            }
+            Err(Errno::WOULDBLOCK) => {
+                wait(&fd, Interest::WRITE, since, limit)?;
+                continue;
+            }
+            Err(error) => Err(error.into()),
+        };
+        match written {
             Ok(done) => bytes = bytes.get(done..).unwrap_or_default(),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
     }
     Ok(())
-}
-
-/// One write that does not wait, to a descriptor that is ready for some of it: a socket takes what
-/// it has room for, a pipe that is ready has room for `PIPE_BUF` bytes (pipe(7)).
-fn write_what_fits(fd: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    match retry_on_intr(|| rustix::net::send(fd, bytes, flags)) {
-        Err(Errno::NOTSOCK) => write(fd, bytes.get(..libc::PIPE_BUF).unwrap_or(bytes)),
-        sent => Ok(sent?),
-    }
 }
 
 /// Waits until `fd` is ready or `limit` has gone by since `since`.

@@ -52,7 +52,7 @@ impl Courier {
     }
 
     /// Whether it may carry letters to `host`: it goes there, by the settings as they are now.
-    pub(super) fn goes_to(&self, host: &[u8]) -> bool {
+    pub(super) fn goes_to(&mut self, host: &[u8]) -> bool {
         self.host == host && self.site.is_current()
     }
 

@@ -34,6 +34,10 @@ impl Letter {
 
     /// The next bytes; 0 at the end.
     pub(super) fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        // A file that is handed over does not grow.
+        if self.at.is_some() && self.at == self.size {
+            return Ok(0);
+        }
         loop {
             let read = match self.at {
                 Some(at) => self.file.read_at(room, at),

@@ -234,6 +234,8 @@ fn another_host_or_other_settings_are_not_taken() {
             "host" => child.job("other.test", b"two\n"),
             "settings" => {
                 std::fs::write(child.home.join("control/smtproutes"), ":127.0.0.1:9\n").unwrap();
+                // Settings are looked at ten times a second.
+                std::thread::sleep(Duration::from_millis(200));
                 child.job("sink.test", b"two\n");
             }
             _ => drop(pass::send(&child.channel, &payload("sink.test"), &[]).unwrap()),

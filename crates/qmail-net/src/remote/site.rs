@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dns::{Config, Resolver};
 use store::control::{Control, Map};
@@ -13,6 +13,9 @@ use super::hosts::Lookup;
 /// The files the settings are in.
 const FILES: [&str; 6] =
     ["helohost", "me", "smtproutes", "timeoutconnect", "timeoutremote", "dnsservers"];
+
+/// How often they are looked at.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// By what a changed file is known: its number, length and times; nothing where there is none.
 type Stamp = Option<(u64, u64, i64, i64, i64, i64)>;
@@ -33,6 +36,8 @@ pub(super) struct Site {
     control: Control,
     /// [`FILES`] as they were just before they were read.
     stamps: [Stamp; 6],
+    /// When they were looked at last.
+    looked: Instant,
 }
 
 impl Site {
@@ -41,8 +46,12 @@ impl Site {
         Self::from(Control::new(home)).map_err(|err| err.to_string())
     }
 
-    /// Whether the files are as they were.
-    pub(super) fn is_current(&self) -> bool {
+    /// Whether the files are as they were, a moment ago at least.
+    pub(super) fn is_current(&mut self) -> bool {
+        if self.looked.elapsed() < LOOK {
+            return true;
+        }
+        self.looked = Instant::now();
         self.stamps == stamps(&self.control)
     }
 
@@ -60,6 +69,7 @@ impl Site {
             servers: dns::parse_servers(list.iter().map(Vec::as_slice))
                 .map_err(|err| format!("{}: {err}", control.path("dnsservers").display()))?,
             stamps,
+            looked: Instant::now(),
             control,
         })
     }
@@ -120,6 +130,7 @@ impl Site {
         let control = Control::at("/nonexistent");
         Self {
             stamps: stamps(&control),
+            looked: Instant::now(),
             control,
             helo: b"me.test".to_vec(),
             routes: Map::default(),

@@ -50,7 +50,8 @@ pub(super) struct Talk {
 impl Talk {
     /// Nothing is said before the first letter.
     pub(super) fn new(stream: TcpStream, peer: IpAddr, limit: Duration) -> Self {
-        let wire = Connection { stream, limit, out: Vec::new(), unread: Vec::new(), room: vec![] };
+        let wire =
+            Connection { stream, limit, out: Vec::new(), unread: Vec::new(), room: vec![0; PIECE] };
         let (replies, since) = (Replies::default(), Instant::now());
         Self { wire, peer, session: None, replies, letters: 0, since }
     }
@@ -136,7 +137,7 @@ struct Connection {
     out: Vec<u8>,
     /// Read, but not yet part of a reply.
     unread: Vec<u8>,
-    /// Room for a piece of the letter, made with the first and used for all.
+    /// Room to read into, a piece of the letter or of what the server says; [`PIECE`] bytes.
     room: Vec<u8>,
 }
 
@@ -148,7 +149,6 @@ impl Connection {
             return Input::Lost;
         }
         let since = Instant::now();
-        let mut room = [0; 4 << 10];
         loop {
             let mut rest = self.unread.as_slice();
             let reply = replies.take(&mut rest);
@@ -160,9 +160,9 @@ impl Connection {
                 None => {}
             }
             let left = self.limit.saturating_sub(since.elapsed());
-            match sys::fd::read_within(&self.stream, &mut room, left) {
+            match sys::fd::read_within(&self.stream, &mut self.room, left) {
                 Ok(0) | Err(_) => return Input::Lost,
-                Ok(n) => self.unread.extend_from_slice(room.get(..n).unwrap_or_default()),
+                Ok(n) => self.unread.extend_from_slice(self.room.get(..n).unwrap_or_default()),
             }
         }
     }
@@ -174,7 +174,6 @@ impl Connection {
         if !self.unread.is_empty() {
             return Input::Lost;
         }
-        self.room.resize(PIECE, 0);
         let mut encoder = Encoder::new();
         loop {
             let Ok(read) = letter.read(&mut self.room) else { return Input::Unreadable };

@@ -1,8 +1,8 @@
 //! `qmail-remote` against a little server that says what it is told to.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::AsFd;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::thread::JoinHandle;
 
 use super::courier::Courier;
@@ -189,4 +189,3 @@ fn an_order_needs_a_host_a_sender_and_a_recipient() {
     let improper = deliver(None, Order::from_args(&["host".into()]), Ok(letter(b"")));
     assert_eq!(improper, [b"DI (qmail-remote) was invoked improperly. (#5.3.5)\n"]);
 }
-
