@@ -67,8 +67,8 @@ impl Ours {
         run(Command::new(self.bin("qmailctl")).args(args).stdout(Stdio::null()))
     }
 
-    fn svc(&self, option: &str) -> Result<(), Trouble> {
-        let service = self.server.home.join("service/qmail-send");
+    fn svc(&self, service: &str, option: &str) -> Result<(), Trouble> {
+        let service = self.server.home.join("service").join(service);
         run(Command::new(self.bin("svc")).arg(option).arg(service))
     }
 
@@ -103,17 +103,44 @@ impl Ours {
         mailbox::fill(&maildir, *letters, *bytes, (owner.uid(), owner.gid()))
     }
 
-    /// Waits until what was held back is delivered; what is for elsewhere is thrown away.
-    fn drain(&mut self) -> Result<(), Trouble> {
-        self.svc("-u")?;
-        for _ in 0..3_000 {
+    /// Throws the queue away, as `postsuper -d ALL` does for the peer.
+    fn discard(&mut self) -> Result<(), Trouble> {
+        for service in ["qmail-send", "queued"] {
+            self.svc(service, "-d")?;
+            self.wait_for(service, "down ")?;
+        }
+        for sub in ["log", "big"] {
+            let dir = self.server.home.join("queue").join(sub);
+            if dir.exists() {
+                std::fs::remove_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+            }
+        }
+        for service in ["queued", "qmail-send"] {
+            self.svc(service, "-u")?;
+            self.wait_for(service, "up ")?;
+        }
+        for _ in 0..1_000 {
             let out = Command::new(self.bin("qmail-qstat")).output().map_err(|e| e.to_string())?;
             if out.stdout.starts_with(b"messages in queue: 0\n") {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Err("the queue does not drain".into())
+        Err("queued does not come back with an empty queue".into())
+    }
+
+    /// Waits until a service is up or down.
+    fn wait_for(&self, service: &str, state: &str) -> Result<(), Trouble> {
+        let dir = self.server.home.join("service").join(service);
+        for _ in 0..3_000 {
+            let out = Command::new(self.bin("svstat")).arg(&dir).output();
+            let out = out.map_err(|e| e.to_string())?.stdout;
+            if String::from_utf8_lossy(&out).contains(&format!(": {state}")) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err(format!("{service} does not become {state}"))
     }
 }
 
@@ -135,11 +162,11 @@ impl Peer for Ours {
     }
 
     fn ready(&mut self, stage: &Stage) -> Result<(), Trouble> {
-        self.drain()?;
+        self.discard()?;
         self.route(stage)?;
         self.fill(stage)?;
         if *stage == Stage::Held {
-            self.svc("-d")?;
+            self.svc("qmail-send", "-d")?;
             std::thread::sleep(Duration::from_millis(500));
         }
         Ok(())
