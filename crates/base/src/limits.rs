@@ -37,7 +37,7 @@ pub const HANDOVER: usize = 32 << 10;
 /// Notes of `qmail-send` that queued has not acknowledged; beyond, no delivery is started.
 pub const NOTES_AWAITED: usize = 1_024;
 /// Letters `qmail-clean` is asked to have forgotten before it has answered.
-pub const CLEANS: u32 = 64;
+pub const CLEANS: u32 = 1_024;
 /// Bounces that are being queued at a time.
 pub const BOUNCES: u32 = 10;
 /// Lines a POP3 client may say before it is known.
@@ -72,3 +72,12 @@ pub const REMOTE_LETTERS: u32 = 100;
 pub const REMOTE_SESSION: core::time::Duration = core::time::Duration::from_secs(300);
 /// How long an open SMTP session waits for another letter.
 pub const REMOTE_IDLE: core::time::Duration = core::time::Duration::from_secs(2);
+/// Connections that a listener has greeted and that have said nothing, at once, unless it is told
+/// another number.
+pub const SILENT_CONNECTIONS: u64 = 20_000;
+/// Mailboxes that qmail-pspawn has open at once.
+pub const MAILBOXES_OPEN: usize = 2_000;
+/// Sessions of one mailbox at once; more hear `[IN-USE]`.
+pub const MAILBOX_SESSIONS: usize = 100;
+/// Clean parents of qmail-pop3d that wait for their account's next session.
+pub const POP3_PARENTS_IDLE: usize = 256;

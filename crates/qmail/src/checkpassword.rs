@@ -49,7 +49,7 @@ fn read(input: &[u8]) -> Option<Login<'_>> {
 
 fn enter(login: &Login<'_>, program: &[OsString]) -> Result<Infallible, Denied> {
     let home = Home::find().map_err(trouble)?;
-    let account = authenticate(&home, login, false)?;
+    let account = authenticate(&home, login)?;
     become_account(&account)?;
     let mut env: Vec<_> = std::env::vars_os().collect();
     let ours = variables(&account);

@@ -36,16 +36,11 @@ pub(crate) fn trouble(err: impl std::fmt::Display) -> Denied {
     Denied::Trouble(err.to_string())
 }
 
-/// The mailbox of a login. With `proven` the secret was found right a moment ago and is not
-/// looked at. Nobody gets in as root.
-pub(crate) fn authenticate(
-    home: &Home,
-    login: &Login<'_>,
-    proven: bool,
-) -> Result<Account, Denied> {
+/// The mailbox of a login whose secret fits. Nobody gets in as root.
+pub(crate) fn authenticate(home: &Home, login: &Login<'_>) -> Result<Account, Denied> {
     let routing = Routing::load(&Control::new(home)).map_err(trouble)?;
     let name = passwords::canonical(login.name, &routing.envnoathost);
-    if !proven && !passwords::check(home, &name, login.secret).map_err(trouble)? {
+    if !passwords::check(home, &name, login.secret).map_err(trouble)? {
         return Err(Denied::Refused);
     }
     let shown = || String::from_utf8_lossy(&name).into_owned();

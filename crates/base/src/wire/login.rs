@@ -70,6 +70,8 @@ pub enum Answer<'a> {
     Welcome,
     /// `D`: it does not. Which of name and secret was wrong is not said.
     Refused,
+    /// `B`: it does, but that mailbox has too many sessions already.
+    Busy,
     /// `Z`: it could not be found out now; the text is for the log.
     Trouble(&'a [u8]),
 }
@@ -80,6 +82,7 @@ impl<'a> Answer<'a> {
         match self {
             Self::Welcome => out.push(b'K'),
             Self::Refused => out.push(b'D'),
+            Self::Busy => out.push(b'B'),
             Self::Trouble(text) => {
                 out.push(b'Z');
                 out.extend_from_slice(text);
@@ -90,11 +93,12 @@ impl<'a> Answer<'a> {
     /// Reads one message.
     ///
     /// # Errors
-    /// [`Malformed`] if it is none of the three.
+    /// [`Malformed`] if it is none of the four.
     pub fn decode(message: &'a [u8]) -> Result<Self, Malformed> {
         match message.split_first() {
             Some((b'K', [])) => Ok(Self::Welcome),
             Some((b'D', [])) => Ok(Self::Refused),
+            Some((b'B', [])) => Ok(Self::Busy),
             Some((b'Z', text)) if text.len() <= limits::QUEUE_TEXT => Ok(Self::Trouble(text)),
             _ => Err(Malformed),
         }

@@ -36,6 +36,8 @@ pub enum Verdict {
     Served,
     /// It does not.
     Refused,
+    /// It did, but the mailbox has too many sessions already.
+    Busy,
     /// Whoever checks such things died of it.
     Crashed,
     /// It could not be found out now; the client need not ask its user for another.
@@ -258,6 +260,7 @@ fn judged(verdict: Verdict) -> Actions {
     match verdict {
         Verdict::Served => vec![Action::Close],
         Verdict::Refused => vec![Action::Pause, reply("authorization failed"), Action::Close],
+        Verdict::Busy => vec![reply("[IN-USE] too many sessions in this mailbox"), Action::Close],
         Verdict::Crashed => vec![reply("aack, child crashed"), Action::Close],
         Verdict::Trouble => {
             vec![reply("[SYS/TEMP] unable to check your password now"), Action::Close]

@@ -1,7 +1,8 @@
 //! serve one Maildir by POP3
 //!
 //! *Runs as* the mailbox's user (never root) · *hears* the client, who has logged in, on
-//! descriptors 0 and 1 · *opens* the Maildir its argument names · *speaks to* nobody else
+//! descriptors 0 and 1, or on the connection its clean parent is handed · *opens* the Maildir its
+//! argument names · *speaks to* nobody else
 
 mod maildir;
 mod name;
@@ -9,12 +10,18 @@ mod talk;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use sys::brood::{self, Serve};
 use sys::{clock, fd, net, signal, user};
 
 use self::maildir::{Maildir, Trouble};
 use self::talk::Ends;
+
+/// Sessions at once in one clean parent; qmail-pspawn's own limit is lower.
+const CHILDREN: usize = 10_000;
+/// Sessions until a clean parent makes way for a fresh one.
+const RETIRE: u64 = 100_000;
 
 /// `qmail-pop3d Maildir`. The exit code is 0 even for a session that breaks off, as in stock: to
 /// qmail-popup anything else is a login that failed.
@@ -23,24 +30,54 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
         let _gone = io::stderr().write_all(b"qmail-pop3d invoked as uid 0, terminating\n");
         return 1;
     }
+    if let Some(sock) = brood::requested() {
+        return parent(sock, args.get(1));
+    }
     signal::ignore(signal::Signal::Pipe);
-    let (input, output) = (fd::stdin(), fd::stdout());
+    sweep(args.get(1));
+    serve(args.get(1), fd::stdin(), fd::stdout());
+    0
+}
+
+/// The clean parent of one user, in that user's home: each child serves one connection.
+fn parent(sock: OwnedFd, path: Option<&OsString>) -> i32 {
+    let home = std::env::var_os("HOME").unwrap_or_default();
+    if let Err(err) = std::env::set_current_dir(&home) {
+        let (home, text) = (home.display(), sys::errno::text(&err));
+        let _gone = writeln!(io::stderr(), "qmail-pop3d: unable to switch to {home}: {text}");
+        return 111;
+    }
+    sweep(path);
+    let limits = Serve { max_children: CHILDREN, retire_after: RETIRE };
+    let served = brood::serve(sock, limits, |_, fds| {
+        let Some(connection) = fds.first() else { return 111 };
+        // The home may be another directory by now, or gone.
+        let path = path.filter(|_| std::env::set_current_dir(&home).is_ok());
+        let _blocking = fd::set_nonblocking(connection, false);
+        serve(path, connection.as_fd(), connection.as_fd());
+        0
+    });
+    if served.is_ok() { 0 } else { 111 }
+}
+
+/// Removes what deliveries that died have left behind, where there is a Maildir.
+fn sweep(path: Option<&OsString>) {
+    if let Some(maildir) = path.and_then(|path| Maildir::open(path.as_ref()).ok()) {
+        maildir.sweep(clock::now());
+    }
+}
+
+/// One session.
+fn serve(path: Option<&OsString>, input: BorrowedFd<'_>, output: BorrowedFd<'_>) {
     // Not a socket: nothing is lost.
-    let _only_for_tcp = net::nodelay(output.as_fd());
+    let _only_for_tcp = net::nodelay(output);
     let mut ends = Ends::new(input, output);
-    match open(args.get(1)) {
+    let maildir = path.ok_or(Trouble::NoMaildir);
+    match maildir.and_then(|path| Maildir::open(path.as_ref())?.scan()) {
         Ok(mut maildir) => talk::serve(&mut ends, &mut maildir),
         Err(trouble) => ends.refuse(match trouble {
             Trouble::NoMaildir => "this user has no $HOME/Maildir",
             Trouble::Unreadable => "unable to scan $HOME/Maildir",
         }),
     }
-    0
-}
-
-/// The Maildir with its letters, litter in `tmp` swept out.
-fn open(path: Option<&OsString>) -> Result<Maildir, Trouble> {
-    let maildir = Maildir::open(path.ok_or(Trouble::NoMaildir)?.as_ref())?;
-    maildir.sweep(clock::now());
-    maildir.scan()
 }

@@ -83,6 +83,7 @@ fn ask_pspawn(
     match Answer::decode(room.get(..length).unwrap_or_default()) {
         Ok(Answer::Welcome) => Ok(Verdict::Served),
         Ok(Answer::Refused) => Ok(Verdict::Refused),
+        Ok(Answer::Busy) => Ok(Verdict::Busy),
         Ok(Answer::Trouble(text)) => {
             Err(format!("qmail-pspawn: {}", String::from_utf8_lossy(text)))
         }

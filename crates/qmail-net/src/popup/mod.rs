@@ -163,6 +163,7 @@ fn note(credentials: &Credentials, verdict: Verdict, about: &Circumstances) {
     let how = match verdict {
         Verdict::Served => "login",
         Verdict::Refused => "authorization failed",
+        Verdict::Busy => "too many sessions",
         Verdict::Crashed => "checking the password crashed",
         Verdict::Trouble => "unable to check the password",
     };

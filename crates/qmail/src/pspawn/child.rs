@@ -1,9 +1,9 @@
-//! The life of a child: one login.
+//! The life of a child: one check, or one session.
 //!
-//! It tells its parent through a pipe: [`FITS`] if the secret fits and it has become the user, or
-//! the trouble. What it says behind [`FITS`] (qmail-pop3d cannot be run) is heard only if it comes
-//! at once with it. A child that says nothing tells by its exit code: 1 is refused, anything else
-//! is trouble.
+//! It tells its parent through a pipe: [`FITS`] if the secret fits and it has become the user,
+//! [`FOUND`] and the account if it was only to find that out, or the trouble. What it says behind
+//! [`FITS`] (qmail-pop3d cannot be run) is heard only if it comes at once with it. A child that
+//! says nothing tells by its exit code: 1 is refused, anything else is trouble.
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
@@ -15,12 +15,15 @@ use base::text0;
 use base::wire::login::{Login, Verb};
 use store::control::Control;
 use store::home::Home;
+use store::users::Account;
 use sys::{fd, signal, spawn, user};
 
 use crate::login::{Denied, authenticate, become_account, trouble, variables};
 
-/// The secret fits.
+/// The secret fits, and the mailbox is being served if it was to be.
 pub(super) const FITS: u8 = 0x06;
+/// The secret fits; whose it is follows ([`read_account`]).
+pub(super) const FOUND: u8 = 0x11;
 /// The argument by which a foreign checkpassword program starts us, followed by the verb.
 pub(super) const WELCOME: &str = "--welcome";
 /// Where a checkpassword program finds the login.
@@ -29,12 +32,13 @@ const LOGIN: i32 = 3;
 const PIPE: i32 = 4;
 
 /// What a child has to do.
-pub(super) struct Task<'a> {
-    pub(super) login: Login<'a>,
-    /// The client, for [`Verb::Open`].
-    pub(super) connection: Option<&'a OwnedFd>,
-    /// The secret was found right a moment ago.
-    pub(super) proven: bool,
+pub(super) enum Task<'a> {
+    /// Find out whether the secret fits, and whose it is.
+    Check(Login<'a>),
+    /// Serve this account's mailbox on this connection: its secret was found right.
+    Serve(&'a Account, &'a OwnedFd),
+    /// Let this program and its arguments decide, and serve what it opens.
+    Foreign(&'a [OsString], Login<'a>, Option<&'a OwnedFd>),
 }
 
 /// The child's whole life.
@@ -51,28 +55,63 @@ pub(super) fn live(home: &Home, task: &Task<'_>, pipe: &OwnedFd) -> ! {
 }
 
 fn work(home: &Home, task: &Task<'_>, pipe: &OwnedFd) -> Result<(), Denied> {
-    let foreign = foreign(home)?;
-    if let Some(connection) = task.connection {
-        // The network program may have had it non-blocking; that would be seen by its heir.
-        let wired = fd::set_nonblocking(connection, false)
-            .and_then(|()| fd::place(connection, 0))
-            .and_then(|()| fd::place(connection, 1));
-        wired.map_err(trouble)?;
+    match task {
+        Task::Check(login) => {
+            let account = authenticate(home, login)?;
+            fd::write_all(pipe, &found(&account)).map_err(trouble)
+        }
+        Task::Serve(account, connection) => {
+            wire(connection)?;
+            // Before the word: a mailbox that is not there is trouble to be told, to the client and
+            // in the log, and nobody listens to this pipe after the word.
+            become_account(account)?;
+            fd::write_all(pipe, &[FITS]).map_err(trouble)?;
+            let served = pop3d(home, &environment(home, account));
+            served.map(|never| match never {}).map_err(Denied::Trouble)
+        }
+        Task::Foreign(program, login, connection) => {
+            connection.map_or(Ok(()), wire)?;
+            run_foreign(home, program, login, pipe).map(|never| match never {})
+        }
     }
-    if let Some(program) = foreign {
-        return run_foreign(home, &program, task, pipe).map(|never| match never {});
-    }
-    let account = authenticate(home, &task.login, task.proven)?;
-    if task.login.verb == Verb::Check {
-        return fd::write_all(pipe, &[FITS]).map_err(trouble);
-    }
-    // Before the word: a mailbox that is not there is trouble to be told, to the client and in the
-    // log, and nobody listens to this pipe after the word.
-    become_account(&account)?;
-    fd::write_all(pipe, &[FITS]).map_err(trouble)?;
-    let mut env = variables(&account);
+}
+
+/// The client at descriptors 0 and 1.
+fn wire(connection: &OwnedFd) -> Result<(), Denied> {
+    // The network program may have had it non-blocking; that would be seen by its heir.
+    fd::set_nonblocking(connection, false)
+        .and_then(|()| fd::place(connection, 0))
+        .and_then(|()| fd::place(connection, 1))
+        .map_err(trouble)
+}
+
+/// The variables qmail-pop3d gets, and no others.
+pub(super) fn environment(home: &Home, account: &Account) -> Vec<(OsString, OsString)> {
+    let mut env = variables(account);
     env.push(("QMAILHOME".into(), home.root().as_os_str().to_owned()));
-    pop3d(home, &env).map(|never| match never {}).map_err(Denied::Trouble)
+    env
+}
+
+/// [`FOUND`] and whose it is: uid, gid, name, home.
+fn found(account: &Account) -> Vec<u8> {
+    let mut word = vec![FOUND];
+    word.extend_from_slice(&account.uid.to_le_bytes());
+    word.extend_from_slice(&account.gid.to_le_bytes());
+    for field in [&account.user, &account.home] {
+        text0::put(&mut word, field);
+    }
+    word
+}
+
+/// The account behind [`FOUND`]; never root's.
+pub(super) fn read_account(word: &[u8]) -> Option<Account> {
+    let (uid, rest) = word.split_first_chunk()?;
+    let (gid, rest) = rest.split_first_chunk()?;
+    let (uid, gid) = (u32::from_le_bytes(*uid), u32::from_le_bytes(*gid));
+    let mut fields = text0::fields(rest)?;
+    let (user, home) = (fields.next()?.to_vec(), fields.next()?.to_vec());
+    let whole = fields.next().is_none() && uid != 0;
+    whole.then(|| Account { user, uid, gid, home, dash: Vec::new(), ext: Vec::new() })
 }
 
 /// The program and its arguments in `control/checkpassword`, divided by blanks.
@@ -87,10 +126,10 @@ pub(super) fn foreign(home: &Home) -> Result<Option<Vec<OsString>>, Denied> {
 fn run_foreign(
     home: &Home,
     program: &[OsString],
-    task: &Task<'_>,
+    login: &Login<'_>,
     pipe: &OwnedFd,
 ) -> Result<Infallible, Denied> {
-    let Login { verb, name, secret, timestamp } = task.login;
+    let Login { verb, name, secret, timestamp } = *login;
     let mut message = Vec::new();
     for field in [name, secret, timestamp] {
         text0::put(&mut message, field);
@@ -161,4 +200,21 @@ fn pop3d(home: &Home, env: &[(OsString, OsString)]) -> Result<Infallible, String
     let argv = ["qmail-pop3d".into(), "Maildir".into()];
     let err = spawn::exec(path.as_os_str(), &argv, Some(env));
     Err(format!("unable to run {}: {}", path.display(), sys::errno::text(&err)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_crosses_the_pipe_whole_and_root_never_does() {
+        let (user, home) = (b"joe".to_vec(), b"/home/joe".to_vec());
+        let joe = Account { user, uid: 5, gid: 6, home, dash: Vec::new(), ext: Vec::new() };
+        let word = found(&joe);
+        assert_eq!(read_account(word.get(1..).unwrap()), Some(joe.clone()));
+        for cut in 1..word.len() - 1 {
+            assert_eq!(read_account(&word[1..cut]), None, "{cut}");
+        }
+        assert_eq!(read_account(&found(&Account { uid: 0, ..joe })[1..]), None);
+    }
 }

@@ -2,10 +2,14 @@
 //!
 //! *Runs as* root (as the home's owner in a private home) · *hears* qmail-popup and qmail-smtpd,
 //! one bounded message for each login · *opens* `users/passwords.cdb`, `users/cdb`, `/etc/passwd`,
-//! `control/checkpassword` · *speaks to* its children, one for each login, which become the user
-//! and qmail-pop3d
+//! `control/checkpassword` · *speaks to* its children, which check a login, and to the clean
+//! parents of qmail-pop3d, each run as its account's user
 
+mod check;
 mod child;
+mod crowd;
+mod files;
+mod nests;
 mod server;
 
 use std::ffi::OsString;

@@ -1,22 +1,27 @@
-//! Logins in, answers out; the checking is done by children.
+//! Logins in, answers out. What has been found out lately is answered from memory and its
+//! connection handed to its account's clean parent; the rest is done by children.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use base::limits;
 use base::wire::login::{Answer, Login, Verb};
-use store::control::Control;
 use store::home::Home;
-use store::passwords::{self, proofs::Proof, proofs::Proofs};
-use store::users::Stamp;
-use sys::poll::{self, Interest};
+use store::passwords::proofs::{Proof, Proofs};
+use store::users::Account;
+use sys::poll::{self, Event, Interest, Poller};
 use sys::signal::{self, Signal, Signals};
-use sys::spawn::{self, Fork, Status};
+use sys::spawn::{self, Fork};
 use sys::{clock, fd, pass};
 
-use super::child::{self, FITS, Task};
+use super::check::{Aim, Check, Verdict};
+use super::child::{self, Task};
+use super::crowd::{Crowd, Key};
+use super::files::{Files, State};
+use super::nests::{self, Job, Nests, News};
 use super::say;
 
 /// Network programs connected at a time.
@@ -32,14 +37,49 @@ const SILENCE: Duration = Duration::from_secs(120);
 const TICK: Duration = Duration::from_secs(5);
 /// How long nobody is accepted after a failed accept (no descriptors left).
 const BREATH: Duration = Duration::from_millis(100);
-/// What a child's pipe may say.
-const WORDS: usize = 1 + limits::QUEUE_TEXT;
+/// Clean parents that may fail a job before it gets a process of its own.
+const TRIES: u32 = 2;
+
+/// What a number that the kernel gives back to us stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token {
+    Signals,
+    Listener,
+    Peer(u64),
+    Check(u64),
+    Nest(u64),
+}
+
+impl Token {
+    const fn number(self) -> u64 {
+        let (number, kind) = match self {
+            Self::Signals => (0, 0),
+            Self::Listener => (1, 0),
+            Self::Peer(number) => (number, 1),
+            Self::Check(number) => (number, 2),
+            Self::Nest(number) => (number, 3),
+        };
+        number << 2 | kind
+    }
+
+    const fn of(number: u64) -> Self {
+        match (number & 3, number >> 2) {
+            (0, 0) => Self::Signals,
+            (0, _) => Self::Listener,
+            (1, number) => Self::Peer(number),
+            (2, number) => Self::Check(number),
+            (_, number) => Self::Nest(number),
+        }
+    }
+}
 
 /// A network program.
 struct Peer {
     sock: OwnedFd,
-    /// It has asked and waits.
+    /// It has asked and waits. It has nothing to say then; its end shows when it is answered.
     waits: bool,
+    /// It is among the descriptors waited for.
+    watched: bool,
     since: Duration,
 }
 
@@ -57,48 +97,6 @@ impl Drop for Request {
     }
 }
 
-/// A child at work.
-struct Check {
-    peer: u64,
-    pid: u32,
-    since: Duration,
-    /// What it says; `None` at the end.
-    pipe: Option<OwnedFd>,
-    words: Vec<u8>,
-    /// To remember if the secret fits, with the list it was compared with.
-    proof: Option<(Proof, Stamp)>,
-}
-
-/// What a child's words, or its end without words, mean. The text is for the log.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    Welcome,
-    Refused,
-    Trouble(Vec<u8>),
-    /// It has said nothing; its exit code will tell.
-    Unknown,
-}
-
-fn judge(words: &[u8]) -> Verdict {
-    match words {
-        [] => Verdict::Unknown,
-        [FITS] => Verdict::Welcome,
-        [FITS, text @ ..] | text => Verdict::Trouble(text.to_vec()),
-    }
-}
-
-fn judge_status(status: Status) -> Verdict {
-    match status {
-        Status::Exited(1) => Verdict::Refused,
-        Status::Exited(code) => {
-            Verdict::Trouble(format!("the check ended with exit code {code}").into_bytes())
-        }
-        Status::Killed(signal) => {
-            Verdict::Trouble(format!("the check was ended by signal {signal}").into_bytes())
-        }
-    }
-}
-
 /// The whole state.
 pub(super) struct Server {
     home: Home,
@@ -106,82 +104,86 @@ pub(super) struct Server {
     /// The uids that may ask.
     allowed: [u32; 3],
     signals: Signals,
-    proofs: Proofs,
+    poller: Poller,
+    files: Files,
+    proofs: Proofs<State, Account>,
     /// Children computing at a time.
     at_once: usize,
-    deaf_until: Duration,
+    /// Until when nobody is accepted; `None`: the listener is waited for.
+    deaf_until: Option<Duration>,
+    looked: Duration,
     next: u64,
     peers: BTreeMap<u64, Peer>,
     waiting: VecDeque<Request>,
-    checks: Vec<Check>,
+    checks: BTreeMap<u64, Check>,
+    nests: Nests,
+    crowd: Crowd,
+    /// Sessions that are children of ours, by pid.
+    alone: BTreeMap<u32, Key>,
 }
 
 impl Server {
     pub(super) fn new(home: Home, listener: OwnedFd, allowed: [u32; 3]) -> io::Result<Self> {
         let signals = Signals::catch(&[Signal::Chld, Signal::Term])?;
-        let proofs = Proofs::new()?;
+        let poller = Poller::new()?;
+        poller.add(&signals, Token::Signals.number(), Interest::READ)?;
+        poller.add(&listener, Token::Listener.number(), Interest::READ)?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let at_once = cores.saturating_mul(2).clamp(2, CHECKS);
-        let (peers, waiting, checks) = (BTreeMap::new(), VecDeque::new(), Vec::new());
         Ok(Self {
+            files: Files::of(&home),
             home,
             listener,
             allowed,
             signals,
-            proofs,
-            at_once,
-            deaf_until: Duration::ZERO,
+            poller,
+            proofs: Proofs::new()?,
+            at_once: cores.saturating_mul(2).clamp(2, CHECKS),
+            deaf_until: None,
+            looked: clock::monotonic(),
             next: 0,
-            peers,
-            waiting,
-            checks,
+            peers: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            checks: BTreeMap::new(),
+            nests: Nests::default(),
+            crowd: Crowd::default(),
+            alone: BTreeMap::new(),
         })
     }
 
     /// Until SIGTERM. Open mailboxes stay open: their processes need us no more.
     pub(super) fn run(&mut self) -> io::Result<()> {
+        let mut events = Vec::new();
         loop {
-            let (signalled, calling, peers, pipes) = self.wait()?;
-            for n in pipes.into_iter().rev() {
-                self.read_words(n);
-            }
-            if signalled && self.heed_signals()? {
-                return Ok(());
-            }
-            peers.into_iter().for_each(|peer| self.hear(peer));
-            if calling {
-                self.accept();
+            self.poller.wait(&mut events, self.limit())?;
+            for event in &events {
+                if self.heed(*event)? {
+                    return Ok(());
+                }
             }
             self.enforce();
             self.begin();
         }
     }
 
-    /// What became readable: a signal, a new peer, peers, children's pipes (by position).
-    fn wait(&self) -> io::Result<(bool, bool, Vec<u64>, Vec<usize>)> {
-        let mut fds = vec![self.signals.as_fd()];
-        let deaf = self.deaf_until.saturating_sub(clock::monotonic());
-        let room = self.peers.len() < PEERS && deaf.is_zero();
-        if room {
-            fds.push(self.listener.as_fd());
+    /// How long nothing need be looked at.
+    fn limit(&self) -> Option<Duration> {
+        let idle = self.peers.is_empty() && self.checks.is_empty() && self.nests.is_empty();
+        match self.deaf_until {
+            Some(until) => Some(until.saturating_sub(clock::monotonic())),
+            None => (!idle).then_some(TICK),
         }
-        // A peer that waits for its answer has nothing to say; its end shows when it is answered.
-        let (names, socks): (Vec<u64>, Vec<_>) =
-            self.peers.iter().filter(|p| !p.1.waits).map(|(n, p)| (*n, p.sock.as_fd())).unzip();
-        let open = self.checks.iter().enumerate();
-        let (places, pipes): (Vec<usize>, Vec<_>) =
-            open.filter_map(|(n, check)| Some((n, check.pipe.as_ref()?.as_fd()))).unzip();
-        fds.extend(socks);
-        fds.extend(pipes);
-        let idle = self.peers.is_empty() && self.checks.is_empty();
-        let limit = if deaf.is_zero() { (!idle).then_some(TICK) } else { Some(deaf) };
-        let ready = poll::ready(&fds, Interest::READ, limit)?;
-        let mut ready = ready.into_iter();
-        let signalled = ready.next().unwrap_or(false);
-        let calling = room && ready.next().unwrap_or(false);
-        let peers = names.into_iter().zip(ready.by_ref()).filter(|p| p.1).map(|p| p.0).collect();
-        let pipes = places.into_iter().zip(ready).filter(|p| p.1).map(|p| p.0).collect();
-        Ok((signalled, calling, peers, pipes))
+    }
+
+    /// True if we are to end.
+    fn heed(&mut self, event: Event) -> io::Result<bool> {
+        match Token::of(event.token) {
+            Token::Signals => return self.heed_signals(),
+            Token::Listener => self.accept(),
+            Token::Peer(number) => self.hear(number),
+            Token::Check(number) => self.read_words(number),
+            Token::Nest(number) => self.hear_nest(number),
+        }
+        Ok(false)
     }
 
     /// True if we are to end.
@@ -191,22 +193,30 @@ impl Server {
             end |= signal == Signal::Term;
         }
         while let Some((pid, status)) = spawn::reap()? {
-            if let Some(at) = self.checks.iter().position(|check| check.pid == pid) {
+            let check = self.checks.iter().find(|(_, check)| check.pid == pid);
+            if let Some(number) = check.map(|(number, _)| *number) {
                 // Its last words may still be in the pipe.
-                self.read_words(at);
-                if self.checks.get(at).is_some_and(|check| check.pid == pid) {
-                    self.settle(at, &judge_status(status));
+                self.read_words(number);
+                if self.checks.contains_key(&number) {
+                    self.settle(number, Verdict::of_status(status));
                 }
+            }
+            if let Some(key) = self.alone.remove(&pid) {
+                self.crowd.leave(&key);
             }
         }
         Ok(end)
     }
 
+    fn number(&mut self) -> u64 {
+        self.next = self.next.wrapping_add(1);
+        self.next
+    }
+
     fn accept(&mut self) {
         let Ok(sock) = pass::accept(&self.listener) else {
             // It stays readable: without a pause we would do nothing but try again.
-            self.deaf_until = clock::monotonic().saturating_add(BREATH);
-            return;
+            return self.be_deaf(BREATH);
         };
         match pass::peer(&sock) {
             Ok(peer) if self.allowed.contains(&peer.uid) => {}
@@ -217,18 +227,45 @@ impl Server {
         if fd::set_nonblocking(&sock, true).is_err() {
             return;
         }
-        let peer = Peer { sock, waits: false, since: clock::monotonic() };
-        self.peers.insert(self.next, peer);
-        self.next = self.next.wrapping_add(1);
+        let number = self.number();
+        let peer = Peer { sock, waits: false, watched: false, since: clock::monotonic() };
+        self.peers.insert(number, peer);
+        // It may have asked already; if so it never need be waited for.
+        self.hear(number);
+        if self.peers.len() >= PEERS {
+            self.be_deaf(BREATH);
+        }
+    }
+
+    /// Accepts nobody for so long, and until there is room.
+    fn be_deaf(&mut self, pause: Duration) {
+        if self.poller.change(&self.listener, Token::Listener.number(), Interest::NONE).is_ok() {
+            self.deaf_until = Some(clock::monotonic().saturating_add(pause));
+        }
+    }
+
+    /// Lets a peer go.
+    fn part(&mut self, number: u64) {
+        if let Some(peer) = self.peers.remove(&number) {
+            self.unwatch(&peer);
+        }
+    }
+
+    /// Children may hold copies of its descriptor: closing ours would not end its events.
+    fn unwatch(&self, peer: &Peer) {
+        if peer.watched {
+            let _ = self.poller.remove(&peer.sock);
+        }
     }
 
     /// Takes a peer's question. Nonsense, or its end, is the end of the peer.
     fn hear(&mut self, number: u64) {
         let Some(peer) = self.peers.get_mut(&number) else { return };
         let mut message = vec![0; 3 * (limits::LOGIN + 1) + 1];
-        let Ok((n, fds)) = pass::recv(&peer.sock, &mut message, 1) else {
-            self.peers.remove(&number);
-            return;
+        let (n, fds) = match pass::recv(&peer.sock, &mut message, 1) {
+            Ok(said) => said,
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => return self.watch(number),
+            Err(_) => return self.part(number),
         };
         message.truncate(n);
         let request = Request { peer: number, message, connection: fds.into_iter().next() };
@@ -238,47 +275,153 @@ impl Server {
             (login.verb == Verb::Check || request.connection.is_some()) && limits::LOGIN >= long
         });
         if !right {
-            self.peers.remove(&number);
-            return;
+            return self.part(number);
         }
         peer.waits = true;
         peer.since = clock::monotonic();
-        self.waiting.push_back(request);
+        if std::mem::take(&mut peer.watched) {
+            let _ = self.poller.remove(&peer.sock);
+        }
+        self.ask(request);
+    }
+
+    /// Waits for what a peer says.
+    fn watch(&mut self, number: u64) {
+        let Some(peer) = self.peers.get_mut(&number).filter(|peer| !peer.watched) else { return };
+        peer.watched = true;
+        if self.poller.add(&peer.sock, Token::Peer(number).number(), Interest::READ).is_err() {
+            self.peers.remove(&number);
+        }
+    }
+
+    /// Answers from memory, or lets it wait for its turn.
+    fn ask(&mut self, mut request: Request) {
+        let known = Login::decode(&request.message).ok().and_then(|login| {
+            let (proof, state) = self.proof(&login)?;
+            let account = self.proofs.holds(&proof, state, clock::monotonic())?;
+            Some((login.verb, account.clone()))
+        });
+        match known {
+            None => self.waiting.push_back(request),
+            Some((verb, account)) => {
+                let connection = request.connection.take();
+                self.admit(request.peer, verb, account, connection);
+            }
+        }
+    }
+
+    /// Somebody's secret fits.
+    fn admit(&mut self, peer: u64, verb: Verb, account: Account, connection: Option<OwnedFd>) {
+        let (Verb::Open, Some(connection)) = (verb, connection) else {
+            return self.answer(peer, &Verdict::Welcome);
+        };
+        match self.crowd.enter(&nests::key(&account)) {
+            Ok(()) => self.open(Job { peer, account, connection, tries: 0 }),
+            Err(full) => self.answer(peer, &Verdict::of_full(full)),
+        }
+    }
+
+    /// Hands the client to its account's clean parent, which is started if need be; else to a
+    /// process of its own.
+    fn open(&mut self, job: Job) {
+        let Err((job, err)) = self.nests.hand_over(job) else { return };
+        // One that is behind is not helped by a second.
+        if err.kind() == io::ErrorKind::WouldBlock || job.tries >= TRIES || !self.nest(&job.account)
+        {
+            return self.serve_alone(job);
+        }
+        if let Err((job, _)) = self.nests.hand_over(job) {
+            self.serve_alone(job);
+        }
+    }
+
+    /// Starts an account's clean parent; false if it cannot be.
+    fn nest(&mut self, account: &Account) -> bool {
+        let (number, now) = (self.number(), clock::monotonic());
+        if self.nests.len() >= limits::POP3_PARENTS_IDLE {
+            self.nests.thin_out(now);
+        }
+        let started = self.nests.start(&self.home, account, number, now);
+        let added = started
+            .and_then(|nest| self.poller.add(nest, Token::Nest(number).number(), Interest::READ));
+        if let Err(err) = &added {
+            let text = sys::errno::text(err);
+            say(&format!("warning: unable to start a clean parent of qmail-pop3d: {text}"));
+        }
+        added.is_ok()
+    }
+
+    fn hear_nest(&mut self, number: u64) {
+        let mut news = Vec::new();
+        self.nests.hear(number, clock::monotonic(), &mut news);
+        for news in news {
+            match news {
+                News::Served { peer } => self.answer(peer, &Verdict::Welcome),
+                News::Closed(key) => self.crowd.leave(&key),
+                News::Again { job, stillborn: true } => {
+                    say("warning: qmail-pop3d ended before it was ready to be a clean parent");
+                    self.serve_alone(job);
+                }
+                News::Again { job, stillborn: false } => {
+                    self.open(Job { tries: job.tries.saturating_add(1), ..job });
+                }
+                News::Crashed { signal, user } => {
+                    let user = String::from_utf8_lossy(&user).into_owned();
+                    say(&format!("warning: a session of {user} was ended by signal {signal}"));
+                }
+            }
+        }
+    }
+
+    /// Serves a client in a child that becomes the user and qmail-pop3d.
+    fn serve_alone(&mut self, job: Job) {
+        let Job { peer, account, connection, .. } = job;
+        let key = nests::key(&account);
+        self.fork(peer, Aim::Serve(key), &Task::Serve(&account, &connection));
     }
 
     /// Starts what may be started.
     fn begin(&mut self) {
-        while self.checks.len() < self.most()
-            && let Some(request) = self.waiting.pop_front()
-        {
+        while let Some(request) = self.turn() {
             if self.has_left(request.peer) {
-                self.peers.remove(&request.peer);
+                self.part(request.peer);
                 continue;
             }
-            let Ok(login) = Login::decode(&request.message) else { continue };
-            let now = clock::monotonic();
-            let proof = self.proof(&login);
-            let proven = proof.as_ref().is_some_and(|(p, list)| self.proofs.holds(p, *list, now));
-            if proven && login.verb == Verb::Check {
-                self.answer(request.peer, &Verdict::Welcome);
-                continue;
-            }
-            let task = Task { login, connection: request.connection.as_ref(), proven };
-            match self.fork(&task) {
-                Ok((pid, pipe)) => self.checks.push(Check {
-                    peer: request.peer,
-                    pid,
-                    since: now,
-                    pipe: Some(pipe),
-                    words: Vec::new(),
-                    proof,
-                }),
-                Err(err) => {
-                    let text = format!("unable to fork: {}", sys::errno::text(&err));
-                    self.answer(request.peer, &Verdict::Trouble(text.into_bytes()));
-                }
+            match child::foreign(&self.home) {
+                Ok(None) => self.find(request),
+                Ok(Some(program)) => self.judge(&program, &request),
+                Err(denied) => self.answer(request.peer, &Verdict::of_denied(denied)),
             }
         }
+    }
+
+    /// The next request, if it may be begun.
+    fn turn(&mut self) -> Option<Request> {
+        let may = !self.waiting.is_empty() && self.checks.len() < self.most();
+        may.then(|| self.waiting.pop_front()).flatten()
+    }
+
+    /// Lets a child find out whose the login is.
+    fn find(&mut self, mut request: Request) {
+        let connection = request.connection.take();
+        let Ok(login) = Login::decode(&request.message) else { return };
+        let proof = self.proof(&login);
+        let aim = Aim::Find { verb: login.verb, connection, proof };
+        self.fork(request.peer, aim, &Task::Check(login));
+    }
+
+    /// Lets a foreign program judge.
+    fn judge(&mut self, program: &[OsString], request: &Request) {
+        let Ok(login) = Login::decode(&request.message) else { return };
+        let aim = match login.verb {
+            Verb::Check => Aim::Judge,
+            Verb::Open => match self.crowd.enter(login.name) {
+                Ok(()) => Aim::Serve(login.name.to_vec()),
+                Err(full) => return self.answer(request.peer, &Verdict::of_full(full)),
+            },
+        };
+        let connection = request.connection.as_ref().filter(|_| login.verb == Verb::Open);
+        self.fork(request.peer, aim, &Task::Foreign(program, login, connection));
     }
 
     /// Children at a time now.
@@ -298,87 +441,133 @@ impl Server {
     }
 
     /// What proves this login a second time; nothing if a foreign program judges.
-    fn proof(&self, login: &Login<'_>) -> Option<(Proof, Stamp)> {
-        if Control::new(&self.home).path("checkpassword").exists() {
-            return None;
-        }
-        let list = passwords::stamp(&self.home).ok()?;
-        Some((self.proofs.of(login.name, login.secret)?, list))
+    fn proof(&self, login: &Login<'_>) -> Option<(Proof, State)> {
+        Some((self.proofs.of(login.name, login.secret)?, self.files.state()?))
     }
 
-    fn fork(&self, task: &Task<'_>) -> io::Result<(u32, OwnedFd)> {
-        let (pipe, theirs) = fd::pipe()?;
-        fd::set_nonblocking(&pipe, true)?;
-        match spawn::fork()? {
-            Fork::Parent(pid) => Ok((pid, pipe)),
-            Fork::Child => child::live(&self.home, task, &theirs),
-        }
-    }
-
-    /// Reads what a child says; at the end of it, answers its peer if that is enough.
-    fn read_words(&mut self, at: usize) {
-        let Some(check) = self.checks.get_mut(at) else { return };
-        while let Some(pipe) = &check.pipe {
-            let mut piece = [0; WORDS];
-            match fd::read(pipe, &mut piece) {
-                Err(err) if err.kind() == io::ErrorKind::WouldBlock => return,
-                Ok(0) | Err(_) => check.pipe = None,
-                Ok(n) => {
-                    let room = WORDS.saturating_sub(check.words.len());
-                    check.words.extend(piece.iter().take(n.min(room)));
+    /// Starts a child.
+    fn fork(&mut self, peer: u64, aim: Aim, task: &Task<'_>) {
+        let number = self.number();
+        match self.try_fork(number, task) {
+            Ok((pid, pipe)) => {
+                let (since, words) = (clock::monotonic(), Vec::new());
+                self.checks.insert(number, Check { peer, pid, since, pipe, words, aim });
+            }
+            Err(err) => {
+                if let Aim::Serve(key) = aim {
+                    self.crowd.leave(&key);
                 }
+                let text = format!("unable to fork: {}", sys::errno::text(&err));
+                self.answer(peer, &Verdict::Trouble(text.into_bytes()));
             }
         }
-        match judge(&check.words) {
-            Verdict::Unknown => {}
-            verdict => self.settle(at, &verdict),
+    }
+
+    fn try_fork(&self, number: u64, task: &Task<'_>) -> io::Result<(u32, OwnedFd)> {
+        let (pipe, theirs) = fd::pipe()?;
+        fd::set_nonblocking(&pipe, true)?;
+        let pid = match spawn::fork()? {
+            Fork::Parent(pid) => pid,
+            Fork::Child => child::live(&self.home, task, &theirs),
+        };
+        self.poller.add(&pipe, Token::Check(number).number(), Interest::READ)?;
+        Ok((pid, pipe))
+    }
+
+    /// Reads what a child says; at the end of it, settles what can be settled by it.
+    fn read_words(&mut self, number: u64) {
+        let Some(check) = self.checks.get_mut(&number) else { return };
+        let Some(verdict) = check.hear() else { return };
+        match verdict {
+            // Its exit code will tell; its pipe has no more to say.
+            Verdict::Unknown => {
+                let _ = self.poller.remove(&check.pipe);
+            }
+            verdict => self.settle(number, verdict),
         }
     }
 
-    /// A check is over.
-    fn settle(&mut self, at: usize, verdict: &Verdict) {
-        let check = self.checks.swap_remove(at);
-        if let (Verdict::Welcome, Some((proof, list))) = (verdict, check.proof) {
-            self.proofs.remember(proof, list, clock::monotonic());
+    /// A child has said, or shown by its end, how it went.
+    fn settle(&mut self, number: u64, verdict: Verdict) {
+        let Some(Check { peer, pid, pipe, aim, .. }) = self.checks.remove(&number) else { return };
+        let _ = self.poller.remove(&pipe);
+        match (aim, verdict) {
+            (Aim::Find { verb, connection, proof }, Verdict::Found(account)) => {
+                if let Some((proof, state)) = proof {
+                    self.proofs.remember(proof, &state, account.clone(), clock::monotonic());
+                }
+                self.admit(peer, verb, account, connection);
+            }
+            (Aim::Serve(key), Verdict::Welcome) => {
+                self.alone.insert(pid, key);
+                self.answer(peer, &Verdict::Welcome);
+            }
+            (Aim::Serve(key), verdict) => {
+                self.crowd.leave(&key);
+                self.answer(peer, &verdict);
+            }
+            (Aim::Find { .. } | Aim::Judge, verdict) => self.answer(peer, &verdict),
         }
-        self.answer(check.peer, verdict);
     }
 
     /// Tells a peer, which may then ask again.
     fn answer(&mut self, number: u64, verdict: &Verdict) {
-        let answer = match verdict {
-            Verdict::Welcome => Answer::Welcome,
-            Verdict::Refused => Answer::Refused,
-            Verdict::Trouble(text) => {
-                say(&format!("warning: {}", String::from_utf8_lossy(text)));
-                Answer::Trouble(text.get(..limits::QUEUE_TEXT).unwrap_or(text))
-            }
-            Verdict::Unknown => Answer::Trouble(b"nothing is known"),
-        };
+        let answer = verdict.answer();
+        if let Answer::Trouble(text) = &answer {
+            say(&format!("warning: {}", String::from_utf8_lossy(text)));
+        }
         let Some(peer) = self.peers.get_mut(&number) else { return };
         peer.waits = false;
         peer.since = clock::monotonic();
         let mut message = Vec::new();
         answer.encode(&mut message);
         if pass::send(&peer.sock, &message, &[]).is_err() {
-            self.peers.remove(&number);
+            self.part(number);
+        } else {
+            self.watch(number);
         }
     }
 
-    /// Ends checks that take too long (their end is then seen as any other) and silent peers.
+    /// Ends checks that take too long (their end is then seen as any other) and silent peers, and
+    /// hears new ones again.
     fn enforce(&mut self) {
         let now = clock::monotonic();
+        if self.deaf_until.is_some_and(|until| now >= until)
+            && self.peers.len() < PEERS
+            && self.poller.change(&self.listener, Token::Listener.number(), Interest::READ).is_ok()
+        {
+            self.deaf_until = None;
+        }
+        if now.saturating_sub(self.looked) < TICK {
+            return;
+        }
+        self.looked = now;
         let past = |since: Duration, limit: Duration| now.saturating_sub(since) > limit;
-        for check in self.checks.iter().filter(|check| past(check.since, PATIENCE)) {
+        for check in self.checks.values().filter(|check| past(check.since, PATIENCE)) {
             let _ = signal::kill(check.pid, Signal::Kill);
         }
-        self.peers.retain(|_, peer| peer.waits || !past(peer.since, SILENCE));
+        let silent = self.peers.iter().filter(|(_, peer)| !peer.waits && past(peer.since, SILENCE));
+        for number in silent.map(|(number, _)| *number).collect::<Vec<_>>() {
+            self.part(number);
+        }
+        self.nests.thin_out(now);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_token_comes_back_as_itself() {
+        let (one, most) = (1, u64::MAX >> 2);
+        for token in [Token::Signals, Token::Listener, Token::Peer(one), Token::Peer(most)] {
+            assert_eq!(Token::of(token.number()), token);
+        }
+        for token in [Token::Check(one), Token::Check(most), Token::Nest(one), Token::Nest(most)] {
+            assert_eq!(Token::of(token.number()), token);
+        }
+    }
 
     /// A server with one peer, in a directory of its own.
     fn with_peer(name: &str) -> (std::path::PathBuf, Server, OwnedFd) {
@@ -403,8 +592,8 @@ mod tests {
         login.encode(&mut message);
         let (_client, connection) = pass::pair(pass::Kind::Stream).unwrap();
         pass::send(&peer, &message, &[connection.as_fd()]).unwrap();
-        server.hear(0);
-        assert!(server.waiting.len() == 1 && !server.has_left(0));
+        server.hear(1);
+        assert!(server.waiting.len() == 1 && !server.has_left(1));
         drop(peer);
         server.begin();
         assert!(server.waiting.is_empty() && server.checks.is_empty() && server.peers.is_empty());
@@ -414,15 +603,26 @@ mod tests {
     #[test]
     fn a_listener_that_fails_is_left_alone_for_a_moment() {
         let (dir, mut server, _peer) = with_peer("deaf-listener");
-        // Always readable, and nobody can ever be accepted.
+        let calls = |server: &Server| {
+            let mut events = Vec::new();
+            server.poller.wait(&mut events, Some(Duration::from_millis(10))).unwrap();
+            events.iter().any(|event| Token::of(event.token) == Token::Listener)
+        };
+        let _second = pass::connect(&dir.join("socket"), pass::Kind::Seqpacket).unwrap();
+        assert!(calls(&server));
+        server.be_deaf(BREATH);
+        assert!(server.limit().is_some_and(|limit| limit <= BREATH) && !calls(&server));
+        server.enforce();
+        assert!(server.deaf_until.is_some());
+        std::thread::sleep(BREATH);
+        server.enforce();
+        assert!(server.deaf_until.is_none() && calls(&server));
+        // Nobody can ever be accepted here.
         server.listener = pass::pair(pass::Kind::Stream).unwrap().0;
-        server.peers.clear();
-        assert!(server.wait().unwrap().1);
+        let token = Token::Listener.number();
+        server.poller.add(&server.listener, token, Interest::READ).unwrap();
         server.accept();
-        let since = clock::monotonic();
-        assert!(!server.wait().unwrap().1);
-        assert!(clock::monotonic().saturating_sub(since) >= BREATH / 2);
-        assert!(server.wait().unwrap().1);
+        assert!(server.deaf_until.is_some());
         std::fs::remove_dir_all(&dir).unwrap();
     }
 
@@ -444,24 +644,9 @@ mod tests {
     fn a_peer_that_does_not_read_its_answers_is_dropped() {
         let (dir, mut server, _deaf) = with_peer("deaf");
         for _ in 0..100_000 {
-            server.answer(0, &Verdict::Refused);
+            server.answer(1, &Verdict::Refused);
         }
         assert!(server.peers.is_empty());
         std::fs::remove_dir_all(&dir).unwrap();
-    }
-
-    #[test]
-    fn only_the_bare_word_lets_anybody_in() {
-        assert_eq!(judge(&[FITS]), Verdict::Welcome);
-        let after = [&[FITS], &b"unable to become joe"[..]].concat();
-        assert_eq!(judge(&after), Verdict::Trouble(b"unable to become joe".into()));
-        assert_eq!(judge(b"p"), Verdict::Trouble(b"p".into()));
-        assert_eq!(judge(b"no list"), Verdict::Trouble(b"no list".into()));
-        assert_eq!(judge(b""), Verdict::Unknown);
-        assert_eq!(judge_status(Status::Exited(1)), Verdict::Refused);
-        for status in [Status::Exited(0), Status::Exited(2), Status::Exited(111), Status::Killed(9)]
-        {
-            assert!(matches!(judge_status(status), Verdict::Trouble(_)), "{status:?}");
-        }
     }
 }

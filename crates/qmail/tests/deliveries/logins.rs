@@ -50,6 +50,7 @@ impl Pspawn {
         match Answer::decode(&room[..n]).unwrap() {
             Answer::Welcome => ("welcome".into(), Some(ours)),
             Answer::Refused => ("refused".into(), None),
+            Answer::Busy => ("busy".into(), None),
             Answer::Trouble(text) => (String::from_utf8_lossy(text).into_owned(), None),
         }
     }

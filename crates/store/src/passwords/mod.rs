@@ -18,7 +18,6 @@ use base::cdb::{Cdb, Writer};
 pub use method::{hash, is_hash, salt, verify};
 
 use crate::home::Home;
-use crate::users::Stamp;
 
 /// The text file, below the home.
 pub const TEXT: &str = "users/passwords";
@@ -158,16 +157,6 @@ fn replace(home: &Home, below: &str, bytes: &[u8]) -> Result<(), PasswordsError>
         std::fs::File::open(home.path("users"))?.sync_all()
     };
     write().map_err(|err| PasswordsError::Io(tmp.clone(), err))
-}
-
-/// The stamp of the compiled file, to notice that it has been replaced.
-///
-/// # Errors
-/// [`PasswordsError::Io`] if there is none.
-pub fn stamp(home: &Home) -> Result<Stamp, PasswordsError> {
-    let path = home.path(COMPILED);
-    let meta = std::fs::metadata(&path).map_err(|err| PasswordsError::Io(path, err))?;
-    Ok(Stamp::of(&meta))
 }
 
 /// Whether `secret` is the one of `name`, a [`canonical`] name.

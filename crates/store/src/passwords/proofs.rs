@@ -9,8 +9,6 @@ use std::time::Duration;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::users::Stamp;
-
 /// How long a proof holds.
 pub const HOLDS: Duration = Duration::from_secs(60);
 /// Proofs kept at most; then the old ones go, or all.
@@ -20,14 +18,15 @@ const PROOFS: usize = 4096;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Proof([u8; 32]);
 
-/// The proofs of one process.
-pub struct Proofs {
+/// The proofs of one process: each with what was found out then (`T`), all of them made against one
+/// state (`S`) of the files that decide it.
+pub struct Proofs<S, T> {
     key: [u8; 32],
-    of: Option<Stamp>,
-    until: HashMap<Proof, Duration>,
+    of: Option<S>,
+    until: HashMap<Proof, (Duration, T)>,
 }
 
-impl Proofs {
+impl<S: PartialEq, T> Proofs<S, T> {
     /// None yet, under a new key.
     ///
     /// # Errors
@@ -48,28 +47,28 @@ impl Proofs {
         Some(Proof(mac.finalize().into_bytes().into()))
     }
 
-    /// Whether it was proven against the same list of passwords less than [`HOLDS`] before `now`
-    /// (since boot). Another list makes all proofs void.
-    pub fn holds(&mut self, proof: &Proof, list: Stamp, now: Duration) -> bool {
-        if self.of != Some(list) {
+    /// What was found out against the same files less than [`HOLDS`] before `now` (since boot).
+    /// Other files make all proofs void.
+    pub fn holds(&mut self, proof: &Proof, files: S, now: Duration) -> Option<&T> {
+        if self.of.as_ref() != Some(&files) {
             self.until.clear();
-            self.of = Some(list);
+            self.of = Some(files);
         }
-        self.until.get(proof).is_some_and(|until| now < *until)
+        self.until.get(proof).filter(|(until, _)| now < *until).map(|(_, found)| found)
     }
 
-    /// Remembers a proof made against `list`; one made against a list since replaced is worthless.
-    pub fn remember(&mut self, proof: Proof, list: Stamp, now: Duration) {
-        if self.of != Some(list) {
+    /// Remembers what was found out against `files`; if they have changed since, it is worthless.
+    pub fn remember(&mut self, proof: Proof, files: &S, found: T, now: Duration) {
+        if self.of.as_ref() != Some(files) {
             return;
         }
         if self.until.len() >= PROOFS {
-            self.until.retain(|_, until| now < *until);
+            self.until.retain(|_, (until, _)| now < *until);
         }
         if self.until.len() >= PROOFS {
             self.until.clear();
         }
-        self.until.insert(proof, now.saturating_add(HOLDS));
+        self.until.insert(proof, (now.saturating_add(HOLDS), found));
     }
 }
 
@@ -77,29 +76,27 @@ impl Proofs {
 mod tests {
     use super::*;
 
-    fn stamp(name: &str) -> Stamp {
-        Stamp::of(&std::fs::metadata(name).unwrap())
-    }
-
     #[test]
     fn a_proof_holds_for_a_minute_and_for_one_list() {
         let mut proofs = Proofs::new().unwrap();
-        let (list, other) = (stamp("/"), stamp("/dev/null"));
+        let (list, other) = (1, 2);
         let at = Duration::from_secs;
         let proof = proofs.of(b"joe", b"x").unwrap();
-        assert!(!proofs.holds(&proof, list, at(5)));
-        proofs.remember(proof, list, at(5));
-        assert!(proofs.holds(&proof, list, at(64)) && !proofs.holds(&proof, list, at(65)));
+        assert_eq!(proofs.holds(&proof, list, at(5)), None);
+        proofs.remember(proof, &list, "joe's", at(5));
+        assert_eq!(proofs.holds(&proof, list, at(64)), Some(&"joe's"));
+        assert_eq!(proofs.holds(&proof, list, at(65)), None);
         let near = proofs.of(b"jo", b"ex").unwrap();
-        assert!(!proofs.holds(&near, list, at(6)));
-        assert!(!proofs.holds(&proof, other, at(6)) && !proofs.holds(&proof, list, at(6)));
-        proofs.remember(proof, other, at(6));
-        assert!(!proofs.holds(&proof, other, at(7)));
+        assert_eq!(proofs.holds(&near, list, at(6)), None);
+        assert_eq!(proofs.holds(&proof, other, at(6)), None);
+        assert_eq!(proofs.holds(&proof, list, at(6)), None);
+        proofs.remember(proof, &other, "joe's", at(6));
+        assert_eq!(proofs.holds(&proof, other, at(7)), None);
     }
 
     #[test]
     fn every_process_has_a_key_of_its_own() {
-        let of = || Proofs::new().unwrap().of(b"joe", b"x").unwrap();
+        let of = || Proofs::<u8, ()>::new().unwrap().of(b"joe", b"x").unwrap();
         assert!(of() != of());
     }
 }
