@@ -157,7 +157,8 @@ fn lock(dir: &Path) -> Result<std::fs::File, Stop> {
 fn open(dir: &Path, salvage: bool) -> Result<Queue<Kernel>, Stop> {
     let disk =
         Kernel::at(dir).map_err(|e| Stop::cannot(format_args!("open {}", dir.display()), &e))?;
-    let config = Config { salvage, ..Config::default() };
+    let secret = sys::random::number().map_err(|e| Stop::cannot("get a random number", &e))?;
+    let config = Config { salvage, secret, ..Config::default() };
     let (queue, passed) = Queue::open(disk, config).map_err(|alarm| Stop(alarm.to_string()))?;
     for alarm in passed {
         log(format_args!("warning: gone on after: {alarm}"));

@@ -72,7 +72,7 @@ impl<D: Disk> Queue<D> {
             return Ok(0);
         };
         let bytes = self.log.read(place)?;
-        let Some(old) = Found::at(&bytes).and_then(|found| Record::decode(found.body)) else {
+        let Some(old) = Found::body(&bytes).and_then(Record::decode) else {
             self.carry.stuck = segment;
             return Ok(0);
         };

@@ -8,11 +8,8 @@ use std::path::{Path, PathBuf};
 use super::Config;
 use super::index::Place;
 use super::record::Record;
-use super::segment::{BLOCK, HEADER, Header};
+use super::segment::{BLOCK, HEADER, Header, RESTATED};
 use crate::disk::Disk;
-
-/// Sectors of a header's block besides the first.
-const RESTATED: u64 = BLOCK / HEADER as u64 - 1;
 
 /// Why a record could not be taken.
 #[derive(Debug)]
@@ -74,6 +71,8 @@ pub(super) struct Log<D: Disk> {
     named: u64,
     /// The newest segment's first record, as its header says.
     first: u64,
+    /// Its salt.
+    salt: u64,
     /// How often that header was said again.
     restated: u64,
     next: u64,
@@ -109,6 +108,7 @@ impl<D: Disk> Log<D> {
             live,
             free,
             first: next,
+            salt: 0,
             restated: 0,
             next,
             synced: next.saturating_sub(1),
@@ -183,7 +183,7 @@ impl<D: Disk> Log<D> {
             len: u32::try_from(len).unwrap_or(u32::MAX),
         };
         let sequence = self.next;
-        record.encode(sequence, self.synced, &mut self.buffer);
+        record.encode(sequence, self.synced, self.salt, &mut self.buffer);
         self.next = self.next.saturating_add(1);
         Ok((sequence, place))
     }
@@ -313,7 +313,8 @@ impl<D: Disk> Log<D> {
         };
         let (oldest, number, size) = (front.number, back.number, back.size);
         let sector = (self.restated % RESTATED).saturating_add(1);
-        let header = Header { number, first: self.first, oldest, size }.encode();
+        let (first, salt) = (self.first, self.salt);
+        let header = Header { number, first, oldest, size, salt }.encode();
         let at = sector.saturating_mul(HEADER as u64);
         let written = self.disk.write_at(&back.file, &header, at);
         let outcome = written.and_then(|()| self.disk.sync(&back.file));
@@ -340,15 +341,24 @@ impl<D: Disk> Log<D> {
         segment.number = self.live.back().map_or(1, |s| s.number.saturating_add(1));
         let oldest = self.live.front().map_or(segment.number, |s| s.number);
         let (number, size) = (segment.number, segment.size);
-        let header = Header { number, first: self.next, oldest, size };
+        let salt = salt(self.config.secret, number);
+        let header = Header { number, first: self.next, oldest, size, salt };
         let written = self.disk.write_at(&segment.file, &header.block(), 0);
         let outcome = written.and_then(|()| self.disk.sync(&segment.file));
         self.or_broken(outcome)?;
         self.live.push_back(segment);
         (self.named, self.at) = (oldest, BLOCK);
-        (self.first, self.restated) = (self.next, 0);
+        (self.first, self.salt, self.restated) = (self.next, salt, 0);
         Ok(())
     }
+}
+
+/// The salt of a segment: another for each, all from one secret (SplitMix64).
+const fn salt(secret: u64, number: u64) -> u64 {
+    let mut z = secret.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 /// Makes a file of zeros, all of it on disk, so that later writes change no metadata.

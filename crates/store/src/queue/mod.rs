@@ -62,6 +62,9 @@ pub struct Config {
     pub carry_above: usize,
     /// Go on after an [`Alarm`] with what is there.
     pub salvage: bool,
+    /// A random number that nobody else knows, another at every start: what strangers write into
+    /// letters must not read as records of the log.
+    pub secret: u64,
 }
 
 impl Default for Config {
@@ -73,6 +76,7 @@ impl Default for Config {
             spares: 3,
             carry_above: 8,
             salvage: false,
+            secret: 0,
         }
     }
 }
@@ -332,7 +336,7 @@ impl<D: Disk> Queue<D> {
 
     fn paragraph_at(&mut self, place: index::Place) -> io::Result<Vec<u8>> {
         let bytes = self.read(place)?;
-        match Found::at(&bytes).and_then(|found| Record::decode(found.body)) {
+        match Found::body(&bytes).and_then(Record::decode) {
             Some(Record::Failed { paragraph, .. }) => Ok(paragraph.to_vec()),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
@@ -341,7 +345,7 @@ impl<D: Disk> Queue<D> {
     fn with_letter<T>(&mut self, id: u64, act: impl FnOnce(&Letter<'_>) -> T) -> io::Result<T> {
         let place = self.index.get(id).ok_or(io::ErrorKind::NotFound)?.place;
         let bytes = self.read(place)?;
-        match Found::at(&bytes).and_then(|found| Record::decode(found.body)) {
+        match Found::body(&bytes).and_then(Record::decode) {
             Some(Record::Letter(letter) | Record::Carried { letter, .. }) => Ok(act(&letter)),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }

@@ -3,6 +3,10 @@
 //! A record is a head of 24 bytes (body length, CRC-32C of everything else, sequence, the highest
 //! sequence known to be on disk when it was written), a body whose first byte is its kind, and
 //! zeros up to the next multiple of 8. Numbers are little-endian.
+//!
+//! Both sequences are written under the segment's salt (exclusive or). Segments are used again as
+//! they are, so what follows the last record may be bytes of a letter that a stranger wrote: who does
+//! not know the salt cannot write there what reads as a record.
 
 use base::time::Moment;
 use base::wire::queue::Envelope;
@@ -108,22 +112,28 @@ pub(super) struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    /// Reads what lies at the beginning of `bytes`; `None` if it is not a whole, sound record.
-    pub(super) fn at(bytes: &'a [u8]) -> Option<Self> {
+    /// Reads what lies at the beginning of `bytes` in a segment with this salt; `None` if it is not a
+    /// whole, sound record.
+    pub(super) fn at(bytes: &'a [u8], salt: u64) -> Option<Self> {
         let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
         let (len, after) = head.split_first_chunk::<4>()?;
         let (crc, counted) = after.split_first_chunk::<4>()?;
         let body = rest.get(..u32::from_le_bytes(*len) as usize).filter(|body| !body.is_empty())?;
         let mut r = Take(counted);
-        let (sequence, synced) = (r.u64()?, r.u64()?);
+        let (sequence, synced) = (r.u64()? ^ salt, r.u64()? ^ salt);
         let sum = crc32c(crc32c(crc32c(0, len), counted), body);
         let len = padded(body.len())?;
         (sum == u32::from_le_bytes(*crc)).then_some(Self { sequence, synced, len, body })
     }
 
+    /// Reads a record whose place is known: its sequence does not matter.
+    pub(super) fn body(bytes: &'a [u8]) -> Option<&'a [u8]> {
+        Self::at(bytes, 0).map(|found| found.body)
+    }
+
     /// The sequence that the beginning of `bytes` claims, sound or not.
-    pub(super) fn claim(bytes: &[u8]) -> Option<u64> {
-        bytes.get(8..)?.first_chunk().map(|s| u64::from_le_bytes(*s))
+    pub(super) fn claim(bytes: &[u8], salt: u64) -> Option<u64> {
+        bytes.get(8..)?.first_chunk().map(|s| u64::from_le_bytes(*s) ^ salt)
     }
 }
 
@@ -148,12 +158,12 @@ impl<'a> Record<'a> {
         padded(body).unwrap_or(usize::MAX)
     }
 
-    /// Appends the record.
-    pub(super) fn encode(&self, sequence: u64, synced: u64, out: &mut Vec<u8>) {
+    /// Appends the record, for a segment with this salt.
+    pub(super) fn encode(&self, sequence: u64, synced: u64, salt: u64, out: &mut Vec<u8>) {
         let at = out.len();
         out.extend_from_slice(&[0; 8]);
-        put64(out, sequence);
-        put64(out, synced);
+        put64(out, sequence ^ salt);
+        put64(out, synced ^ salt);
         self.put_body(out);
         let Some((head, body)) = out.get_mut(at..).and_then(|s| s.split_first_chunk_mut::<HEAD>())
         else {
@@ -338,12 +348,13 @@ mod tests {
     fn records_come_back_and_are_as_long_as_they_said() {
         for record in samples() {
             let mut out = vec![1, 2, 3];
-            record.encode(77, 76, &mut out);
+            record.encode(77, 76, 5, &mut out);
             let bytes = &out[3..];
             assert_eq!(bytes.len(), record.encoded_len());
-            let found = Found::at(bytes).unwrap();
+            let found = Found::at(bytes, 5).unwrap();
             assert_eq!((found.sequence, found.synced, found.len), (77, 76, bytes.len()));
-            assert_eq!(Found::claim(bytes), Some(77));
+            assert_eq!(Found::claim(bytes, 5), Some(77));
+            assert_eq!(Found::body(bytes), Some(found.body));
             assert_eq!(Record::decode(found.body), Some(record));
         }
     }
@@ -352,15 +363,15 @@ mod tests {
     fn a_record_that_is_cut_or_changed_anywhere_is_not_taken() {
         for record in samples() {
             let mut out = Vec::new();
-            record.encode(77, 76, &mut out);
-            let used = HEAD + Found::at(&out).unwrap().body.len();
+            record.encode(77, 76, 5, &mut out);
+            let used = HEAD + Found::at(&out, 5).unwrap().body.len();
             for at in 0..used {
-                assert!(Found::at(&out[..at]).is_none());
+                assert!(Found::at(&out[..at], 5).is_none());
                 let mut bad = out.clone();
                 bad[at] ^= 0x10;
-                assert!(Found::at(&bad).is_none(), "byte {at}");
+                assert!(Found::at(&bad, 5).is_none(), "byte {at}");
             }
         }
-        assert!(Found::at(&[0; 64]).is_none());
+        assert!(Found::at(&[0; 64], 0).is_none());
     }
 }

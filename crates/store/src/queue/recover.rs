@@ -13,13 +13,14 @@ use super::Config;
 use super::alarm::{Alarm, doing};
 use super::index::{Index, Place};
 use super::log::{Log, Segment, Trouble, path};
-use super::record::{ALIGN, Found, Record};
+use super::record::{ALIGN, Found, HEAD, Record};
 use super::segment::{BLOCK, Header, Top};
 use crate::disk::{Access, Disk, ensure_dir};
 
-/// How far ahead of the expected one a record's sequence may be to be looked at in the search for
-/// a hole: more records than any segment holds.
+/// How far sequences go on behind a segment whose records cannot be counted: more than any holds.
 const AHEAD: u64 = 1 << 32;
+/// The fewest bytes of a record.
+const SHORTEST: usize = HEAD + ALIGN;
 
 /// A file below `log/`.
 struct Slot<F> {
@@ -244,7 +245,7 @@ impl<D: Disk> Reading<'_, D> {
             let Some((place, known)) = self.proof(&bytes, at, until) else { return Ok(self.next) };
             alarms.raise(Alarm::Hole {
                 file: self.slot.slot.to_string(),
-                offset: begins(&bytes, at, self.next),
+                offset: begins(&bytes, at, self.next, self.header.salt),
                 missing: self.next,
                 known,
             })?;
@@ -263,7 +264,8 @@ impl<D: Disk> Reading<'_, D> {
         index: &mut Index,
     ) -> Result<usize, Alarm> {
         while until.is_none_or(|until| self.next < until) {
-            let Some((begin, found)) = expected(bytes, at, self.next) else { break };
+            let expected = expected(bytes, at, self.next, self.header.salt);
+            let Some((begin, found)) = expected else { break };
             let record = Record::decode(found.body)
                 .ok_or_else(|| Alarm::Newer { file: self.slot.slot.to_string(), version: 0 })?;
             let place = Place {
@@ -281,12 +283,14 @@ impl<D: Disk> Reading<'_, D> {
     /// What proves that the next record was on disk: a later record that says so (and where it
     /// is), or the segment that follows this one.
     fn proof(&self, bytes: &[u8], at: usize, until: Option<u64>) -> Option<(Option<usize>, u64)> {
-        let ahead = self.next.saturating_add(1)..self.next.saturating_add(AHEAD);
-        let from = at.next_multiple_of(ALIGN);
+        // No more records can follow than there is room for: few places are worth a checksum.
+        let room = bytes.len().saturating_sub(at) / SHORTEST;
+        let ahead = self.next.saturating_add(1)..=self.next.saturating_add(room as u64);
+        let (from, salt) = (at.next_multiple_of(ALIGN), self.header.salt);
         let later = (from..bytes.len()).step_by(ALIGN).find_map(|at| {
             let rest = bytes.get(at..)?;
-            Found::claim(rest).filter(|claim| ahead.contains(claim))?;
-            let found = Found::at(rest)?;
+            Found::claim(rest, salt).filter(|claim| ahead.contains(claim))?;
+            let found = Found::at(rest, salt)?;
             let counts = until.is_none_or(|until| found.sequence < until);
             let proves = until.is_some() || found.synced >= self.next;
             (counts && proves).then_some((Some(at), found.sequence))
@@ -296,17 +300,18 @@ impl<D: Disk> Reading<'_, D> {
 }
 
 /// Where a damaged record with this sequence still says it begins; else where it should.
-fn begins(bytes: &[u8], at: usize, sequence: u64) -> usize {
-    let claims = |at: &usize| bytes.get(*at..).and_then(Found::claim) == Some(sequence);
+fn begins(bytes: &[u8], at: usize, sequence: u64, salt: u64) -> usize {
+    let claim = |at: usize| bytes.get(at..).and_then(|rest| Found::claim(rest, salt));
+    let claims = |at: &usize| claim(*at) == Some(sequence);
     [at, at.next_multiple_of(BLOCK as usize)].into_iter().find(claims).unwrap_or(at)
 }
 
 /// The record with this sequence, at `at` or at the block after it (where a sync ended).
-fn expected(bytes: &[u8], at: usize, sequence: u64) -> Option<(usize, Found<'_>)> {
+fn expected(bytes: &[u8], at: usize, sequence: u64, salt: u64) -> Option<(usize, Found<'_>)> {
     [at, at.next_multiple_of(BLOCK as usize)].into_iter().find_map(|at| {
         let rest = bytes.get(at..)?;
-        Found::claim(rest).filter(|&claim| claim == sequence)?;
-        Some((at, Found::at(rest)?))
+        Found::claim(rest, salt).filter(|&claim| claim == sequence)?;
+        Some((at, Found::at(rest, salt)?))
     })
 }
 
@@ -318,14 +323,17 @@ fn check_damaged<D: Disk>(
     next: u64,
     alarms: &mut Alarms,
 ) -> Result<u64, Alarm> {
-    let len = usize::try_from(slot.len.saturating_sub(BLOCK)).unwrap_or(usize::MAX);
-    let mut bytes = vec![0; len];
+    let mut bytes = vec![0; usize::try_from(slot.len).unwrap_or(usize::MAX)];
     let what = format!("read queue/log/{}", slot.slot);
-    let n = doing(&what, disk.read_at(&slot.file, &mut bytes, BLOCK))?;
+    let n = doing(&what, disk.read_at(&slot.file, &mut bytes, 0))?;
     bytes.truncate(n);
-    let Some(found) = Found::at(&bytes).filter(|found| found.sequence >= next) else {
-        return Ok(next);
+    let (top, records) = bytes.split_at_checked(BLOCK as usize).unwrap_or((&bytes, &[]));
+    // Without the salt a sound record may be from any time: then it counts.
+    let found = match Header::spare_salt(top) {
+        Some(salt) => Found::at(records, salt).filter(|found| found.sequence >= next),
+        None => Found::at(records, 0).map(|found| Found { sequence: next, ..found }),
     };
+    let Some(found) = found else { return Ok(next) };
     alarms.raise(Alarm::Header { file: slot.slot.to_string() })?;
     Ok(found.sequence.saturating_add(AHEAD))
 }

@@ -7,10 +7,13 @@ use super::record::Take;
 /// so no later write can tear them. The header has the first block of a segment for itself.
 pub const BLOCK: u64 = 4096;
 /// What a header occupies on disk: one sector, which disks write whole or not at all. The first
-/// sector of the block decides; the others may hold the same header with a later `oldest`.
+/// sector of the block decides; the others may hold the same header with a later `oldest`. The last
+/// one is a copy: should the first rot, the salt is still known.
 pub(super) const HEADER: usize = 512;
-/// The format this program writes.
-pub(super) const VERSION: u32 = 1;
+/// Sectors in which the header may be said again.
+pub(super) const RESTATED: u64 = BLOCK / HEADER as u64 - 2;
+/// The format this program writes; it reads 1, too, which has no salt.
+pub(super) const VERSION: u32 = 2;
 const MAGIC: &[u8; 8] = b"qmqueue\n";
 
 /// A segment's header. A segment file keeps its name for ever; what it holds is said here alone.
@@ -25,6 +28,8 @@ pub(super) struct Header {
     pub(super) oldest: u64,
     /// Bytes in the file, header included.
     pub(super) size: u64,
+    /// What the sequences of its records are written under; nobody can guess it.
+    pub(super) salt: u64,
 }
 
 /// What is found where a header should be.
@@ -44,8 +49,17 @@ impl Header {
     /// The first block of a segment that begins.
     pub(super) fn block(&self) -> Vec<u8> {
         let mut block = self.encode().to_vec();
-        block.resize(BLOCK as usize, 0);
+        block.resize(BLOCK as usize - HEADER, 0);
+        block.extend_from_slice(&self.encode());
         block
+    }
+
+    /// The salt, as the copy at the end of a segment's first block says it.
+    pub(super) fn spare_salt(block: &[u8]) -> Option<u64> {
+        match block.chunks(HEADER).nth(BLOCK as usize / HEADER - 1).map(Self::decode_sector) {
+            Some(Top::Sound(header)) => Some(header.salt),
+            _ => None,
+        }
     }
 
     /// The header's sector.
@@ -53,7 +67,7 @@ impl Header {
         let mut out = Vec::with_capacity(HEADER);
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
-        for n in [self.number, self.first, self.oldest, self.size] {
+        for n in [self.number, self.first, self.oldest, self.size, self.salt] {
             out.extend_from_slice(&n.to_le_bytes());
         }
         let crc = crc32c(0, &out);
@@ -89,12 +103,15 @@ impl Header {
         if r.bytes(MAGIC.len())? != MAGIC {
             return None;
         }
-        // The only format so far. A later one adds an arm here and keeps this one.
-        match r.u32()? {
-            1 => {}
+        // A later format adds an arm here and keeps these.
+        let version = r.u32()?;
+        let (number, first, oldest, size) = (r.u64()?, r.u64()?, r.u64()?, r.u64()?);
+        let salt = match version {
+            1 => 0,
+            VERSION => r.u64()?,
             newer => return Some(Top::Newer(newer)),
-        }
-        let header = Self { number: r.u64()?, first: r.u64()?, oldest: r.u64()?, size: r.u64()? };
+        };
+        let header = Self { number, first, oldest, size, salt };
         let counted = sector.get(..sector.len().saturating_sub(r.0.len()))?;
         let sound = r.u32()? == crc32c(0, counted)
             && (1..=header.number).contains(&header.oldest)
@@ -109,10 +126,10 @@ mod tests {
 
     #[test]
     fn headers_come_back_and_a_changed_byte_is_seen() {
-        let header = Header { number: 9, first: 1234, oldest: 4, size: 16 << 20 };
+        let header = Header { number: 9, first: 1234, oldest: 4, size: 16 << 20, salt: 3 };
         let sector = header.encode();
         assert_eq!(Header::decode(&sector), Top::Sound(header));
-        for at in 0..48 {
+        for at in 0..56 {
             let mut bad = sector;
             bad[at] ^= 1;
             assert_ne!(Header::decode(&bad), Top::Sound(header));
@@ -124,7 +141,12 @@ mod tests {
         assert_eq!(Header::decode(&[0; HEADER]), Top::Blank);
         assert_eq!(Header::decode(&[]), Top::Blank);
         let mut newer = sector;
-        newer[8] = 2;
-        assert_eq!(Header::decode(&newer), Top::Newer(2));
+        newer[8] = 3;
+        assert_eq!(Header::decode(&newer), Top::Newer(3));
+        let mut rotten = header.block();
+        rotten[20] ^= 1;
+        assert_eq!(Header::decode(&rotten), Top::Damaged);
+        assert_eq!(Header::spare_salt(&rotten), Some(3));
+        assert_eq!(Header::spare_salt(&rotten[..HEADER]), None);
     }
 }

@@ -16,6 +16,7 @@ fn small() -> Config {
         spares: 2,
         carry_above: 2,
         salvage: false,
+        secret: 7,
     }
 }
 

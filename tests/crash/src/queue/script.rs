@@ -12,6 +12,7 @@ pub(crate) const CONFIG: Config = Config {
     envelope: 1_000,
     spares: 1,
     carry_above: 2,
+    secret: 7,
     salvage: false,
 };
 
