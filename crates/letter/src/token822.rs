@@ -65,7 +65,9 @@ pub fn parse(mut text: &[u8]) -> Result<Vec<Token>, Unparsable> {
     Ok(tokens)
 }
 
-/// The next byte, and whether a backslash stood before it.
+/// The next byte, and whether a backslash stood before it. Before a line end it counts for nothing:
+/// else the line end would be printed again, and what follows it might not begin with the blank
+/// that makes it part of the field.
 fn unescape(text: &mut &[u8]) -> Option<(u8, bool)> {
     let (&first, rest) = text.split_first()?;
     *text = rest;
@@ -74,7 +76,11 @@ fn unescape(text: &mut &[u8]) -> Option<(u8, bool)> {
     }
     let (&second, rest) = text.split_first()?;
     *text = rest;
-    Some((second, true))
+    Some((second, !is_line_end(second)))
+}
+
+const fn is_line_end(c: u8) -> bool {
+    matches!(c, b'\n' | b'\r')
 }
 
 /// Text up to `close`.
@@ -82,7 +88,7 @@ fn enclosed(text: &mut &[u8], close: u8) -> Result<Vec<u8>, Unparsable> {
     let mut inside = Vec::new();
     loop {
         match unescape(text).ok_or(Unparsable)? {
-            (b'\n' | b'\r', false) => (),
+            (c, false) if is_line_end(c) => (),
             (c, false) if c == close => return Ok(inside),
             (c, _) => inside.push(c),
         }
@@ -95,7 +101,7 @@ fn comment(text: &mut &[u8]) -> Result<Vec<u8>, Unparsable> {
     let mut level = 1usize;
     loop {
         match unescape(text).ok_or(Unparsable)? {
-            (b'\n' | b'\r', false) => (),
+            (c, false) if is_line_end(c) => (),
             (b'(', false) => level = level.saturating_add(1),
             (b')', false) if level == 1 => return Ok(inside),
             (b')', false) => level = level.saturating_sub(1),
@@ -104,19 +110,21 @@ fn comment(text: &mut &[u8]) -> Result<Vec<u8>, Unparsable> {
     }
 }
 
-/// A bare word that begins with `first`. A backslash at the very end counts for nothing.
+/// A bare word that begins with `first`. A backslash at the very end, or before a line end, counts
+/// for nothing.
 fn word(first: u8, text: &mut &[u8]) -> Token {
     let mut inside = Vec::new();
     if first != b'\\' {
         inside.push(first);
-    } else if let Some((&c, rest)) = text.split_first() {
+    } else if let Some((&c, rest)) = text.split_first().filter(|(c, _)| !is_line_end(**c)) {
         inside.push(c);
         *text = rest;
     }
     while let Some(&c) = text.first()
         && !ends_word(c)
     {
-        inside.extend(unescape(text).map(|(c, _)| c));
+        let next = unescape(text).map(|(c, _)| c);
+        inside.extend(next.filter(|&c| !is_line_end(c)));
     }
     atom(inside)
 }
@@ -278,6 +286,13 @@ mod tests {
         assert_eq!(again(b"a\\,b@x"), b"To: \"a,b\"@x\n");
         assert_eq!(again(b"a)b"), b"To: \"a\\)b\"\n");
         assert_eq!(again(b"\"\"@x"), b"To: \"\"@x\n");
+    }
+
+    #[test]
+    fn no_backslash_keeps_a_line_end() {
+        assert_eq!(again(b"a\\\n b@x"), b"To: a b@x\n");
+        assert_eq!(again(b"\"a\\\n\\\r b\"@x (c\\\n d)"), b"To: \"a b\"@x (c d)\n");
+        assert_eq!(again(b"x@[l\\\n t]"), b"To: x@[l t]\n");
     }
 
     #[test]
