@@ -30,8 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(limits::QUEUED_SECONDS);
 pub(super) struct Courier {
     pid: u32,
     said: Inlet,
-    /// The letter that bounces.
-    pub(super) letter: u64,
 }
 
 /// What a courier needs to know.
@@ -56,7 +54,7 @@ impl Courier {
         let (read, write) = fd::pipe()?;
         fd::set_nonblocking(&read, true)?;
         match spawn::fork()? {
-            Fork::Parent(pid) => Ok(Self { pid, said: Inlet::new(read), letter: errand.letter }),
+            Fork::Parent(pid) => Ok(Self { pid, said: Inlet::new(read) }),
             Fork::Child => go(errand, write),
         }
     }

@@ -6,9 +6,13 @@
 
 mod channel;
 mod courier;
-mod letter;
+mod destination;
+mod lanes;
+mod letters;
 mod link;
+mod notes;
 mod pipe;
+mod policy;
 mod rewrite;
 mod run;
 mod schedule;

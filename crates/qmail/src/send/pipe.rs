@@ -51,7 +51,11 @@ impl Outlet {
                 Err(err) => break Err(err),
             }
         };
-        self.pending.drain(..sent);
+        if sent == self.pending.len() {
+            self.pending.clear();
+        } else {
+            self.pending.drain(..sent);
+        }
         result
     }
 
@@ -76,13 +80,15 @@ impl AsFd for Outlet {
 #[derive(Debug)]
 pub(super) struct Inlet {
     fd: OwnedFd,
+    /// What came, and behind it room that is not cleared again for every read.
     buf: Vec<u8>,
+    len: usize,
 }
 
 impl Inlet {
     /// Leaves `fd` as it is.
     pub(super) fn new(fd: OwnedFd) -> Self {
-        Self { fd, buf: Vec::new() }
+        Self { fd, buf: Vec::new(), len: 0 }
     }
 
     /// From now on [`Inlet::fill`] does not wait.
@@ -95,10 +101,11 @@ impl Inlet {
     /// # Errors
     /// The other side is gone.
     pub(super) fn fill(&mut self) -> io::Result<bool> {
-        let had = self.buf.len();
-        self.buf.resize(had.saturating_add(PIECE), 0);
-        let result = fd::read(&self.fd, self.buf.get_mut(had..).unwrap_or_default());
-        self.buf.truncate(had.saturating_add(result.as_ref().map_or(0, |n| *n)));
+        if self.buf.len() < self.len.saturating_add(PIECE / 2) {
+            self.buf.resize(self.len.saturating_add(PIECE), 0);
+        }
+        let result = fd::read(&self.fd, self.buf.get_mut(self.len..).unwrap_or_default());
+        self.len = self.len.saturating_add(result.as_ref().map_or(0, |n| *n));
         match result {
             Ok(n) => Ok(n > 0),
             Err(err) if err.kind() == io::ErrorKind::WouldBlock => Ok(true),
@@ -115,11 +122,11 @@ impl Inlet {
         max: usize,
         read: impl FnOnce(Frame<'_>) -> Result<T, Malformed>,
     ) -> Result<Option<T>, Malformed> {
-        let mut frames = Frames { buf: &self.buf, max };
+        let mut frames = Frames { buf: self.heard(), max };
         let Some(frame) = frames.next()? else { return Ok(None) };
         let value = read(frame)?;
-        let used = self.buf.len().saturating_sub(frames.buf.len());
-        self.buf.drain(..used);
+        let left = frames.buf.len();
+        self.keep(left);
         Ok(Some(value))
     }
 
@@ -132,18 +139,38 @@ impl Inlet {
         max: usize,
         mut read: impl FnMut(Frame<'_>) -> Result<(), Malformed>,
     ) -> Result<(), Malformed> {
-        let mut frames = Frames { buf: &self.buf, max };
+        let mut frames = Frames { buf: self.heard(), max };
         while let Some(frame) = frames.next()? {
             read(frame)?;
         }
-        let used = self.buf.len().saturating_sub(frames.buf.len());
-        self.buf.drain(..used);
+        let left = frames.buf.len();
+        self.keep(left);
         Ok(())
     }
 
     /// Takes every byte.
     pub(super) fn bytes(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.buf)
+        let heard = self.heard().to_vec();
+        self.keep(0);
+        heard
+    }
+
+    fn heard(&self) -> &[u8] {
+        self.buf.get(..self.len).unwrap_or_default()
+    }
+
+    /// Only the last `left` bytes are still to be understood. Room that one big entry took is
+    /// given back.
+    fn keep(&mut self, left: usize) {
+        let used = self.len.saturating_sub(left);
+        if used > 0 && left > 0 {
+            self.buf.copy_within(used..self.len, 0);
+        }
+        self.len = left;
+        if self.buf.len() > 4 * PIECE && left < PIECE {
+            self.buf.truncate(PIECE);
+            self.buf.shrink_to_fit();
+        }
     }
 }
 

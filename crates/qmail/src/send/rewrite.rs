@@ -36,6 +36,25 @@ pub(crate) fn verp<'a>(sender: &'a [u8], recipient: &[u8]) -> Cow<'a, [u8]> {
     expand().map_or(Cow::Borrowed(sender), Cow::Owned)
 }
 
+/// The destination of a (rewritten) recipient, in lower case: the domain of a remote one; of one
+/// here the address up to the first dash, without what its virtual domain put in front: the user,
+/// as far as an address tells.
+pub(crate) fn destination(channel: Channel, routing: &Routing, to: &[u8], name: &mut Vec<u8>) {
+    name.clear();
+    let (local, domain) = match channel {
+        Channel::Local => base::address::split(strip(routing, to)),
+        Channel::Remote => base::address::split(to),
+    };
+    if channel == Channel::Local {
+        let dash = local.iter().skip(1).position(|&c| c == b'-');
+        let user = dash.and_then(|at| local.get(..at.saturating_add(1))).unwrap_or(local);
+        name.extend_from_slice(user);
+        name.push(b'@');
+    }
+    name.extend_from_slice(domain.unwrap_or_default());
+    name.make_ascii_lowercase();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,5 +103,17 @@ mod tests {
             assert_eq!(*verp(sender, b"ok@r.org"), *sender);
         }
         assert_eq!(*verp(b"list-@h.org-@[]", b"no-at"), *b"list-@h.org-@[]");
+    }
+    #[test]
+    fn a_destination_is_a_domain_there_and_a_user_here() {
+        let name = |channel, to: &[u8]| {
+            let mut name = Vec::new();
+            destination(channel, &routing(), to, &mut name);
+            String::from_utf8(name).unwrap()
+        };
+        assert_eq!(name(Channel::Remote, b"a-b@X.Org"), "x.org");
+        assert_eq!(name(Channel::Local, b"Joe-list-x@Here.org"), "joe@here.org");
+        assert_eq!(name(Channel::Local, b"vuser-ann-x@v.org"), "ann@v.org");
+        assert_eq!(name(Channel::Local, b"-x@here.org"), "-x@here.org");
     }
 }

@@ -18,9 +18,11 @@ use sys::poll::{Event as Ready, Interest, Poller};
 use sys::signal::{Signal, Signals};
 
 use super::courier::{Courier, Errand};
+use super::letters::Known;
 use super::link::Link;
 use super::pipe::{Inlet, Outlet};
-use super::schedule::{self, Actions, Bounced, Event, Schedule};
+use super::policy::Policy;
+use super::schedule::{self, Actions, Bounced, Event, Rules, Schedule};
 use super::settings::Settings;
 
 /// What a descriptor in the poller is. Each helper has two: what it says, then what it is told.
@@ -37,6 +39,8 @@ const BOUNCES: u64 = 16;
 
 /// The longest wait: the wall clock may be set while we sleep.
 const NAP: Duration = Duration::from_secs(60);
+/// The wall clock may go astray from the other by this much before we say that it was set.
+const ASTRAY: i64 = 60_000_000;
 /// After TERM, and with every delivery ended, how long queued may take to write the last notes.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -68,14 +72,18 @@ pub(super) struct Run {
     names: Names,
     schedule: Schedule,
     out: Actions,
+    /// What is being carried out.
+    doing: Actions,
+    /// How far the wall clock is ahead of the time since boot, microseconds.
+    ahead: i64,
     poller: Poller,
     signals: Signals,
     spawners: [Helper; 2],
     clean: Helper,
     /// Letters qmail-clean has yet to answer for, in order.
-    asked: VecDeque<u64>,
+    asked: VecDeque<Known>,
     link: Link,
-    couriers: Vec<Courier>,
+    couriers: Vec<(Known, Courier)>,
     /// What to exit with, and by when at the latest (since boot), once we are to end.
     ending: Option<(i32, Option<Duration>)>,
     _mutex: File,
@@ -97,18 +105,23 @@ impl Run {
         let poller = Poller::new()?;
         poller.add(&signals, SIGNALS, Interest::READ)?;
         let mut out = Actions::default();
-        let schedule = Schedule::new(settings.routing, limits, settings.lifetime, &mut out);
+        let Settings { routing, policy, lifetime, names, .. } = settings;
+        let seed = sys::random::number()?;
+        let schedule = Schedule::new(Rules { routing, policy, limits, lifetime, seed }, &mut out);
         let link = Link::new(home.path("queue/queued"), QUEUED, clock::monotonic());
         let spawners = [Helper::new(local, LOCAL, &poller)?, Helper::new(remote, REMOTE, &poller)?];
         let clean = Helper::new(clean, CLEAN, &poller)?;
         let (asked, couriers) = (VecDeque::new(), Vec::new());
-        let (names, ending, _mutex) = (settings.names, None, mutex);
+        let (ending, _mutex) = (None, mutex);
+        let (doing, ahead) = (Actions::default(), ahead());
         Ok(Self {
             home,
             control,
             names,
             schedule,
             out,
+            doing,
+            ahead,
             poller,
             signals,
             spawners,
@@ -135,6 +148,7 @@ impl Run {
                 self.log(Log::Warning(Warning::Select));
                 clock::sleep(Duration::from_secs(1));
             }
+            self.look_at_the_clock();
             for event in &events {
                 self.hear(*event);
             }
@@ -147,6 +161,16 @@ impl Run {
 
     fn step(&mut self, event: Event<'_>) {
         self.schedule.step(event, clock::now(), &mut self.out);
+    }
+
+    /// Sleep shorter than [`NAP`] sees to it that a clock that was set is noticed.
+    fn look_at_the_clock(&mut self) {
+        let ahead = ahead();
+        let by = ahead.saturating_sub(self.ahead);
+        if by.abs() > ASTRAY {
+            self.ahead = ahead;
+            self.step(Event::Jumped(by));
+        }
     }
 
     fn log(&mut self, event: Log<'_>) {
@@ -184,6 +208,12 @@ impl Run {
     }
 }
 
+/// How far the wall clock is ahead of the time since boot, microseconds.
+fn ahead() -> i64 {
+    let time = i64::try_from(clock::monotonic().as_micros()).unwrap_or(i64::MAX);
+    i64::try_from(clock::now().micros()).unwrap_or(i64::MAX).saturating_sub(time)
+}
+
 fn spawner(spawners: &mut [Helper; 2], channel: Channel) -> &mut Helper {
     let [local, remote] = spawners;
     match channel {
@@ -214,15 +244,24 @@ impl Run {
         while let Ok(Some(signal)) = self.signals.next() {
             match signal {
                 Signal::Alrm => self.step(Event::Hurry),
-                Signal::Hup => match Domains::load(&self.control) {
-                    Ok(domains) => self.step(Event::Domains(domains)),
-                    Err(err) => self.log(Log::Alert(Alert::Reread(&err.file()))),
-                },
+                Signal::Hup => self.reread(),
                 _ => {
                     self.step(Event::Exit);
                     self.end(0);
                 }
             }
+        }
+    }
+
+    /// What cannot be used changes nothing.
+    fn reread(&mut self) {
+        match Domains::load(&self.control) {
+            Ok(domains) => self.step(Event::Domains(domains)),
+            Err(err) => self.log(Log::Alert(Alert::Reread(&err.file()))),
+        }
+        match Policy::load(&self.control) {
+            Ok(policy) => self.step(Event::Policy(policy)),
+            Err(bad) => self.log(Log::Alert(Alert::Reread(&bad.file))),
         }
     }
 
@@ -296,11 +335,14 @@ impl Run {
     }
 
     fn hear_courier(&mut self, letter: u64) {
-        let Some(at) = self.couriers.iter().position(|c| c.letter == letter) else { return };
-        let Some(how) = self.couriers.get_mut(at).and_then(Courier::back) else { return };
-        let courier = self.couriers.swap_remove(at);
+        let Some(at) = self.couriers.iter().position(|(known, _)| known.id == letter) else {
+            return;
+        };
+        let back = self.couriers.get_mut(at).and_then(|(_, courier)| courier.back());
+        let Some(how) = back else { return };
+        let (known, courier) = self.couriers.swap_remove(at);
         let _ = self.poller.remove(&courier);
-        self.step(Event::Bounced(letter, how));
+        self.step(Event::Bounced(known, how));
     }
 }
 
@@ -308,7 +350,7 @@ impl Run {
 impl Run {
     fn carry_out(&mut self) {
         loop {
-            let out = std::mem::take(&mut self.out);
+            let mut out = std::mem::replace(&mut self.out, std::mem::take(&mut self.doing));
             super::say(&out.log);
             for (channel, frames) in Channel::BOTH.into_iter().zip(&out.deliver) {
                 if spawner(&mut self.spawners, channel).tell(frames, &self.poller).is_err() {
@@ -322,29 +364,32 @@ impl Run {
             for (letter, sender) in &out.bounce {
                 self.send_courier(*letter, sender);
             }
+            out.clear();
+            self.doing = out;
             if self.out.is_empty() {
                 return;
             }
         }
     }
 
-    fn ask_clean(&mut self, letters: &[u64]) {
-        let requests: String = letters.iter().map(|letter| format!("foop/{letter}\0")).collect();
+    fn ask_clean(&mut self, letters: &[Known]) {
+        let requests: String =
+            letters.iter().map(|letter| format!("foop/{}\0", letter.id)).collect();
         self.asked.extend(letters);
         if self.clean.tell(requests.as_bytes(), &self.poller).is_err() {
             self.lose_clean();
         }
     }
 
-    fn send_courier(&mut self, letter: u64, sender: &[u8]) {
-        let (home, names, now) = (&self.home, &self.names, clock::now());
+    fn send_courier(&mut self, known: Known, sender: &[u8]) {
+        let (home, names, now, letter) = (&self.home, &self.names, clock::now(), known.id);
         let sent = Courier::send(Errand { home, names, letter, sender, now }).and_then(|courier| {
             self.poller.add(&courier, letter.saturating_add(BOUNCES), Interest::READ)?;
             Ok(courier)
         });
         match sent {
-            Ok(courier) => self.couriers.push(courier),
-            Err(_) => self.step(Event::Bounced(letter, Bounced::NotStarted)),
+            Ok(courier) => self.couriers.push((known, courier)),
+            Err(_) => self.step(Event::Bounced(known, Bounced::NotStarted)),
         }
     }
 }

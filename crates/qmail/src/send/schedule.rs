@@ -9,20 +9,28 @@ mod deliver;
 mod leave;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BinaryHeap, HashMap};
 
 use base::event::{Channel, Event as Log};
+use base::limits;
 use base::outcome::Outcome;
 use base::time::Moment;
 use base::wire::queue::{Entry, Progress};
 use store::users::{Domains, Routing};
 
-use super::channel::{Item, Line};
-use super::letter::{Letter, Mark, Writer};
+use super::channel::{Line, farthest};
+use super::destination::share;
+use super::lanes::{FLOWS, Lane};
+use super::letters::{Known, Letter, Letters, Mark, Recipient, Writer};
+use super::notes::Notes;
+use super::policy::{Class, Policy};
 use super::rewrite;
 
 /// Seconds until notes that could not be written are said again.
 const REPEAT: u64 = 5;
+/// Settings of the clock that are remembered: letters older than that many count as older or
+/// younger than they are.
+const JUMPS: usize = 64;
 
 /// What can happen.
 #[derive(Debug)]
@@ -42,13 +50,17 @@ pub(super) enum Event<'a> {
     /// A spawner reports on a slot.
     Report(Channel, Report<'a>),
     /// `qmail-clean` has answered: is the letter forgotten?
-    Cleaned(u64, bool),
+    Cleaned(Known, bool),
     /// A bounce was queued, or not.
-    Bounced(u64, Bounced),
+    Bounced(Known, Bounced),
     /// ALRM: everything is due now.
     Hurry,
     /// HUP: new `locals` and `virtualdomains`.
     Domains(Domains),
+    /// HUP: new rules for destinations and senders.
+    Policy(Policy),
+    /// The wall clock was set this many microseconds forward (or, below zero, back).
+    Jumped(i64),
     /// TERM, or `qmail-clean` is gone: start nothing more.
     Exit,
     /// The spawner of this channel is gone, and so are its reports: start nothing more.
@@ -91,9 +103,9 @@ pub(super) struct Actions {
     /// Frames for queued.
     pub(super) notes: Vec<u8>,
     /// Letters for `qmail-clean` to have forgotten.
-    pub(super) clean: Vec<u64>,
+    pub(super) clean: Vec<Known>,
     /// Letters that bounce, with their senders.
-    pub(super) bounce: Vec<(u64, Vec<u8>)>,
+    pub(super) bounce: Vec<(Known, Vec<u8>)>,
 }
 
 impl Actions {
@@ -102,6 +114,17 @@ impl Actions {
         let [local, remote] = &self.deliver;
         let bytes = [&self.log, local, remote, &self.notes];
         bytes.iter().all(|b| b.is_empty()) && self.clean.is_empty() && self.bounce.is_empty()
+    }
+
+    /// Nothing is to be done any more; room is kept for the next turn, within bounds.
+    pub(super) fn clear(&mut self) {
+        let [local, remote] = &mut self.deliver;
+        for bytes in [&mut self.log, local, remote, &mut self.notes] {
+            bytes.clear();
+            bytes.shrink_to(256 << 10);
+        }
+        self.clean.clear();
+        self.bounce.clear();
     }
 }
 
@@ -115,55 +138,108 @@ enum Way {
 /// Letters on one way out: those whose turn will come, and how many are being worked on.
 #[derive(Debug, Default)]
 struct Exit {
-    waiting: BinaryHeap<Reverse<(Moment, u64)>>,
+    waiting: BinaryHeap<Reverse<(Moment, Known)>>,
     at_work: u32,
 }
 
-/// A note that queued has not acknowledged.
+/// The connection to queued.
 #[derive(Debug)]
-struct Pending {
-    letter: u64,
-    frame: Box<[u8]>,
+enum Link {
+    /// There is none.
+    Away,
+    /// It is new, and queued has yet to speak of these letters, which we know from before.
+    Listing(HashMap<u64, u32>),
+    /// Whatever we know queued knows.
+    Up,
 }
 
 /// The state.
 #[derive(Debug)]
 pub(super) struct Schedule {
     routing: Routing,
+    policy: Policy,
     lifetime: u64,
-    letters: BTreeMap<u64, Letter>,
+    seed: u64,
+    letters: Letters,
     lines: [Line; 2],
     exits: [Exit; 2],
-    notes: BTreeMap<u64, Pending>,
-    serial: u64,
+    notes: Notes,
     deliveries: u64,
-    linked: bool,
+    link: Link,
     exiting: bool,
     /// When to say again what queued has not acknowledged.
     repeat: Option<Moment>,
+    /// The newest letter we ever heard of.
+    newest: u64,
+    /// How the clock was set since: the newest letter then, and by how much.
+    jumps: Vec<(u64, i64)>,
+    writer: Writer,
+    /// A destination's name while it is looked up.
+    name: Vec<u8>,
+}
+
+/// What the schedule goes by.
+#[derive(Debug)]
+pub(super) struct Rules {
+    /// Where addresses lead.
+    pub(super) routing: Routing,
+    /// What an administrator says of destinations and senders.
+    pub(super) policy: Policy,
+    /// Deliveries at a time, local and remote; 0 holds the channel.
+    pub(super) limits: [u32; 2],
+    /// How long a letter is tried, seconds.
+    pub(super) lifetime: u64,
+    /// A number that strangers do not know: which senders share a flow depends on it.
+    pub(super) seed: u64,
+}
+
+/// The line of a channel.
+fn line(lines: &mut [Line; 2], channel: Channel) -> &mut Line {
+    let [local, remote] = lines;
+    match channel {
+        Channel::Local => local,
+        Channel::Remote => remote,
+    }
+}
+
+/// What is said of a destination: how many deliveries at a time, and until when it is paused.
+fn rules(policy: &Policy, channel: Channel, limit: u32) -> impl Fn(&[u8]) -> (u32, Moment) {
+    move |name| match channel {
+        // Nobody here gets all places: a program that hangs would stop everybody's mail.
+        Channel::Local => (share(limit), Moment::default()),
+        Channel::Remote => (policy.most(name), policy.paused(name)),
+    }
+}
+
+fn shifted(moment: Moment, by: i64) -> Moment {
+    if by < 0 {
+        Moment::from_micros(moment.micros().saturating_sub(by.unsigned_abs()))
+    } else {
+        moment.plus_micros(by.unsigned_abs())
+    }
 }
 
 impl Schedule {
-    /// An empty schedule with a channel limit each (0 holds it) and the lifetime of a letter in
-    /// seconds; logs the first `status:` line.
-    pub(super) fn new(
-        routing: Routing,
-        limits: [u32; 2],
-        lifetime: u64,
-        out: &mut Actions,
-    ) -> Self {
+    /// An empty schedule; logs the first `status:` line.
+    pub(super) fn new(rules: Rules, out: &mut Actions) -> Self {
+        let Rules { routing, policy, limits: [local, remote], lifetime, seed } = rules;
         let schedule = Self {
             routing,
+            policy,
             lifetime,
-            letters: BTreeMap::new(),
-            lines: limits.map(Line::new),
+            seed,
+            letters: Letters::default(),
+            lines: [Line::new(Channel::Local, local), Line::new(Channel::Remote, remote)],
             exits: Default::default(),
-            notes: BTreeMap::new(),
-            serial: 0,
+            notes: Notes::new(),
             deliveries: 0,
-            linked: false,
+            link: Link::Away,
             exiting: false,
             repeat: None,
+            newest: 0,
+            jumps: Vec::new(),
+            writer: Writer::default(),
+            name: Vec::new(),
         };
         schedule.status(out);
         schedule
@@ -174,23 +250,25 @@ impl Schedule {
         match event {
             Event::Entry(entry) => self.enter(&entry, now, out),
             Event::Listed => self.listed(out),
-            Event::Unlinked => self.unlinked(),
+            Event::Unlinked => self.link = Link::Away,
             Event::Unwritten => self.repeat = Some(now.plus_secs(REPEAT)),
             Event::Ack(serial) => self.acknowledged(serial, now, out),
-            Event::Made(channel, slot) => self.made(channel, slot, out),
-            Event::Report(channel, report) => self.report(channel, report, out),
+            Event::Made(channel, slot) => self.made(channel, slot, now, out),
+            Event::Report(channel, report) => self.report(channel, report, now, out),
             Event::Cleaned(letter, gone) => self.cleaned(letter, gone, now, out),
             Event::Bounced(letter, how) => self.bounced(letter, how, now, out),
-            Event::Hurry => self.lines.iter_mut().for_each(|line| line.hurry(now)),
+            Event::Hurry => self.hurry(now),
             Event::Domains(domains) => self.routing.renew(domains),
+            Event::Policy(policy) => self.renew(policy, now),
+            Event::Jumped(by) => self.jumped(by, now),
             Event::Exit => self.exiting = true,
             Event::Lost(channel) => {
                 self.exiting = true;
-                self.line(channel).abandon();
+                line(&mut self.lines, channel).abandon();
             }
             Event::Wake => (),
         }
-        if self.linked && self.repeat.is_some_and(|due| due <= now) {
+        if self.linked() && self.repeat.is_some_and(|due| due <= now) {
             self.say_again(out);
         }
         self.start_due(now, out);
@@ -199,15 +277,20 @@ impl Schedule {
 
     /// When [`Event::Wake`] is wanted; `None` if only events can change anything.
     pub(super) fn wake(&self) -> Option<Moment> {
-        let lines = self.lines.iter().filter(|_| self.may_start()).filter_map(Line::wake);
-        let exits = self.exits.iter().filter(|_| self.linked);
-        let exits = exits.filter_map(|e| e.waiting.peek().map(|Reverse((due, _))| *due));
-        lines.chain(exits).chain(self.repeat.filter(|_| self.linked)).min()
+        let shedding = self.lines.iter().any(|line| line.destinations.is_shedding());
+        if shedding && self.may_start() {
+            return Some(Moment::default());
+        }
+        let lines = self.lines.iter().filter(|_| !self.exiting).filter_map(Line::wake);
+        let exits = self.exits.iter().zip([limits::CLEANS, limits::BOUNCES]);
+        let exits = exits.filter(|(exit, most)| self.linked() && exit.at_work < *most);
+        let exits = exits.filter_map(|(e, _)| e.waiting.peek().map(|Reverse((due, _))| *due));
+        lines.chain(exits).chain(self.repeat.filter(|_| self.linked())).min()
     }
 
     /// Nothing runs, and every note is acknowledged.
     pub(super) fn quiet(&self) -> bool {
-        self.notes.is_empty() && !self.busy()
+        self.notes.len() == 0 && !self.busy()
     }
 
     /// After [`Event::Exit`]: nothing runs, nothing waits to be written, nobody is on the way out.
@@ -223,12 +306,8 @@ impl Schedule {
         !self.lines.iter().all(Line::idle)
     }
 
-    fn line(&mut self, channel: Channel) -> &mut Line {
-        let [local, remote] = &mut self.lines;
-        match channel {
-            Channel::Local => local,
-            Channel::Remote => remote,
-        }
+    fn linked(&self) -> bool {
+        matches!(self.link, Link::Up)
     }
 
     fn exit(&mut self, way: Way) -> &mut Exit {
@@ -249,65 +328,142 @@ impl Schedule {
 /// Letters come in.
 impl Schedule {
     fn enter(&mut self, entry: &Entry<'_>, now: Moment, out: &mut Actions) {
-        if let Some(known) = self.letters.get_mut(&entry.id) {
-            known.listed = true;
+        if self.is_known(entry.id) {
             return;
         }
         announce(entry, &mut out.log);
-        let mut writer = Writer::new(
-            entry.envelope.sender(),
-            entry.envelope.as_bytes().len().saturating_add(64),
-        );
+        self.newest = self.newest.max(entry.id);
+        let sender = entry.envelope.sender();
+        let class = self.policy.class(sender, entry.envelope.recipients().count());
+        let flow = flow(self.seed, sender);
+        let letter = Letter::new(entry.id, entry.birth, flow);
+        let Some(known) = self.letters.insert(letter) else { return };
+        self.writer.begin(sender);
         let (mut open, mut failed) = (0_u32, false);
         for (index, (recipient, progress)) in
             (0..).zip(entry.envelope.recipients().zip(entry.progress()))
         {
-            let due = match progress {
-                Progress::Waiting => now,
-                Progress::Deferred(at) => at,
-                Progress::Done => continue,
-                Progress::Failed => {
-                    failed = true;
-                    continue;
-                }
-            };
+            if matches!(progress, Progress::Done | Progress::Failed) {
+                failed |= progress == Progress::Failed;
+                continue;
+            }
             let (channel, address) = rewrite::channel(&self.routing, recipient);
-            let at = writer.put(Mark { channel, perhaps: entry.old }, &address);
-            self.line(channel).wait(Item { due, letter: entry.id, index, at });
+            let at = self.writer.put(Mark { channel, perhaps: entry.old, index }, &address);
+            let recipient = Recipient { letter: known.place, at };
+            let due = match progress {
+                Progress::Deferred(due) => Some(self.sensible(due, channel, now)),
+                _ => None,
+            };
+            let line = line(&mut self.lines, channel);
+            match due {
+                Some(due) => line.wait(due, recipient),
+                None => line.queue(lane(class), flow, recipient),
+            }
             open = open.saturating_add(1);
         }
-        let mut letter = writer.finish(entry.birth);
-        (letter.open, letter.failed) = (open, failed);
-        self.letters.insert(entry.id, letter);
-        self.leave_if_settled(entry.id, now, out);
+        if let Some(letter) = self.letters.get_mut(known) {
+            letter.fill(self.writer.finish(), open, failed);
+        }
+        self.leave_if_settled(known, now, out);
     }
 
-    fn unlinked(&mut self) {
-        self.linked = false;
-        self.letters.values_mut().for_each(|letter| letter.listed = false);
+    /// Whether queued speaks of a letter that we know from before the connection was made anew.
+    /// If we know none, whatever it says is complete as it comes, and may start at once.
+    fn is_known(&mut self, id: u64) -> bool {
+        if matches!(self.link, Link::Away) {
+            let known: HashMap<_, _> = self.letters.iter().map(|k| (k.id, k.place)).collect();
+            self.link = if known.is_empty() { Link::Up } else { Link::Listing(known) };
+        }
+        match &mut self.link {
+            Link::Listing(known) => known.remove(&id).is_some(),
+            Link::Away | Link::Up => false,
+        }
     }
 
     /// Forgets what queued no longer knows, and says again what it has not acknowledged.
     fn listed(&mut self, out: &mut Actions) {
-        self.linked = true;
-        let letters = &mut self.letters;
-        letters.retain(|&id, letter| {
-            if !letter.listed {
-                Log::End(id).encode(&mut out.log);
+        let lost: Vec<Known> = match std::mem::replace(&mut self.link, Link::Up) {
+            Link::Up => return,
+            Link::Away => self.letters.iter().collect(),
+            Link::Listing(known) => {
+                known.into_iter().map(|(id, place)| Known { id, place }).collect()
             }
-            letter.listed
-        });
-        self.notes.retain(|_, note| letters.contains_key(&note.letter));
+        };
+        for known in lost {
+            self.forget(known, out);
+        }
+        let letters = &self.letters;
+        self.notes.retain(|note| letters.get(note.letter).is_some());
         self.say_again(out);
     }
 
-    /// Says every note again that is not acknowledged; queued takes each only once.
     fn say_again(&mut self, out: &mut Actions) {
         self.repeat = None;
-        for note in self.notes.values() {
-            out.notes.extend_from_slice(&note.frame);
+        self.notes.say_again(&mut out.notes);
+    }
+
+    /// When an attempt is due that queued has on record: never farther away than any can be, also
+    /// if the clock was set back since.
+    fn sensible(&self, due: Moment, channel: Channel, now: Moment) -> Moment {
+        let most = farthest(self.lifetime, channel).saturating_mul(1_000_000);
+        if due.since(now) <= most { due } else { now.plus_micros(due.since(now) % most) }
+    }
+}
+
+/// The clock and the administrator change their minds.
+impl Schedule {
+    fn hurry(&mut self, now: Moment) {
+        for channel in Channel::BOTH {
+            let line = line(&mut self.lines, channel);
+            line.hurry(rules(&self.policy, channel, line.load().limit), now);
         }
     }
+
+    fn renew(&mut self, policy: Policy, now: Moment) {
+        self.policy = policy;
+        for channel in Channel::BOTH {
+            let line = line(&mut self.lines, channel);
+            line.renew(rules(&self.policy, channel, line.load().limit), now);
+        }
+    }
+
+    /// The clock was set: what we know waits as long as before, and is as old as before.
+    fn jumped(&mut self, by: i64, now: Moment) {
+        for line in &mut self.lines {
+            line.shift(now, |moment| shifted(moment, by));
+        }
+        for exit in &mut self.exits {
+            let waiting = std::mem::take(&mut exit.waiting).into_iter();
+            exit.waiting = waiting.map(|Reverse((at, k))| Reverse((shifted(at, by), k))).collect();
+        }
+        self.repeat = self.repeat.map(|at| shifted(at, by));
+        if self.jumps.len() >= JUMPS {
+            self.jumps.remove(0);
+        }
+        self.jumps.push((self.newest, by));
+    }
+
+    /// When a letter was born, told by the clock as it stands now.
+    fn aged(&self, id: u64, birth: Moment) -> Moment {
+        let jumps = self.jumps.iter().filter(|(newest, _)| id <= *newest);
+        jumps.fold(birth, |birth, &(_, by)| shifted(birth, by))
+    }
+}
+
+fn lane(class: Class) -> Lane {
+    match class {
+        Class::People => Lane::People,
+        Class::Bounces => Lane::Bounces,
+        Class::Lists => Lane::Lists,
+    }
+}
+
+/// Which flow a sender falls into (FNV-1a, begun with the seed).
+fn flow(seed: u64, sender: &[u8]) -> u8 {
+    let hash = sender.iter().fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    });
+    ((hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8 % FLOWS
 }
 
 /// Says that a letter is new. A letter from an earlier run is announced again if no recipient of

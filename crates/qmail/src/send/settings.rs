@@ -4,11 +4,15 @@ use letter::bounce::Names;
 use store::control::{Control, ControlError};
 use store::users::Routing;
 
-/// What is read at the start; only `locals` and `virtualdomains` are ever read again.
+use super::policy::Policy;
+
+/// What is read at the start; only `routing`'s domains and `policy` are ever read again.
 #[derive(Debug)]
 pub(super) struct Settings {
     /// Where addresses lead.
     pub(super) routing: Routing,
+    /// What destinations may have, and whose letters come first.
+    pub(super) policy: Policy,
     /// `concurrencylocal` and `concurrencyremote`.
     pub(super) concurrency: [u32; 2],
     /// `queuelifetime`, seconds.
@@ -35,9 +39,10 @@ impl Settings {
         };
         Ok(Self {
             routing: Routing::load(control).map_err(|err| err.to_string())?,
+            policy: Policy::load(control).map_err(|bad| bad.why)?,
             concurrency: [
                 number("concurrencylocal", 10).map_err(said)?,
-                number("concurrencyremote", 20).map_err(said)?,
+                number("concurrencyremote", 100).map_err(said)?,
             ],
             lifetime: control.int("queuelifetime", 604_800).map_err(said)?,
             names: Names {
@@ -67,7 +72,7 @@ mod tests {
     #[test]
     fn one_file_is_enough_to_start() {
         let settings = Settings::read(&control("one", &[("me", "mx.example.org\n")])).unwrap();
-        assert_eq!((settings.concurrency, settings.lifetime), ([10, 20], 604_800));
+        assert_eq!((settings.concurrency, settings.lifetime), ([10, 100], 604_800));
         assert_eq!(settings.names.from, b"MAILER-DAEMON");
         assert_eq!(settings.names.double_host, b"mx.example.org");
         let way = resolve(&settings.routing, b"joe");

@@ -1,0 +1,217 @@
+//! What an administrator says of destinations and senders: `concurrencydestination`, `pauses` and
+//! `priority`, read at the start and on HUP.
+
+use std::collections::BTreeMap;
+
+use base::address::split;
+use base::time::Moment;
+use store::control::Control;
+
+/// Deliveries at a time to one remote domain, unless `concurrencydestination` says otherwise.
+const MOST: u32 = 20;
+/// A letter to more recipients than this is a list's, whoever sends it.
+const MANY: usize = 50;
+/// The end of a pause without an end.
+pub(super) const FOR_EVER: Moment = Moment::from_micros(u64::MAX);
+
+/// Whose letter it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Somebody's to somebody.
+    People,
+    /// A bounce.
+    Bounces,
+    /// One of many alike.
+    Lists,
+}
+
+/// The three files.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Policy {
+    limits: BTreeMap<Vec<u8>, u32>,
+    pauses: BTreeMap<Vec<u8>, Moment>,
+    classes: BTreeMap<Vec<u8>, Class>,
+}
+
+/// A file that cannot be used.
+#[derive(Debug)]
+pub(super) struct BadPolicy {
+    /// As the log names it: `control/pauses`.
+    pub(super) file: String,
+    /// What is wrong, and how to mend it.
+    pub(super) why: String,
+}
+
+impl Policy {
+    /// Reads the files; one that is not there says nothing.
+    ///
+    /// # Errors
+    /// One cannot be read, or says what cannot be meant.
+    pub(super) fn load(control: &Control) -> Result<Self, BadPolicy> {
+        Ok(Self {
+            limits: read(control, "concurrencydestination", "a number", limit)?,
+            pauses: read(control, "pauses", "a time in seconds since 1970, or nothing", until)?,
+            classes: read(control, "priority", "people, lists or bounces", class)?,
+        })
+    }
+
+    /// Deliveries at a time to a domain (in lower case).
+    pub(super) fn most(&self, domain: &[u8]) -> u32 {
+        keys(domain).find_map(|key| self.limits.get(key)).copied().unwrap_or(MOST)
+    }
+
+    /// When a domain (in lower case) may have letters; the epoch if it is not paused.
+    pub(super) fn paused(&self, domain: &[u8]) -> Moment {
+        if self.most(domain) == 0 {
+            return FOR_EVER;
+        }
+        keys(domain).filter_map(|key| self.pauses.get(key)).copied().max().unwrap_or_default()
+    }
+
+    /// Whose letter this is.
+    pub(super) fn class(&self, sender: &[u8], recipients: usize) -> Class {
+        self.said(sender).unwrap_or_else(|| guess(sender, recipients))
+    }
+
+    fn said(&self, sender: &[u8]) -> Option<Class> {
+        if self.classes.is_empty() {
+            return None;
+        }
+        let sender = sender.to_ascii_lowercase();
+        let domain = split(&sender).1.unwrap_or_default();
+        // The empty key stands for senders with a domain: a bounce stays a bounce.
+        let keys = keys(domain).filter(|key| !key.is_empty() || !domain.is_empty());
+        std::iter::once(&sender[..])
+            .filter(|sender| !sender.is_empty())
+            .chain(keys)
+            .find_map(|key| self.classes.get(key))
+            .copied()
+    }
+}
+
+/// What stands for a domain in a file: itself, each `.suffix` of it, nothing.
+fn keys(domain: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let dots = domain.iter().enumerate().filter(|&(at, &c)| c == b'.' && at > 0);
+    let suffixes = dots.filter_map(|(at, _)| domain.get(at..));
+    std::iter::once(domain).chain(suffixes).chain(std::iter::once(&b""[..]))
+}
+
+/// Without a word from the administrator: bounces have no sender, lists have one for each reader
+/// or one that is a program, or many readers.
+fn guess(sender: &[u8], recipients: usize) -> Class {
+    let (local, _) = split(sender);
+    let program = local.starts_with(b"owner-")
+        || [&b"-owner"[..], b"-bounces", b"-request"].iter().any(|end| local.ends_with(end));
+    if sender.is_empty() || sender == b"#@[]" {
+        Class::Bounces
+    } else if recipients > MANY || program || local.contains(&b'=') || sender.ends_with(b"-@[]") {
+        Class::Lists
+    } else {
+        Class::People
+    }
+}
+
+fn read<T>(
+    control: &Control,
+    name: &str,
+    wanted: &str,
+    parse: impl Fn(&[u8]) -> Option<T>,
+) -> Result<BTreeMap<Vec<u8>, T>, BadPolicy> {
+    let bad = |why| BadPolicy { file: format!("control/{name}"), why };
+    let map = control.map(name).map_err(|err| bad(err.to_string()))?.unwrap_or_default();
+    let pairs = map.iter().map(|(key, value)| {
+        let parsed = parse(value.trim_ascii()).ok_or_else(|| {
+            let (path, key) = (control.path(name), String::from_utf8_lossy(key));
+            let value = String::from_utf8_lossy(value);
+            bad(format!("{} says {key}:{value}: write {wanted} after the colon", path.display()))
+        });
+        Ok((key.to_vec(), parsed?))
+    });
+    pairs.collect()
+}
+
+fn limit(value: &[u8]) -> Option<u32> {
+    str::from_utf8(value).ok()?.parse().ok()
+}
+
+fn until(value: &[u8]) -> Option<Moment> {
+    if value.is_empty() {
+        return Some(FOR_EVER);
+    }
+    str::from_utf8(value).ok()?.parse().ok().map(Moment::from_secs)
+}
+
+fn class(value: &[u8]) -> Option<Class> {
+    match value {
+        b"people" => Some(Class::People),
+        b"bounces" => Some(Class::Bounces),
+        b"lists" => Some(Class::Lists),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+impl Policy {
+    /// One as files of these lines would make it.
+    pub(super) fn of(limits: &[&str], pauses: &[&str], classes: &[&str]) -> Self {
+        let map = |lines: &[&str]| {
+            let lines: Vec<_> = lines.iter().map(|line| line.as_bytes()).collect();
+            let map = store::control::Map::from_lines(lines.iter().copied());
+            map.iter().map(|(k, v)| (k.to_vec(), v.to_vec())).collect::<Vec<_>>()
+        };
+        let each = |(k, v): (Vec<u8>, Vec<u8>)| (k, v);
+        Self {
+            limits: map(limits)
+                .into_iter()
+                .map(each)
+                .map(|(k, v)| (k, limit(&v).unwrap()))
+                .collect(),
+            pauses: map(pauses).into_iter().map(|(k, v)| (k, until(&v).unwrap())).collect(),
+            classes: map(classes).into_iter().map(|(k, v)| (k, class(&v).unwrap())).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_counts_before_its_suffixes_and_those_before_nothing() {
+        let policy = Policy::of(&["a.org:3", ".org:4", ":5", "no.org:0"], &[".a.org:9", "b:"], &[]);
+        let most = |domain: &[u8]| policy.most(domain);
+        assert_eq!([most(b"a.org"), most(b"x.org"), most(b"org"), most(b"de")], [3, 4, 5, 5]);
+        assert_eq!(policy.paused(b"x.a.org"), Moment::from_secs(9));
+        assert_eq!(policy.paused(b"a.org"), Moment::default());
+        assert_eq!((policy.paused(b"b"), policy.paused(b"no.org")), (FOR_EVER, FOR_EVER));
+        assert_eq!(Policy::default().most(b"a"), MOST);
+    }
+
+    #[test]
+    fn whose_letter_it_is_shows_in_its_sender() {
+        let policy = Policy::of(&[], &[], &["boss@list.org:people", ".list.org:lists"]);
+        let class = |sender: &[u8], n| policy.class(sender, n);
+        assert_eq!(class(b"joe@x.org", 50), Class::People);
+        assert_eq!(class(b"joe@x.org", 51), Class::Lists);
+        for list in ["l-return-7-joe=x.org@l.org", "l-@l.org-@[]", "owner-l@l.org", "l-bounces@l"] {
+            assert_eq!(class(list.as_bytes(), 1), Class::Lists, "{list}");
+        }
+        assert_eq!((class(b"", 1), class(b"#@[]", 1)), (Class::Bounces, Class::Bounces));
+        assert_eq!(class(b"Boss@LIST.org", 99), Class::People);
+        assert_eq!(class(b"joe@a.list.org", 1), Class::Lists);
+        let all = Policy::of(&[], &[], &[":people"]);
+        assert_eq!((all.class(b"a=b@c", 1), all.class(b"", 1)), (Class::People, Class::Bounces));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_named_with_its_file() {
+        let dir = std::env::temp_dir().join(format!("policy-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("priority"), "a.org:poeple\n").unwrap();
+        let bad = Policy::load(&Control::at(&dir)).unwrap_err();
+        assert_eq!(bad.file, "control/priority");
+        let mend = "/priority says a.org:poeple: write people, lists or bounces after the colon";
+        assert!(bad.why.ends_with(mend), "{}", bad.why);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
