@@ -1,12 +1,16 @@
 //! Maildir: a letter is a file, its state is its name, and nothing needs a lock.
 //!
-//! A delivery writes `tmp/NAME`, syncs it, links it to `new/NAME` and syncs `new/`. The name is
-//! made from the letter's number in the queue, so a delivery repeated after a crash finds its own
-//! file: no loss and no duplicate. A name is given only to synced bytes: what can be seen is whole.
+//! A delivery writes a file in `tmp/`, syncs it, renames it to `new/NAME` and syncs that name; many
+//! deliveries may share the two syncs. The name is made from the letter's number in the queue, so a
+//! delivery repeated after a crash finds its own file: no loss and no duplicate. A file is shown
+//! only when its bytes are synced: what can be seen is whole.
+
+mod deliver;
+
+pub use deliver::{DeliverError, Earlier, Places, deliver, settle_alone, show, stage, withdraw};
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
-use std::fmt;
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -14,7 +18,7 @@ use std::path::{Path, PathBuf};
 use base::crlf::Length;
 use base::time::Moment;
 
-use crate::disk::{Disk, remove};
+use crate::disk::Disk;
 
 /// Bytes of the host's name that go into a file name.
 const HOST: usize = 64;
@@ -139,6 +143,11 @@ pub trait Source {
     /// # Errors
     /// What the letter's disk says.
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize>;
+
+    /// All of it, if it is in memory.
+    fn whole(&self) -> Option<&[u8]> {
+        None
+    }
 }
 
 impl Source for [u8] {
@@ -149,6 +158,10 @@ impl Source for [u8] {
             to.copy_from_slice(from);
         }
         Ok(n)
+    }
+
+    fn whole(&self) -> Option<&[u8]> {
+        Some(self)
     }
 }
 
@@ -173,6 +186,9 @@ fn pieces<S: Source + ?Sized>(
     letter: &S,
     mut each: impl FnMut(&[u8]) -> Result<(), DeliverError>,
 ) -> Result<(), DeliverError> {
+    if let Some(whole) = letter.whole() {
+        return if whole.is_empty() { Ok(()) } else { each(whole) };
+    }
     let (mut buf, mut at) = (vec![0; PIECE], 0_u64);
     loop {
         let n = letter.read_at(&mut buf, at).map_err(DeliverError::Letter)?;
@@ -197,106 +213,6 @@ pub fn measure<S: Source + ?Sized>(head: &[u8], letter: &S) -> Result<Sizes, Del
         Ok(())
     })?;
     Ok(sizes)
-}
-
-/// A delivery did not happen; nothing of it can be seen.
-#[derive(Debug)]
-pub enum DeliverError {
-    /// The letter cannot be read.
-    Letter(io::Error),
-    /// The Maildir cannot be written.
-    Maildir(io::Error),
-}
-
-impl fmt::Display for DeliverError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Letter(err) => write!(f, "unable to read the letter: {err}"),
-            Self::Maildir(err) => write!(f, "unable to write the maildir: {err}"),
-        }
-    }
-}
-
-impl std::error::Error for DeliverError {}
-
-impl From<io::Error> for DeliverError {
-    fn from(err: io::Error) -> Self {
-        Self::Maildir(err)
-    }
-}
-
-/// Delivers `head` followed by the letter under `name` into the Maildir that `disk` is. When it
-/// returns, the letter is on disk.
-///
-/// With `perhaps` an earlier attempt may have got through: then its file is looked for in `new/`
-/// and `cur/` first. (A file that its reader has already removed is delivered again.)
-///
-/// # Errors
-/// [`DeliverError`].
-pub fn deliver<D: Disk, S: Source + ?Sized>(
-    disk: &D,
-    name: &OsStr,
-    perhaps: bool,
-    head: &[u8],
-    letter: &S,
-) -> Result<(), DeliverError> {
-    if perhaps && already(disk, name)? {
-        return Ok(());
-    }
-    let tmp = Path::new("tmp").join(name);
-    let new = Path::new("new").join(name);
-    remove(disk, &tmp)?;
-    let written = write(disk, &tmp, head, letter);
-    let linked = written.and_then(|()| match disk.link(&tmp, &new) {
-        // Our own earlier delivery: nobody else makes this name.
-        Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        linked => Ok(linked?),
-    });
-    // A leftover in tmp/ harms nobody, and the outcome is settled without it.
-    let _ = disk.unlink(&tmp);
-    linked?;
-    disk.sync_dir(Path::new("new")).map_err(|err| {
-        // Whether the name will last cannot be known any more: take it back and say so.
-        let _ = disk.unlink(&new);
-        err.into()
-    })
-}
-
-/// Writes and syncs the file.
-fn write<D: Disk, S: Source + ?Sized>(
-    disk: &D,
-    tmp: &Path,
-    head: &[u8],
-    letter: &S,
-) -> Result<(), DeliverError> {
-    let file = disk.create(tmp)?;
-    disk.write_at(&file, head, 0)?;
-    let mut at = head.len() as u64;
-    pieces(letter, |piece| {
-        disk.write_at(&file, piece, at)?;
-        at = at.saturating_add(piece.len() as u64);
-        Ok(())
-    })?;
-    Ok(disk.sync(&file)?)
-}
-
-/// Whether a file with this name's stem is in `new/` or `cur/`; if so its name is made durable.
-/// First `new/`: a reader moves files from there to `cur/`, never back.
-fn already<D: Disk>(disk: &D, name: &OsStr) -> io::Result<bool> {
-    let stem = Name::parse(name.as_bytes()).stem;
-    for dir in ["new", "cur"] {
-        let names = match disk.list(Path::new(dir)) {
-            Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
-            listed => listed?,
-        };
-        if names.iter().any(|name| Name::parse(name.as_bytes()).stem == stem) {
-            // Both, as it may be on its way from one to the other.
-            disk.sync_dir(Path::new("new"))?;
-            disk.sync_dir(Path::new("cur"))?;
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// What a reader leaves behind when it says QUIT: one file.
@@ -382,6 +298,7 @@ mod tests {
     use super::*;
     use crate::disk::Access;
     use crate::disk::sim::Sim;
+    use std::ffi::OsStr;
 
     const MARK: Mark =
         Mark { birth: Moment::from_micros(12_000_034), letter: 7, index: 1, instruction: 0 };

@@ -1,11 +1,11 @@
 //! Files and names below one open directory, with every wait for the disk in the caller's hands.
 //! Every call goes on after an interrupting signal.
 
-use rustix::fs::{self, Advice, AtFlags, Mode, OFlags};
+use rustix::fs::{self, Advice, AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
@@ -23,6 +23,12 @@ pub enum Opening {
 /// A directory below which names are looked up.
 #[derive(Debug)]
 pub struct At(OwnedFd);
+
+impl AsFd for At {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 impl At {
     /// Opens the directory.
@@ -46,6 +52,27 @@ impl At {
     /// Renames, replacing what has the new name.
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         Ok(retry_on_intr(|| fs::renameat(&self.0, from, &self.0, to))?)
+    }
+
+    /// Renames; what already has the new name stays, and is `AlreadyExists`.
+    ///
+    /// A file system that cannot do this in one step gives the file its new name and then takes
+    /// the old one away.
+    pub fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let how = RenameFlags::NOREPLACE;
+        match retry_on_intr(|| fs::renameat_with(&self.0, from, &self.0, to, how)) {
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                self.link(from, to)?;
+                self.unlink(from)
+            }
+            renamed => Ok(renamed?),
+        }
+    }
+
+    /// Makes durable everything written so far to the file system this directory is on; also tells
+    /// of a write-back that failed since the directory was opened.
+    pub fn sync_fs(&self) -> io::Result<()> {
+        Ok(fs::syncfs(&self.0)?)
     }
 
     /// Gives a file a second name.

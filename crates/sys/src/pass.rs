@@ -53,12 +53,28 @@ pub fn send(sock: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result
 /// More descriptors than `max_fds`, or a message that did not fit: `InvalidData`, and whatever
 /// came is closed.
 pub fn recv(sock: impl AsFd, buf: &mut [u8], max_fds: usize) -> io::Result<(usize, Vec<OwnedFd>)> {
+    receive(sock, buf, max_fds, RecvFlags::CMSG_CLOEXEC)
+}
+
+/// [`recv`] that never waits: `WouldBlock` if nothing has come.
+pub fn recv_now(
+    sock: impl AsFd,
+    buf: &mut [u8],
+    max_fds: usize,
+) -> io::Result<(usize, Vec<OwnedFd>)> {
+    receive(sock, buf, max_fds, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)
+}
+
+fn receive(
+    sock: impl AsFd,
+    buf: &mut [u8],
+    max_fds: usize,
+    flags: RecvFlags,
+) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS))];
     let mut rights = RecvAncillaryBuffer::new(&mut room);
     let mut data = [IoSliceMut::new(buf)];
-    let said = retry_on_intr(|| {
-        rustix::net::recvmsg(&sock, &mut data, &mut rights, RecvFlags::CMSG_CLOEXEC)
-    })?;
+    let said = retry_on_intr(|| rustix::net::recvmsg(&sock, &mut data, &mut rights, flags))?;
     let mut fds = Vec::new();
     for message in rights.drain() {
         if let RecvAncillaryMessage::ScmRights(more) = message {

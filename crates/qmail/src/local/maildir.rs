@@ -23,21 +23,26 @@ pub(super) fn deliver(
     head: &[u8],
     letter: &File,
 ) -> Result<(), Stop> {
-    let disk = Kernel::at(Path::new(OsStr::from_bytes(dir))).map_err(|err| {
-        let text = if is_temporary(&err) {
-            "Temporary error on maildir delivery. (#4.3.0)"
-        } else {
-            "Unable to chdir to maildir. (#4.2.1)"
-        };
-        Stop::soft(text)
-    })?;
+    let disk = open(dir)?;
     let sizes = maildir::measure(head, letter).map_err(|err| stop(&err))?;
-    let name = name(job.queued, instruction, &sizes);
+    let name = name(job.queued, instruction, &host(), &sizes);
     let perhaps = job.queued.is_some_and(|queued| queued.perhaps);
     maildir::deliver(&disk, &name, perhaps, head, letter).map_err(|err| stop(&err))
 }
 
-fn stop(err: &DeliverError) -> Stop {
+/// Opens a Maildir, relative to the home.
+pub(super) fn open(dir: &[u8]) -> Result<Kernel, Stop> {
+    Kernel::at(Path::new(OsStr::from_bytes(dir))).map_err(|err| {
+        Stop::soft(if is_temporary(&err) {
+            "Temporary error on maildir delivery. (#4.3.0)"
+        } else {
+            "Unable to chdir to maildir. (#4.2.1)"
+        })
+    })
+}
+
+/// What is reported of a delivery that did not happen.
+pub(super) fn stop(err: &DeliverError) -> Stop {
     Stop::soft(match err {
         DeliverError::Letter(_) => "Unable to read message. (#4.3.0)",
         DeliverError::Maildir(_) => "Temporary error on maildir delivery. (#4.3.0)",
@@ -45,20 +50,25 @@ fn stop(err: &DeliverError) -> Stop {
 }
 
 /// The file's name: the same for every attempt of a queued delivery.
-fn name(queued: Option<Queued>, instruction: u32, sizes: &Sizes) -> OsString {
+pub(super) fn name(
+    queued: Option<Queued>,
+    instruction: u32,
+    host: &[u8],
+    sizes: &Sizes,
+) -> OsString {
     match queued {
         Some(Queued { birth, letter, index, .. }) => {
-            maildir::name(&Mark { birth, letter, index, instruction }, &host(), sizes)
+            maildir::name(&Mark { birth, letter, index, instruction }, host, sizes)
         }
         None => {
             let unique = maildir::unqueued(sys::clock::now(), std::process::id(), instruction);
-            maildir::named(&unique, &host(), sizes)
+            maildir::named(&unique, host, sizes)
         }
     }
 }
 
 /// This machine's name, as far as it goes into file names.
-fn host() -> Vec<u8> {
+pub(super) fn host() -> Vec<u8> {
     let file = File::open("/proc/sys/kernel/hostname");
     let name = file.and_then(|file| sys::fd::read_to_end(&file, HOST)).unwrap_or_default();
     let name = name.trim_ascii();

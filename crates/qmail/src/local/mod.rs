@@ -11,12 +11,15 @@ mod maildir;
 mod mbox;
 mod program;
 mod run;
+mod staged;
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 
 use base::time::Moment;
+
+pub(crate) use staged::{Mailbox, Staged};
 
 /// One delivery: everything stock's eight arguments say, and what our queue knows besides.
 #[derive(Clone, Debug)]
@@ -131,7 +134,12 @@ fn is_option(arg: &OsString) -> bool {
 /// Makes the delivery of the letter, which is also descriptor 0; the report goes to descriptors 1
 /// and 2. The exit code: 0, 100 (never) or 111 (later).
 pub(crate) fn deliver(job: &Job, letter: &File) -> i32 {
-    match run::run(job, letter) {
+    tell(run::run(job, letter))
+}
+
+/// Reports; the exit code.
+fn tell(ended: Result<Vec<u8>, Stop>) -> i32 {
+    match ended {
         Ok(report) => {
             say(&report);
             0

@@ -18,8 +18,31 @@ use super::{Job, Stop, forward, maildir, mbox, say_error};
 /// Bytes of the header read at a time.
 const PIECE: usize = 16 << 10;
 
+/// What rules a delivery, and the lines it writes.
+pub(super) struct Plan {
+    pub(super) lines: Lines,
+    rules: Rules,
+}
+
+impl Plan {
+    /// The Maildir that is all there is to deliver to, if that is so.
+    pub(super) fn only_maildir(&self) -> Option<&[u8]> {
+        let mut all =
+            instructions(&self.rules.text).filter(|one| !matches!(one, Instruction::Comment));
+        match (all.next(), all.next()) {
+            (Some(Instruction::Maildir(dir)), None) if !self.rules.forward_only => Some(dir),
+            _ => None,
+        }
+    }
+}
+
 /// Makes the whole delivery; the report's last lines.
 pub(super) fn run(job: &Job, letter: &File) -> Result<Vec<u8>, Stop> {
+    plan(job, letter).and_then(|plan| follow(job, letter, plan))
+}
+
+/// Enters the home and finds what rules the delivery there.
+pub(super) fn plan<S: Source + ?Sized>(job: &Job, letter: &S) -> Result<Plan, Stop> {
     let _ = sys::file::umask(0o077);
     enter_home(job)?;
     let lines = Lines::of(job, sys::clock::now());
@@ -30,12 +53,18 @@ pub(super) fn run(job: &Job, letter: &File) -> Result<Vec<u8>, Stop> {
     if found.is_none() && !job.dash.is_empty() {
         return Err(Stop::hard("Sorry, no mailbox here by that name. (#5.1.1)"));
     }
-    let newsender = newsender(job)?;
     let rules = found.filter(|rules| !rules.text.is_empty()).unwrap_or_else(|| Rules {
         text: job.default.clone(),
         forward_only: false,
         default: None,
     });
+    Ok(Plan { lines, rules })
+}
+
+/// Carries the plan out, here in the home.
+pub(super) fn follow(job: &Job, letter: &File, plan: Plan) -> Result<Vec<u8>, Stop> {
+    let Plan { lines, rules } = plan;
+    let newsender = newsender(job)?;
     let mut delivery = Delivery {
         job,
         letter,
@@ -71,7 +100,7 @@ fn enter_home(job: &Job) -> Result<(), Stop> {
 }
 
 /// A letter that already has our own `Delivered-To` line is going in circles.
-fn refuse_loop(lines: &Lines, letter: &File) -> Result<(), Stop> {
+fn refuse_loop<S: Source + ?Sized>(lines: &Lines, letter: &S) -> Result<(), Stop> {
     let ours = lines.delivered_to.strip_suffix(b"\n").unwrap_or(&lines.delivered_to);
     let mut search = LineSearch::new(ours);
     let (mut buf, mut at) = (vec![0; PIECE], 0_u64);

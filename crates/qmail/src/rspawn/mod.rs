@@ -1,102 +1,223 @@
-//! make remote deliveries, each in a process of its own
+//! make remote deliveries, each host's in processes of its own
 //!
 //! *Runs as* qmailr · *hears* qmail-send · *opens* nothing · *speaks to* queued (for letters), a
-//! clean parent qmail-remote that forks a child for each delivery (or, if `$QMAILREMOTE` names
-//! another program, to that program, once for each delivery)
+//! clean parent qmail-remote that forks children, each of which makes deliveries to one host as long
+//! as there are any (or, if `$QMAILREMOTE` names another program, to that program, once for each
+//! delivery)
 
 mod broods;
 mod verdict;
 
+use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 use base::address::split;
 use base::outcome::Outcome;
-use base::wire::spawn::Delivery;
 use base::{limits, text0};
 use store::users::dotqmail::is_temporary;
+use sys::pass::{self, Kind};
 use sys::spawn::Command;
+use sys::{clock, fd};
 
-use crate::spawn::{Children, Ending, Letters, Spawner, Verdict};
-use broods::{Broods, Job};
+use crate::spawn::{CEILING, Children, Crew, Desk, Letter, Member, Order, Spawner, Verdict, later};
+use broods::Broods;
+use verdict::{crashed, judge, reported};
+
+/// How often a job is offered to children that are gone before they take it.
+const OFFERS: u32 = 3;
+/// How long a clean parent that is behind may take to make room for a job.
+const ROOM: Duration = Duration::from_secs(5);
+/// The pause between two tries.
+const AGAIN: Duration = Duration::from_millis(20);
 
 pub(crate) fn main(_args: &[OsString]) -> i32 {
     crate::spawn::serve("qmail-rspawn", |home| {
         let other = std::env::var_os("QMAILREMOTE").filter(|program| !program.is_empty());
         let broods = Broods::new(home.path("bin/qmail-remote").into_os_string());
-        Rspawn { other, broods, children: Children::default() }
+        let children = Children::new(limits::REPORT);
+        Rspawn { other, broods, crew: Crew::new(), children, held: VecDeque::new() }
     })
+}
+
+/// A delivery on its way to a child.
+#[derive(Debug)]
+struct Job {
+    slot: u32,
+    host: Vec<u8>,
+    /// `host\0sender\0recipient\0`
+    payload: Vec<u8>,
+    letter: Letter,
+    /// How often it has been offered.
+    offers: u32,
+    /// The child has begun with it: nobody else may.
+    taken: bool,
+    /// Since when there is no room for it.
+    held: Option<Duration>,
 }
 
 struct Rspawn {
     /// `$QMAILREMOTE`.
     other: Option<OsString>,
     broods: Broods,
+    crew: Crew<Job>,
     /// Those of `$QMAILREMOTE`.
     children: Children,
+    held: VecDeque<Job>,
 }
 
 impl Spawner for Rspawn {
-    const OUTPUT: usize = limits::REPORT;
-
-    fn start(
-        &mut self,
-        slot: u32,
-        delivery: &Delivery<'_>,
-        letters: &mut Letters,
-        out: OwnedFd,
-    ) -> Result<(), Verdict> {
-        let letter = letters.open(delivery.letter)?;
+    fn start(&mut self, order: Order, letter: Letter, desk: &mut Desk) {
+        let delivery = order.delivery();
         let host = split(delivery.recipient).1.unwrap_or_default();
         let fields = [host, delivery.sender, delivery.recipient];
-        let started = match &self.other {
-            Some(program) => Self::run(program, fields, &letter, &out).map(|pid| {
-                self.children.add(pid, slot);
-            }),
-            None => {
-                let mut payload = Vec::new();
-                fields.into_iter().for_each(|field| text0::put(&mut payload, field));
-                self.broods.take(Job { slot, payload, letter, out })
+        if let Some(program) = &self.other {
+            match Self::run(program, fields, &letter) {
+                Ok((pid, pipe)) => self.children.add(pid, order.slot, pipe, desk),
+                Err(err) => desk.ended(order.slot, unable(&err, !is_temporary(&err))),
             }
-        };
-        started.map_err(|err| {
-            let lasting = self.other.is_some() && !is_temporary(&err);
-            let outcome = if lasting { Outcome::Never } else { Outcome::Later };
-            let text: &[u8] = match err.kind() {
-                // It was started, and was gone before it could take the job.
-                ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => b"qmail-remote crashed.\n",
-                _ => b"Unable to run qmail-remote.\n",
-            };
-            (outcome, text.to_vec())
-        })
+            return;
+        }
+        let mut payload = Vec::new();
+        fields.into_iter().for_each(|field| text0::put(&mut payload, field));
+        let (slot, host) = (order.slot, host.to_ascii_lowercase());
+        self.offer(Job { slot, host, payload, letter, offers: 0, taken: false, held: None }, desk);
     }
 
-    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        self.broods.descriptors()
+    fn ready(&mut self, token: u64, desk: &mut Desk) {
+        if !self.children.ready(token, desk) && !self.broods.ready(token, desk) {
+            self.hear(token, desk);
+        }
     }
 
-    fn endings(&mut self) -> Vec<(u32, Ending)> {
-        let mut endings = self.broods.endings();
-        endings.extend(self.children.endings());
-        endings
+    fn reap(&mut self, _desk: &mut Desk) {
+        self.children.reap();
     }
 
-    fn judge(&self, ending: Ending, output: &[u8]) -> Verdict {
-        verdict::judge(ending, output)
+    fn turn(&mut self, _now: Duration, desk: &mut Desk) -> Option<Duration> {
+        for (slot, status, output) in self.children.ended() {
+            desk.ended(slot, judge(status, &output));
+        }
+        let held = std::mem::take(&mut self.held);
+        held.into_iter().for_each(|job| self.offer(job, desk));
+        (!self.held.is_empty()).then_some(AGAIN)
     }
 }
 
 impl Rspawn {
     /// Runs another program in the place of ours, as stock runs qmail-remote.
-    fn run(
-        program: &OsStr,
-        fields: [&[u8]; 3],
-        letter: &OwnedFd,
-        out: &OwnedFd,
-    ) -> io::Result<u32> {
+    fn run(program: &OsStr, fields: [&[u8]; 3], letter: &Letter) -> io::Result<(u32, OwnedFd)> {
+        let (pipe, out) = fd::pipe()?;
         let command = Command::new(program).args(fields.map(OsStr::from_bytes));
-        command.fd(letter.as_fd(), 0).fd(out.as_fd(), 1).fd(out.as_fd(), 2).spawn()
+        let command = command.fd(letter.fd.as_fd(), 0).fd(out.as_fd(), 1).fd(out.as_fd(), 2);
+        command.spawn().map(|pid| (pid, pipe))
+    }
+
+    /// Gives the delivery to a child that has an open session with its host, or to a new one.
+    fn offer(&mut self, mut job: Job, desk: &mut Desk) {
+        let now = clock::monotonic();
+        let fits = |member: &Member<Job>| member.open && member.jobs.is_empty();
+        if job.offers < OFFERS
+            && let Some(token) = self.crew.find(&job.host, fits)
+            && let Some(member) = self.crew.get(token)
+        {
+            job.offers = job.offers.saturating_add(1);
+            let given = member.say(&job.payload, &[job.letter.fd.as_fd()]);
+            member.jobs.push_back(job);
+            member.since = now;
+            if given.is_err() {
+                self.lose(token, desk);
+            }
+            return;
+        }
+        if self.crew.len() >= CEILING as usize {
+            self.make_room(desk);
+        }
+        self.hire(job, now, desk);
+    }
+
+    /// Hangs up on the child that has been idle for longest.
+    fn make_room(&mut self, desk: &Desk) {
+        let idle = self.crew.iter().filter(|(_, member)| member.jobs.is_empty());
+        if let Some((token, _)) = idle.min_by_key(|(_, member)| member.since) {
+            self.crew.dismiss(token, desk);
+        }
+    }
+
+    fn hire(&mut self, mut job: Job, now: Duration, desk: &mut Desk) {
+        let handed = pass::pair(Kind::Seqpacket).and_then(|(ours, theirs)| {
+            let fds = [job.letter.fd.as_fd(), theirs.as_fd()];
+            self.broods.take(&job.payload, &fds, desk).map(|()| ours)
+        });
+        match handed {
+            Ok(channel) => {
+                job.offers = job.offers.saturating_add(1);
+                let host = job.host.clone();
+                if let Err(job) = self.crew.hire(&host, channel, job, now, desk) {
+                    desk.ended(job.slot, crashed());
+                }
+            }
+            Err(err) if err.kind() == ErrorKind::WouldBlock => {
+                let since = *job.held.get_or_insert(now);
+                if now.saturating_sub(since) < ROOM {
+                    self.held.push_back(job);
+                } else {
+                    desk.ended(job.slot, unable(&err, false));
+                }
+            }
+            Err(err) => desk.ended(job.slot, unable(&err, false)),
+        }
+    }
+
+    /// Hears all a child has to say.
+    fn hear(&mut self, token: u64, desk: &mut Desk) {
+        let mut room = vec![0; 4 * limits::REPORT];
+        while let Some(member) = self.crew.get(token) {
+            let Some((length, _)) = member.hear(&mut room) else { return };
+            let message = room.get(..length).unwrap_or_default();
+            match message.split_first() {
+                Some((b'a', [])) => {
+                    if let Some(job) = member.jobs.front_mut() {
+                        job.taken = true;
+                    }
+                }
+                Some((b'R', items)) => {
+                    member.open = true;
+                    member.since = clock::monotonic();
+                    if let Some(job) = member.jobs.pop_front() {
+                        desk.ended(job.slot, reported(items));
+                    }
+                }
+                _ => {
+                    // Its clean parent may have said that it takes no more jobs.
+                    self.broods.hear(desk);
+                    return self.lose(token, desk);
+                }
+            }
+        }
+    }
+
+    /// A child is gone. A job it has not begun goes to another.
+    fn lose(&mut self, token: u64, desk: &mut Desk) {
+        let Some(member) = self.crew.dismiss(token, desk) else { return };
+        for job in member.jobs {
+            if job.taken || job.offers >= OFFERS {
+                desk.ended(job.slot, crashed());
+            } else {
+                self.offer(job, desk);
+            }
+        }
+    }
+}
+
+fn unable(err: &io::Error, lasting: bool) -> Verdict {
+    match err.kind() {
+        // It was started, and was gone before it could take the job.
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => crashed(),
+        _ if lasting => (Outcome::Never, b"Unable to run qmail-remote.\n".to_vec()),
+        _ => later("Unable to run qmail-remote.\n"),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use sys::at::{self, At, Opening};
@@ -22,6 +22,12 @@ impl Kernel {
     /// What the kernel says.
     pub fn at(dir: &Path) -> io::Result<Self> {
         At::open(dir).map(|dir| Self { dir })
+    }
+}
+
+impl AsFd for Kernel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
     }
 }
 
@@ -67,6 +73,14 @@ impl Disk for Kernel {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.dir.rename(from, to)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.dir.rename_new(from, to)
+    }
+
+    fn sync_fs(&self) -> io::Result<()> {
+        self.dir.sync_fs()
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {

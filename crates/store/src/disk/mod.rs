@@ -87,6 +87,20 @@ pub trait Disk {
     /// What the disk says.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives a file another name that nothing has; to others it has one or the other.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, or what the disk says.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Makes durable all bytes and names there are on this disk when it is called.
+    ///
+    /// # Errors
+    /// What the disk says, also of what it failed to write before this call and since the disk was
+    /// opened: then nothing may be assumed of anything that was not durable, not even by syncing
+    /// again.
+    fn sync_fs(&self) -> io::Result<()>;
+
     /// Gives a file a second name.
     ///
     /// # Errors
@@ -183,6 +197,12 @@ impl<D: Disk> Disk for &D {
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         (**self).rename(from, to)
+    }
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        (**self).rename_new(from, to)
+    }
+    fn sync_fs(&self) -> io::Result<()> {
+        (**self).sync_fs()
     }
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         (**self).link(from, to)

@@ -424,6 +424,30 @@ impl Disk for Sim {
         Ok(())
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.node(from)?;
+        self.check_new(to)?;
+        self.rename(from, to)
+    }
+
+    fn sync_fs(&self) -> io::Result<()> {
+        let outcome = self.step();
+        let mut state = self.0.borrow_mut();
+        if outcome.as_ref().is_err_and(|e| e.raw_os_error() == Some(5)) {
+            state.inodes.iter_mut().for_each(|inode| inode.pieces.clear());
+        }
+        outcome?;
+        if state.lies {
+            return Ok(());
+        }
+        state.inodes.iter_mut().for_each(Inode::sync);
+        if !state.forgets_names {
+            let State { changes, durable, .. } = &mut *state;
+            changes.drain(..).for_each(|change| change.apply(durable));
+        }
+        Ok(())
+    }
+
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let node = self.node(from)?;
         self.check_new(to)?;

@@ -1,0 +1,211 @@
+//! Deliveries to a user who has nothing but a Maildir, step by step, so that many can wait for the
+//! disk together.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+
+use base::outcome::Outcome;
+use store::disk::kernel::Kernel;
+use store::maildir::{self, DeliverError, Earlier, Places, Source};
+
+use super::run::{self, Plan};
+use super::{Job, Stop, maildir as single, tell};
+
+/// Letters up to this many bytes are read once, into memory.
+const WHOLE: u64 = 1 << 20;
+/// Files that are kept open until they are shown, in case each must be synced by itself.
+const OPEN: usize = 64;
+
+/// What staging a letter led to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Staged {
+    /// It is written.
+    Written,
+    /// An earlier attempt had delivered it, for good.
+    Earlier,
+    /// It is not delivered, and why.
+    Failed(Outcome, Vec<u8>),
+    /// This mailbox is another one by now; somebody else must look.
+    Moved,
+}
+
+/// A letter that is not yet there for good.
+#[derive(Debug)]
+struct Waiting {
+    places: Places,
+    /// Its file, as long as it may have to be synced by itself.
+    file: Option<OwnedFd>,
+    shown: bool,
+}
+
+/// The Maildir of a user who has nothing else, and what waits in it.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    /// As the instructions name it.
+    dir: Vec<u8>,
+    /// Device and inode.
+    identity: (u64, u64),
+    disk: Kernel,
+    host: Vec<u8>,
+    /// What was there when the first repeated delivery came.
+    earlier: Option<Earlier>,
+    waiting: BTreeMap<u32, Waiting>,
+    buffer: Vec<u8>,
+}
+
+impl Mailbox {
+    /// Opens the mailbox the job leads to, if the job is nothing but a delivery into a Maildir.
+    ///
+    /// # Errors
+    /// The delivery has been made, or not, and reported as [`super::deliver`] does: its exit code.
+    pub(crate) fn of(job: &Job, letter: &File) -> Result<Self, i32> {
+        let plan = match run::plan(job, letter) {
+            Ok(plan) => plan,
+            Err(stop) => return Err(tell(Err(stop))),
+        };
+        let Some(dir) = plan.only_maildir().map(<[u8]>::to_vec) else {
+            return Err(tell(run::follow(job, letter, plan)));
+        };
+        Self::open(dir).map_err(|stop| tell(Err(stop)))
+    }
+
+    fn open(dir: Vec<u8>) -> Result<Self, Stop> {
+        let disk = single::open(&dir)?;
+        let identity = identity(&dir)
+            .map_err(|_| Stop::soft("Temporary error on maildir delivery. (#4.3.0)"))?;
+        let (host, waiting, buffer) = (single::host(), BTreeMap::new(), Vec::new());
+        Ok(Self { dir, identity, disk, host, earlier: None, waiting, buffer })
+    }
+
+    /// The device it is on.
+    pub(crate) const fn device(&self) -> u64 {
+        self.identity.0
+    }
+
+    /// The Maildir itself.
+    pub(crate) fn dir(&self) -> BorrowedFd<'_> {
+        self.disk.as_fd()
+    }
+
+    /// Writes a letter of `size` bytes where nobody sees it.
+    pub(crate) fn stage(&mut self, slot: u32, job: &Job, letter: &File, size: u64) -> Staged {
+        match self.try_stage(slot, job, letter, size) {
+            Ok(staged) => staged,
+            Err(stop) => {
+                let outcome = if stop.code == 100 { Outcome::Never } else { Outcome::Later };
+                Staged::Failed(outcome, [&stop.text[..], b"\n"].concat())
+            }
+        }
+    }
+
+    fn try_stage(
+        &mut self,
+        slot: u32,
+        job: &Job,
+        letter: &File,
+        size: u64,
+    ) -> Result<Staged, Stop> {
+        let mut bytes = std::mem::take(&mut self.buffer);
+        bytes.clear();
+        let staged = if size > WHOLE {
+            run::plan(job, letter).and_then(|plan| self.write(slot, job, &plan, letter))
+        } else {
+            read(letter, size, &mut bytes)
+                .and_then(|()| run::plan(job, &bytes[..]))
+                .and_then(|plan| self.write(slot, job, &plan, &bytes[..]))
+        };
+        self.buffer = bytes;
+        staged
+    }
+
+    fn write<S: Source + ?Sized>(
+        &mut self,
+        slot: u32,
+        job: &Job,
+        plan: &Plan,
+        letter: &S,
+    ) -> Result<Staged, Stop> {
+        let same = plan.only_maildir() == Some(&self.dir[..]);
+        if !same || identity(&self.dir).ok() != Some(self.identity) {
+            return Ok(Staged::Moved);
+        }
+        let stop = |err: &DeliverError| single::stop(err);
+        let head = plan.lines.head();
+        let sizes = maildir::measure(&head, letter).map_err(|err| stop(&err))?;
+        let name = single::name(job.queued, 0, &self.host, &sizes);
+        if job.queued.is_some_and(|queued| queued.perhaps) && self.was_there(&name)? {
+            return Ok(Staged::Earlier);
+        }
+        let places = Places::of(&name, std::process::id());
+        let file = maildir::stage(&self.disk, &places, &head, letter).map_err(|err| stop(&err))?;
+        let keep = self.waiting.len() < OPEN;
+        let file = keep.then_some(file);
+        self.waiting.insert(slot, Waiting { places, file, shown: false });
+        Ok(Staged::Written)
+    }
+
+    fn was_there(&mut self, name: &std::ffi::OsStr) -> Result<bool, Stop> {
+        let failed = |err: io::Error| single::stop(&DeliverError::Maildir(err));
+        if self.earlier.is_none() {
+            self.earlier = Some(Earlier::list(&self.disk).map_err(failed)?);
+        }
+        let earlier = self.earlier.as_ref();
+        earlier.map_or(Ok(false), |earlier| earlier.holds(&self.disk, name)).map_err(failed)
+    }
+
+    /// Lets readers see a letter whose bytes are durable.
+    pub(crate) fn show(&mut self, slot: u32) -> bool {
+        let Some(waiting) = self.waiting.get_mut(&slot) else { return false };
+        waiting.file = None;
+        waiting.shown = maildir::show(&self.disk, &waiting.places).is_ok();
+        waiting.shown || !self.withdraw(slot)
+    }
+
+    /// The letter is there for good.
+    pub(crate) fn over(&mut self, slot: u32) {
+        self.waiting.remove(&slot);
+    }
+
+    /// Takes a letter back; true if there was one to take.
+    pub(crate) fn withdraw(&mut self, slot: u32) -> bool {
+        let waiting = self.waiting.remove(&slot);
+        waiting.map(|waiting| maildir::withdraw(&self.disk, &waiting.places)).is_some()
+    }
+
+    /// Makes a letter durable by itself, shown or not.
+    pub(crate) fn settle_alone(&mut self, slot: u32) -> bool {
+        let Some(Waiting { places, file, shown }) = self.waiting.remove(&slot) else {
+            return false;
+        };
+        let settled = if shown {
+            maildir::settle_alone(&self.disk, &places, None)
+        } else {
+            file.map_or_else(|| places.open(&self.disk), Ok)
+                .and_then(|file| maildir::settle_alone(&self.disk, &places, Some(&file)))
+        };
+        if settled.is_err() {
+            maildir::withdraw(&self.disk, &places);
+        }
+        settled.is_ok()
+    }
+}
+
+/// Which directory a name stands for now.
+fn identity(dir: &[u8]) -> io::Result<(u64, u64)> {
+    let meta = std::fs::metadata(std::ffi::OsStr::from_bytes(dir))?;
+    Ok((meta.dev(), meta.ino()))
+}
+
+/// Reads the whole letter.
+fn read(letter: &File, size: u64, into: &mut Vec<u8>) -> Result<(), Stop> {
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    into.resize(size, 0);
+    match letter.read_at(into, 0) {
+        Ok(n) if n == size => Ok(()),
+        _ => Err(Stop::soft("Unable to read message. (#4.3.0)")),
+    }
+}

@@ -1,0 +1,75 @@
+//! The process that syncs one file system when it is asked to, so that a file system that hangs
+//! holds up nobody but it. It runs without privileges and holds one descriptor.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+
+use sys::pass::{self, Kind};
+use sys::spawn::{self, Fork};
+use sys::user::{self, Ids};
+use sys::{fd, file};
+
+/// Our end of a syncer.
+#[derive(Debug)]
+pub(super) struct Syncer(OwnedFd);
+
+impl AsFd for Syncer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Syncer {
+    /// Starts one for the file system a directory is on, if that is `device`.
+    pub(super) fn start(device: u64, dir: &OwnedFd, ids: Option<&Ids>) -> io::Result<Self> {
+        let (ours, theirs) = pass::pair(Kind::Seqpacket)?;
+        match spawn::fork()? {
+            Fork::Parent(_) => {
+                fd::set_nonblocking(&ours, true)?;
+                Ok(Self(ours))
+            }
+            Fork::Child => spawn::exit(i32::from(serve(device, dir, &theirs, ids).is_err())),
+        }
+    }
+
+    /// Begins a sync.
+    pub(super) fn ask(&self) -> io::Result<()> {
+        pass::send(&self.0, b"s", &[]).map(drop)
+    }
+
+    /// How the sync ended; `None` if it has not, an error if nobody will tell.
+    pub(super) fn answer(&self) -> io::Result<Option<bool>> {
+        let mut answer = [0];
+        match pass::recv(&self.0, &mut answer, 0) {
+            Ok((0, _)) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Ok(Some(answer == [1])),
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(err) => Err(err),
+        }
+    }
+}
+
+/// The syncer's whole life: it ends with its owner.
+fn serve(device: u64, dir: &OwnedFd, owner: &OwnedFd, ids: Option<&Ids>) -> io::Result<()> {
+    sys::signal::unblock_all();
+    for at in 0..3 {
+        fd::place(owner, at)?;
+    }
+    fd::place(dir, 3)?;
+    fd::close_from(4);
+    let dir = File::from(fd::take(3));
+    if let Some(ids) = ids {
+        user::drop_to(ids)?;
+    }
+    if dir.metadata()?.dev() != device {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut word = [0];
+    while pass::recv(fd::stdin(), &mut word, 0)?.0 > 0 {
+        let worked = file::sync_fs(&dir).is_ok();
+        pass::send(fd::stdin(), &[u8::from(worked)], &[])?;
+    }
+    Ok(())
+}

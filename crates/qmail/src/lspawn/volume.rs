@@ -1,0 +1,244 @@
+//! Which deliveries wait for which sync of one file system; decides, and does nothing.
+//!
+//! A delivery rides two syncs. What was written before the first began is durable after it: only
+//! then may readers see it. What they could see before the second began is there for good after
+//! it: only then is the delivery over, and the queue may forget the letter.
+
+use std::time::Duration;
+
+/// How long a sync waits for files that are just being shown, so that it covers their names too.
+const GATHER: Duration = Duration::from_millis(10);
+/// How long a sync may take before nobody waits for this file system's syncs any more.
+const SLOW: Duration = Duration::from_secs(10);
+
+/// What is to be done, most of it with a list of slots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Sync the file system.
+    Sync,
+    /// Let readers see them.
+    Show(Vec<u32>),
+    /// They are over.
+    Over(Vec<u32>),
+    /// A sync failed: take them back.
+    Withdraw(Vec<u32>),
+    /// Let each be synced by itself.
+    Alone(Vec<u32>),
+}
+
+#[derive(Debug)]
+enum State {
+    /// No sync is under way.
+    Free,
+    /// One is, of what was written and shown before it began.
+    Syncing { since: Duration, staged: Vec<u32>, shown: Vec<u32> },
+    /// One is that does not end.
+    Stuck,
+}
+
+/// One file system.
+#[derive(Debug)]
+pub(super) struct Volume {
+    state: State,
+    /// Written, not covered by a sync.
+    staged: Vec<u32>,
+    /// Shown, not covered by a sync.
+    shown: Vec<u32>,
+    /// How many are being shown.
+    showing: usize,
+    /// When the last sync ended.
+    rested: Duration,
+    /// Only jobs handed out after this one may rely on the syncs: an error in writing an earlier
+    /// one's file may have been told already, or before anybody listened.
+    covers: u64,
+}
+
+impl Volume {
+    /// Syncs tell of errors since job `covers` was handed out.
+    pub(super) fn new(covers: u64) -> Self {
+        let (staged, shown, rested) = (Vec::new(), Vec::new(), Duration::ZERO);
+        Self { state: State::Free, staged, shown, showing: 0, rested, covers }
+    }
+
+    /// Nothing waits here.
+    pub(super) fn is_idle(&self) -> bool {
+        let free = matches!(self.state, State::Free);
+        free && self.staged.is_empty() && self.shown.is_empty() && self.showing == 0
+    }
+
+    /// A file of job number `job` is written.
+    pub(super) fn staged(&mut self, slot: u32, job: u64) -> Option<Step> {
+        if job <= self.covers || matches!(self.state, State::Stuck) {
+            return Some(Step::Alone(vec![slot]));
+        }
+        self.staged.push(slot);
+        None
+    }
+
+    /// A file that was to be shown is, or failed to be.
+    pub(super) fn shown(&mut self, slot: u32, worked: bool) {
+        self.showing = self.showing.saturating_sub(1);
+        if worked {
+            self.shown.push(slot);
+        }
+    }
+
+    /// All that waits for a sync, or for the end of one.
+    pub(super) fn into_waiting(self) -> Vec<u32> {
+        let (mut all, mut shown) = (self.staged, self.shown);
+        if let State::Syncing { staged, shown, .. } = self.state {
+            all.extend(staged);
+            all.extend(shown);
+        }
+        all.append(&mut shown);
+        all
+    }
+
+    /// A written file has no worker any more.
+    pub(super) fn lost(&mut self, slot: u32) {
+        self.staged.retain(|of| *of != slot);
+        if let State::Syncing { staged, .. } = &mut self.state {
+            staged.retain(|of| *of != slot);
+        }
+    }
+
+    /// The sync has ended; `job` is the number of the latest job handed out.
+    ///
+    /// A failed one is bad news for all that waits, also for what it was too late for: the error
+    /// may have been in writing that, and the kernel tells of it only once.
+    pub(super) fn synced(&mut self, worked: bool, job: u64, now: Duration) -> Vec<Step> {
+        self.rested = now;
+        let (mut staged, mut shown) = match std::mem::replace(&mut self.state, State::Free) {
+            State::Syncing { staged, shown, .. } => (staged, shown),
+            State::Free | State::Stuck => (Vec::new(), Vec::new()),
+        };
+        if worked {
+            self.showing = self.showing.saturating_add(staged.len());
+            return some([Step::Over(shown), Step::Show(staged)]);
+        }
+        self.covers = job;
+        staged.append(&mut shown);
+        staged.append(&mut self.staged);
+        staged.append(&mut self.shown);
+        some([Step::Withdraw(staged)])
+    }
+
+    /// What to do now, and after how long to ask again. With `few` deliveries under way each is
+    /// synced by itself.
+    pub(super) fn turn(&mut self, few: bool, now: Duration) -> (Option<Step>, Option<Duration>) {
+        match &mut self.state {
+            State::Stuck => (self.alone(), None),
+            State::Syncing { since, staged, shown } => {
+                let left = since.saturating_add(SLOW).saturating_sub(now);
+                if !left.is_zero() {
+                    return (None, Some(left));
+                }
+                self.staged.append(staged);
+                self.shown.append(shown);
+                self.state = State::Stuck;
+                (self.alone(), None)
+            }
+            State::Free if few => (self.alone(), None),
+            State::Free if self.staged.is_empty() && self.shown.is_empty() => (None, None),
+            State::Free => {
+                let left = self.rested.saturating_add(GATHER).saturating_sub(now);
+                if self.showing > 0 && !left.is_zero() {
+                    return (None, Some(left));
+                }
+                let (staged, shown) =
+                    (std::mem::take(&mut self.staged), std::mem::take(&mut self.shown));
+                self.state = State::Syncing { since: now, staged, shown };
+                (Some(Step::Sync), Some(SLOW))
+            }
+        }
+    }
+
+    fn alone(&mut self) -> Option<Step> {
+        let mut all = std::mem::take(&mut self.staged);
+        all.append(&mut self.shown);
+        Some(Step::Alone(all)).filter(|step| !step.is_empty())
+    }
+}
+
+impl Step {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Sync => false,
+            Self::Show(s) | Self::Over(s) | Self::Withdraw(s) | Self::Alone(s) => s.is_empty(),
+        }
+    }
+}
+
+fn some(steps: impl IntoIterator<Item = Step>) -> Vec<Step> {
+    steps.into_iter().filter(|step| !step.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_delivery_is_seen_after_one_sync_and_over_after_two() {
+        let mut volume = Volume::new(0);
+        assert_eq!(volume.staged(1, 1), None);
+        assert_eq!(volume.turn(false, MS).0, Some(Step::Sync));
+        // Written while the sync runs: not covered by it.
+        volume.staged(2, 2);
+        assert_eq!(volume.turn(false, MS).0, None);
+        assert_eq!(volume.synced(true, 2, MS * 5), [Step::Show(vec![1])]);
+        let (step, again) = volume.turn(false, MS * 6);
+        assert_eq!((step, again), (None, Some(MS * 9)));
+        volume.shown(1, true);
+        assert_eq!(volume.turn(false, MS * 6).0, Some(Step::Sync));
+        let steps = volume.synced(true, 2, MS * 9);
+        assert_eq!(steps, [Step::Over(vec![1]), Step::Show(vec![2])]);
+        // One that will not show itself is not waited for long.
+        volume.staged(3, 3);
+        assert_eq!(volume.turn(false, MS * 19).0, Some(Step::Sync));
+    }
+
+    #[test]
+    fn a_failed_sync_takes_back_all_that_waits_and_what_was_being_written_syncs_itself() {
+        let mut volume = Volume::new(0);
+        volume.staged(1, 1);
+        volume.turn(false, MS);
+        volume.synced(true, 1, MS);
+        volume.shown(1, true);
+        volume.staged(2, 2);
+        volume.turn(false, MS);
+        volume.staged(3, 3);
+        assert_eq!(volume.synced(false, 4, MS), [Step::Withdraw(vec![2, 1, 3])]);
+        assert_eq!(volume.staged(4, 4), Some(Step::Alone(vec![4])));
+        assert_eq!(volume.staged(5, 5), None);
+    }
+
+    #[test]
+    fn a_few_are_synced_one_by_one_and_so_is_everybody_while_a_sync_hangs() {
+        let mut volume = Volume::new(0);
+        volume.staged(1, 1);
+        assert_eq!(volume.turn(true, MS).0, Some(Step::Alone(vec![1])));
+        volume.staged(2, 2);
+        volume.turn(false, MS);
+        assert_eq!(volume.turn(false, MS * 2).0, None);
+        let stuck = volume.turn(false, SLOW + MS);
+        assert_eq!(stuck.0, Some(Step::Alone(vec![2])));
+        assert_eq!(volume.staged(3, 3), Some(Step::Alone(vec![3])));
+        assert!(volume.synced(true, 3, SLOW + MS * 2).is_empty());
+        assert_eq!(volume.staged(4, 4), None);
+    }
+
+    #[test]
+    fn a_file_whose_worker_is_gone_is_never_shown() {
+        let mut volume = Volume::new(0);
+        volume.staged(1, 1);
+        volume.staged(2, 1);
+        volume.turn(false, MS);
+        volume.lost(1);
+        assert_eq!(volume.synced(true, 1, MS), [Step::Show(vec![2])]);
+        assert!(!volume.is_idle());
+        volume.shown(2, false);
+        assert!(volume.is_idle());
+    }
+}

@@ -1,0 +1,196 @@
+//! Letters from queued: every order's is asked for at once, the answers come in order and late.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use base::wire::queue::{Answer, Request};
+use store::client::QueueClient;
+use store::home::Home;
+use sys::poll::{Interest, Poller};
+
+use super::{Letter, Order, QUEUED, Verdict, later};
+
+/// How long a queued that went away may take to come back before deliveries are put off: its
+/// supervise starts it again at once, a deferral would cost the letter minutes.
+const QUEUED_BACK: Duration = Duration::from_secs(3);
+/// How long a queued that is there may hand nothing out while letters are asked for.
+const HAND_OUT: Duration = Duration::from_secs(10);
+/// The pause between two tries to reach it.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// Whether an error says that nobody answers at queued's socket, rather than that it said no.
+fn is_away(err: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    let away = [Kind::ConnectionRefused, Kind::NotFound, Kind::BrokenPipe];
+    away.contains(&err.kind()) || matches!(err.kind(), Kind::UnexpectedEof | Kind::ConnectionReset)
+}
+
+fn unopened() -> Verdict {
+    later("qmail-spawn unable to open message. (#4.3.0)\n")
+}
+
+/// The queue's letters, over one connection that is made anew when it breaks.
+pub(super) struct Letters {
+    home: Home,
+    queued: Option<QueueClient>,
+    /// Not asked for on this connection.
+    wanted: VecDeque<Order>,
+    /// Asked for, in the order of the answers.
+    asked: VecDeque<Order>,
+    /// When the connection last gave something, or was first asked.
+    heard: Duration,
+    /// Since when nobody answers: the wait for that is one for all orders, not one for each.
+    away_since: Option<Duration>,
+    /// When to try again to reach it.
+    again: Option<Duration>,
+    /// Orders whose letters will not come.
+    failed: VecDeque<Order>,
+}
+
+impl Letters {
+    pub(super) fn new(home: Home) -> Self {
+        let (wanted, asked, failed) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+        let (heard, away_since, again) = (Duration::ZERO, None, None);
+        Self { home, queued: None, wanted, asked, heard, away_since, again, failed }
+    }
+
+    /// The order's letter is to be fetched.
+    pub(super) fn want(&mut self, order: Order) {
+        self.wanted.push_back(order);
+    }
+
+    /// Asks for everything that is wanted, connecting if need be.
+    pub(super) fn ask(&mut self, now: Duration, poller: &Poller) {
+        if self.wanted.is_empty() || self.again.is_some_and(|again| now < again) {
+            return;
+        }
+        self.again = None;
+        if let Err(err) = self.try_ask(now, poller) {
+            self.lost(&err, now, poller);
+        }
+    }
+
+    fn try_ask(&mut self, now: Duration, poller: &Poller) -> io::Result<()> {
+        if self.queued.is_none() {
+            let queued = QueueClient::connect(&self.home)?.patient(HAND_OUT);
+            poller.add(&queued, QUEUED, Interest::READ)?;
+            self.queued = Some(queued);
+        }
+        let Some(queued) = &mut self.queued else { return Ok(()) };
+        if self.asked.is_empty() {
+            self.heard = now;
+        }
+        while let Some(order) = self.wanted.pop_front() {
+            let asked = queued.ask(&Request::Open(order.letter));
+            self.asked.push_back(order);
+            asked?;
+        }
+        Ok(())
+    }
+
+    /// The next order whose letter has come, or will not come. Does not wait.
+    pub(super) fn next(
+        &mut self,
+        now: Duration,
+        poller: &Poller,
+    ) -> Option<(Order, Result<Letter, Verdict>)> {
+        if let Some(order) = self.failed.pop_front() {
+            return Some((order, Err(unopened())));
+        }
+        match self.answer() {
+            Ok(Some(answer)) => {
+                (self.heard, self.away_since) = (now, None);
+                return Some(answer);
+            }
+            Ok(None) if !self.asked.is_empty() && now >= self.heard.saturating_add(HAND_OUT) => {
+                self.failed.append(&mut self.asked);
+                self.hang_up(poller);
+            }
+            Ok(None) => {}
+            Err(err) => self.lost(&err, now, poller),
+        }
+        self.failed.pop_front().map(|order| (order, Err(unopened())))
+    }
+
+    fn answer(&mut self) -> io::Result<Option<(Order, Result<Letter, Verdict>)>> {
+        let Some(queued) = &mut self.queued else { return Ok(None) };
+        let size = match queued.next(Duration::ZERO)? {
+            None => return Ok(None),
+            Some(Answer::Opened(size)) => Some(size),
+            Some(Answer::Refused(..)) => None,
+            Some(_) => return Err(io::ErrorKind::InvalidData.into()),
+        };
+        let Some(order) = self.asked.pop_front() else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        let letter = size.and_then(|size| Some(Letter { fd: queued.take_fd()?, size }));
+        Ok(Some((order, letter.ok_or_else(unopened))))
+    }
+
+    /// The connection is gone: what was asked for is asked for again, unless nobody answers for
+    /// too long.
+    fn lost(&mut self, err: &io::Error, now: Duration, poller: &Poller) {
+        self.hang_up(poller);
+        std::mem::swap(&mut self.asked, &mut self.wanted);
+        self.wanted.append(&mut self.asked);
+        let since = *self.away_since.get_or_insert(now);
+        if is_away(err) && now.saturating_sub(since) < QUEUED_BACK {
+            self.again = Some(now.saturating_add(AGAIN));
+        } else {
+            self.failed.append(&mut self.wanted);
+        }
+    }
+
+    fn hang_up(&mut self, poller: &Poller) {
+        if let Some(queued) = self.queued.take() {
+            let _gone = poller.remove(&queued);
+        }
+    }
+
+    /// After how long there will be something to do without anything to read.
+    pub(super) fn wake(&self, now: Duration) -> Option<Duration> {
+        let again = self.again.filter(|_| !self.wanted.is_empty());
+        let answer = self.heard.saturating_add(HAND_OUT);
+        let answer = Some(answer).filter(|_| !self.asked.is_empty());
+        again.into_iter().chain(answer).min().map(|at| at.saturating_sub(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::outcome::Outcome;
+    use base::time::Moment;
+
+    fn order(slot: u32) -> Order {
+        let (sender, recipient) = (Vec::new(), b"a@b".to_vec());
+        let birth = Moment::default();
+        Order { slot, letter: 1, birth, index: 0, perhaps: false, sender, recipient }
+    }
+
+    #[test]
+    fn a_queued_that_stays_away_is_waited_for_once_and_not_for_every_letter() {
+        let nobody = std::env::temp_dir().join(format!("spawn-away-{}", std::process::id()));
+        std::fs::create_dir_all(&nobody).unwrap();
+        let mut letters = Letters::new(Home::at(&nobody).unwrap());
+        let poller = Poller::new().unwrap();
+        let mut now = Duration::from_secs(100);
+        let mut waited = |slot| {
+            let since = now;
+            letters.want(order(slot));
+            loop {
+                letters.ask(now, &poller);
+                if let Some((order, letter)) = letters.next(now, &poller) {
+                    assert_eq!(order.slot, slot);
+                    assert_eq!(letter.unwrap_err().0, Outcome::Later);
+                    return now - since;
+                }
+                now += letters.wake(now).unwrap();
+            }
+        };
+        assert!(waited(1) >= QUEUED_BACK);
+        assert!(waited(2) < QUEUED_BACK / 2);
+        std::fs::remove_dir_all(&nobody).unwrap();
+    }
+}
