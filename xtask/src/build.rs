@@ -31,7 +31,7 @@ fn target_dir() -> PathBuf {
 }
 
 /// The target triple of this machine, as the compiler names it.
-fn target() -> Result<String, Trouble> {
+pub(crate) fn target() -> Result<String, Trouble> {
     let out = Command::new("rustc").arg("-vV").output().map_err(|e| format!("rustc: {e}"))?;
     let text = String::from_utf8_lossy(&out.stdout);
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));

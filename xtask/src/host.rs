@@ -9,7 +9,9 @@ type Foreign = (&'static str, &'static str);
 pub(crate) const BLOCKS: &[Foreign] = &[
     ("fusermount3", "fuse3"),
     ("losetup", "mount"),
+    ("mkfs.btrfs", "btrfs-progs"),
     ("mkfs.ext4", "e2fsprogs"),
+    ("mkfs.xfs", "xfsprogs"),
     ("qemu-storage-daemon", "qemu-utils"),
 ];
 
@@ -30,11 +32,6 @@ pub(crate) fn has(program: &str) -> bool {
         .args(["-c", "command -v \"$0\" >/dev/null", program])
         .status()
         .is_ok_and(|s| s.success())
-}
-
-/// The first of these that cannot be run here.
-pub(crate) fn lacks(needed: &[Foreign]) -> Option<&'static str> {
-    needed.iter().map(|(program, _)| *program).find(|program| !has(program))
 }
 
 /// Installs what is missing of these: on Debian, as root. Elsewhere the tests that need it are

@@ -7,6 +7,7 @@ mod blocks;
 mod build;
 mod clients;
 mod crash;
+mod fuzz;
 mod host;
 mod man;
 mod rooms;
@@ -44,8 +45,10 @@ enum Task {
     Walk,
     /// Check that every program has its page in the manual.
     Man,
-    /// Rehearse power cuts: the simulator, then (as root) a real ext4 on a logged block device.
+    /// Rehearse power cuts: the simulator, then (as root) real file systems on a logged disk.
     Crash(crash::Crash),
+    /// Fuzz the parsers and machines, each for its time; `fuzz --hours 1` is the long run.
+    Fuzz(fuzz::Fuzz),
     /// Measure ourselves and the peers, in turns, in one run.
     Bench(Box<bench::Bench>),
     /// Hold connections, as a part of the benchmark.
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Task::Walk => tally::single("walk", walk::check),
         Task::Man => tally::single("man", man::check),
         Task::Crash(crash) => crash.run(),
+        Task::Fuzz(fuzz) => fuzz.run(),
         Task::Bench(bench) => bench.run(),
         Task::Strangers(hold) => hold.run(),
         Task::Clients(clients) => clients.run(),

@@ -6,6 +6,7 @@ mod assign;
 mod domains;
 mod permissions;
 mod scripts;
+mod selftest;
 mod setup;
 mod steer;
 
@@ -40,6 +41,9 @@ enum Task {
     /// Add or list accounts.
     #[command(subcommand)]
     User(accounts::User),
+    /// Test this machine.
+    #[command(subcommand)]
+    Selftest(selftest::Selftest),
     #[command(flatten)]
     Steer(steer::Steer),
 }
@@ -85,6 +89,9 @@ fn run(args: Args) -> Result<ExitCode, Trouble> {
     if let Task::Setup(setup) = args.task {
         return setup.run(args.home.as_deref()).map(|()| ExitCode::SUCCESS);
     }
+    if let Task::Selftest(selftest) = args.task {
+        return selftest.run();
+    }
     let home = match args.home {
         Some(dir) => Home::at(std::path::absolute(&dir).map_err(|e| e.to_string())?),
         None => Home::find(),
@@ -92,7 +99,7 @@ fn run(args: Args) -> Result<ExitCode, Trouble> {
     let home = home.map_err(|e| e.to_string())?;
     become_owner(&home)?;
     match args.task {
-        Task::Setup(_) => Ok(ExitCode::SUCCESS),
+        Task::Setup(_) | Task::Selftest(_) => Ok(ExitCode::SUCCESS),
         Task::Domain(domain) => domain.run(&home).map(|()| ExitCode::SUCCESS),
         Task::User(user) => user.run(&home).map(|()| ExitCode::SUCCESS),
         Task::Steer(steer) => steer.run(&home),

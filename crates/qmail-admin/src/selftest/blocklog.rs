@@ -5,16 +5,18 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::tally::Trouble;
+use crate::Trouble;
 
 const MAGIC: u64 = 0x006a_7366_7773_6872;
 const FLUSH: u64 = 1;
 const DISCARD: u64 = 4;
+/// What a disk may tear a longer write into: pieces this long are written whole or not at all.
+const PIECE: u64 = 4096;
 
 /// One thing the disk was told.
 pub(crate) struct Entry {
     /// Where on the disk, in bytes.
-    sector: u64,
+    to: u64,
     /// Where the data lies in the log, and how long it is.
     data: (u64, u64),
     /// Everything before this is now durable.
@@ -24,12 +26,12 @@ pub(crate) struct Entry {
 }
 
 /// All of them, in order.
-pub(crate) struct WriteLog {
+pub(crate) struct BlockLog {
     path: PathBuf,
     pub entries: Vec<Entry>,
 }
 
-impl WriteLog {
+impl BlockLog {
     /// Reads the log's index; the data stays in the file.
     pub(crate) fn read(path: &Path) -> Result<Self, Trouble> {
         let file = File::open(path).map_err(|e| e.to_string())?;
@@ -47,7 +49,7 @@ impl WriteLog {
             let len = if flags & DISCARD == 0 { sectors * sector } else { 0 };
             let data = (at + sector, len);
             at += sector + len;
-            entries.push(Entry { sector: to * sector, data, flush: flags & FLUSH != 0, end: at });
+            entries.push(Entry { to: to * sector, data, flush: flags & FLUSH != 0, end: at });
         }
         if at > length {
             return Err(format!("{}: cut short", path.display()));
@@ -55,13 +57,29 @@ impl WriteLog {
         Ok(Self { path: path.into(), entries })
     }
 
-    /// Writes an entry's data where it belongs on an image.
-    pub(crate) fn apply(&self, entry: &Entry, image: &Path) -> Result<(), Trouble> {
-        let (at, len) = entry.data;
-        let mut bytes = vec![0; len as usize];
-        let done = File::open(&self.path).and_then(|log| log.read_exact_at(&mut bytes, at));
-        let image = OpenOptions::new().write(true).open(image);
-        done.and_then(|()| image?.write_all_at(&bytes, entry.sector)).map_err(|e| e.to_string())
+    /// Writes the entries' data where they belong on an image; of each only the pieces that `keep`
+    /// wants.
+    pub(crate) fn apply<'e>(
+        &self,
+        entries: impl IntoIterator<Item = &'e Entry>,
+        image: &Path,
+        mut keep: impl FnMut() -> bool,
+    ) -> Result<(), Trouble> {
+        let log = File::open(&self.path).map_err(|e| e.to_string())?;
+        let image = OpenOptions::new().write(true).open(image).map_err(|e| e.to_string())?;
+        let mut bytes = Vec::new();
+        for entry in entries {
+            let (at, len) = entry.data;
+            for piece in (0..len).step_by(PIECE as usize) {
+                if keep() {
+                    bytes.resize((len - piece).min(PIECE) as usize, 0);
+                    let done = log.read_exact_at(&mut bytes, at + piece);
+                    done.and_then(|()| image.write_all_at(&bytes, entry.to + piece))
+                        .map_err(|e| e.to_string())?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
