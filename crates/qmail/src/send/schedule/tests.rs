@@ -11,6 +11,8 @@ use store::control::{Map, Set};
 
 use super::*;
 
+mod traffic;
+
 /// A letter as the queue on disk has it.
 #[derive(Clone)]
 struct Stored {
