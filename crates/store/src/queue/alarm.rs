@@ -43,6 +43,15 @@ pub enum Alarm {
         /// The segment's file.
         file: String,
     },
+    /// A segment's file is shorter than its header says.
+    Short {
+        /// The segment's file.
+        file: String,
+        /// Bytes it should have.
+        size: u64,
+        /// Bytes it has.
+        found: u64,
+    },
     /// A later version of the program wrote this.
     Newer {
         /// The segment's file.
@@ -86,6 +95,10 @@ impl fmt::Display for Alarm {
             Self::Header { file } => write!(
                 f,
                 "queue/log/{file}: offset 0: the header is damaged and the segment is in use: {MEND}"
+            ),
+            Self::Short { file, size, found } => write!(
+                f,
+                "queue/log/{file} has {found} bytes instead of {size}; letters may be missing: {MEND}"
             ),
             Self::Newer { file, version } => write!(
                 f,

@@ -281,7 +281,16 @@ impl<D: Disk> Log<D> {
 
     /// A file whose segment no header on disk counts as part of the log.
     fn reusable(&self) -> Option<usize> {
-        self.free.iter().position(|s| s.number < self.named)
+        self.free.iter().position(|s| self.is_reusable(s))
+    }
+
+    fn is_reusable(&self, segment: &Segment<D::File>) -> bool {
+        segment.number < self.named && self.is_whole(segment)
+    }
+
+    /// One of another length (damaged, or of another version's size) goes at the next start.
+    fn is_whole(&self, segment: &Segment<D::File>) -> bool {
+        segment.size == self.config.segment
     }
 
     /// Has so many spare files ready.
@@ -292,7 +301,9 @@ impl<D: Disk> Log<D> {
             match segment.map_err(Trouble::from) {
                 Ok(segment) => self.free.push(segment),
                 Err(Trouble::Broken(error)) => return self.or_broken(Err(error)),
-                Err(full) if self.ready() == self.free.len() => return Err(full),
+                Err(full) if self.free.iter().all(|s| self.is_reusable(s) || !self.is_whole(s)) => {
+                    return Err(full);
+                }
                 Err(Trouble::Full(_)) => self.restate()?,
             }
         }
@@ -300,7 +311,7 @@ impl<D: Disk> Log<D> {
     }
 
     fn ready(&self) -> usize {
-        self.free.iter().filter(|s| s.number < self.named).count()
+        self.free.iter().filter(|s| self.is_reusable(s)).count()
     }
 
     /// Says the newest header again, in another of its sectors, with what is the oldest segment

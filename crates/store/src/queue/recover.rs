@@ -231,7 +231,12 @@ impl<D: Disk> Reading<'_, D> {
         index: &mut Index,
         alarms: &mut Alarms,
     ) -> Result<u64, Alarm> {
-        let len = usize::try_from(self.header.size.min(self.slot.len)).unwrap_or(usize::MAX);
+        let (size, found) = (self.header.size, self.slot.len);
+        if found < size {
+            // A segment has its full length before its header is written.
+            alarms.raise(Alarm::Short { file: self.slot.slot.to_string(), size, found })?;
+        }
+        let len = usize::try_from(size.min(found)).unwrap_or(usize::MAX);
         let mut bytes = vec![0; len];
         let doing_what = format!("read queue/log/{}", self.slot.slot);
         let n = doing(&doing_what, self.disk.read_at(&self.slot.file, &mut bytes, 0))?;
