@@ -28,7 +28,12 @@ const LAWS: &[Law] = &[
     Law { crate_name: "base", may_use: &[], never: &["std"], root: PURE },
     Law { crate_name: "proto", may_use: &["base"], never: &["letter", "sys"], root: PURE },
     Law { crate_name: "letter", may_use: &["base"], never: &["proto", "sys"], root: PURE },
-    Law { crate_name: "sys", may_use: &["base", "nix", "rustix"], never: &["store"], root: &[] },
+    Law {
+        crate_name: "sys",
+        may_use: &["base", "landlock", "nix", "rustix", "seccompiler"],
+        never: &["store"],
+        root: &[],
+    },
     Law {
         crate_name: "store",
         may_use: &["argon2", "base", "bcrypt", "hmac", "sha-crypt", "sha2", "sys", "yescrypt"],

@@ -1,9 +1,161 @@
 //! Giving up what a process will not need, for good.
+//!
+//! A [`Fence`] says what is kept: files and ports by Landlock, system calls by seccomp. It holds for
+//! the process, its children and what they run, and nothing takes it down again. An older kernel
+//! builds as much of it as it can, and [`Closed`] tells how much.
 
+mod calls;
+mod files;
+
+use std::fmt;
 use std::io;
+use std::path::{Path, PathBuf};
+
+pub use calls::Calls;
 
 /// From now on no exec of this process or its children grants a privilege (set-uid bits,
 /// file capabilities). Cannot be undone.
 pub fn no_new_privs() -> io::Result<()> {
     Ok(rustix::thread::set_no_new_privs(true)?)
+}
+
+/// What a process keeps. It begins with nothing but what is open already, memory, time, and its own
+/// end.
+#[derive(Clone, Debug)]
+pub struct Fence {
+    /// Files, or everything in a directory, to read.
+    reads: Vec<PathBuf>,
+    /// The same to change as well.
+    writes: Vec<PathBuf>,
+    /// Programs, or everything in a directory, to run.
+    runs: Vec<PathBuf>,
+    connects: Tcp,
+    calls: Calls,
+}
+
+/// TCP ports that may be connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Tcp {
+    Any,
+    Only(Vec<u16>),
+}
+
+impl Default for Fence {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Fence {
+    /// Nothing is kept.
+    pub const fn new() -> Self {
+        Self {
+            reads: Vec::new(),
+            writes: Vec::new(),
+            runs: Vec::new(),
+            connects: Tcp::Only(Vec::new()),
+            calls: Calls::BASE,
+        }
+    }
+
+    /// A file may be read, or a directory and all in it. What is not there when the fence is closed
+    /// stays out of reach.
+    #[must_use]
+    pub fn reads(mut self, path: impl AsRef<Path>) -> Self {
+        self.reads.push(path.as_ref().into());
+        self.calls = self.calls.and(Calls::READ);
+        self
+    }
+
+    /// A file may be read and changed, or a directory and all in it.
+    #[must_use]
+    pub fn writes(mut self, path: impl AsRef<Path>) -> Self {
+        self.writes.push(path.as_ref().into());
+        self.calls = self.calls.and(Calls::READ).and(Calls::WRITE);
+        self
+    }
+
+    /// A program may be run, or every program in a directory. The programs are in the same fence,
+    /// so that only our own can be meant.
+    #[must_use]
+    pub fn runs(mut self, path: impl AsRef<Path>) -> Self {
+        self.runs.push(path.as_ref().into());
+        self.calls = self.calls.and(Calls::READ).and(Calls::EXEC);
+        self
+    }
+
+    /// These TCP ports may be connected to; none may be listened at.
+    #[must_use]
+    pub fn connects_to(mut self, ports: &[u16]) -> Self {
+        self.connects = Tcp::Only(ports.into());
+        self.calls = self.calls.and(Calls::INET);
+        self
+    }
+
+    /// Any TCP port may be connected to; none may be listened at.
+    #[must_use]
+    pub fn connects(mut self) -> Self {
+        self.connects = Tcp::Any;
+        self.calls = self.calls.and(Calls::INET);
+        self
+    }
+
+    /// These calls are kept too.
+    #[must_use]
+    pub const fn calls(mut self, calls: Calls) -> Self {
+        self.calls = self.calls.and(calls);
+        self
+    }
+
+    /// Closes it around this process. Before there is a second thread: files and ports are fenced
+    /// for the calling thread and those it starts.
+    ///
+    /// # Errors
+    /// The kernel knows fences and will not have this one. That it knows none is no error; see
+    /// [`Closed`].
+    pub fn close(&self) -> io::Result<Closed> {
+        no_new_privs()?;
+        let files = files::restrict(self)?;
+        let calls = calls::restrict(self.calls)?;
+        Ok(Closed { files, calls })
+    }
+}
+
+/// How much of a fence the kernel has built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed {
+    files: Level,
+    calls: Level,
+}
+
+/// How much of one part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Whole,
+    Part,
+    Nothing,
+}
+
+impl Closed {
+    /// All of it.
+    pub fn is_whole(&self) -> bool {
+        self.files == Level::Whole && self.calls == Level::Whole
+    }
+}
+
+impl fmt::Display for Closed {
+    /// What is missing, for a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let files = match self.files {
+            Level::Whole => "",
+            Level::Part => "this kernel fences files only in part (Linux 6.12 or later would)",
+            Level::Nothing => "this kernel does not fence files (Landlock is off or unknown)",
+        };
+        let calls = match self.calls {
+            Level::Whole => "",
+            Level::Part | Level::Nothing => "this kernel does not fence system calls (no seccomp)",
+        };
+        let and = if files.is_empty() || calls.is_empty() { "" } else { "; " };
+        write!(f, "{files}{and}{calls}")
+    }
 }
