@@ -24,27 +24,25 @@ pub(crate) fn services(home: &Home, roles: &Roles, listen: &Listen) -> Vec<Servi
     let queued = become_role(home, &roles.qmailq);
     let ids = listener_ids(home, &roles.qmaild);
     let rules = quoted(&home.path("service/qmail-smtpd/rules.cdb"));
-    let listener = format!(
-        "LOCAL=$(head -n 1 {control}/me)\nMAX=$(head -n 1 {control}/concurrencyincoming)\n\
+    let asked = format!(
+        "read -r LOCAL < {control}/me\nread -r MAX < {control}/concurrencyincoming\n\
          case $MAX in ''|*[!0-9]*|0*)\n  \
-         echo \"{control}/concurrencyincoming is not a number from 1 up: taking 100\"; MAX=100;;\nesac\n\
-         exec {bin}/tcpserver -v -f -R -H -l \"$LOCAL\" -c \"$MAX\" -b 128{ids}"
+         echo \"{control}/concurrencyincoming is not a number from 1 up: taking 100\"; MAX=100;;\nesac\n"
     );
+    let listener = format!("{bin}/tcpserver -v -f -R -H -l \"$LOCAL\" -c \"$MAX\" -b 128{ids}");
+    let delivery = format!("DELIVERY=$(cat {control}/defaultdelivery)\n");
+    let start = format!("{bin}/qmail-start \"${{DELIVERY:-./Maildir/}}\"");
+    let smtp = format!("{listener} -x {rules} {} {bin}/qmail-smtpd", listen.smtp);
+    let pop3 = format!("{listener} {} {bin}/qmail-popup \"$LOCAL\"", listen.pop3);
     [
-        ("queued", format!("exec {queued}{bin}/qmail-queued")),
-        ("pspawn", format!("exec {bin}/qmail-pspawn")),
-        (
-            "qmail-send",
-            format!(
-                "DELIVERY=$(cat {control}/defaultdelivery)\n\
-                 exec {bin}/qmail-start \"${{DELIVERY:-./Maildir/}}\""
-            ),
-        ),
-        ("qmail-smtpd", format!("{listener} -x {rules} {} {bin}/qmail-smtpd", listen.smtp)),
-        ("qmail-pop3d", format!("{listener} {} {bin}/qmail-popup \"$LOCAL\"", listen.pop3)),
+        ("queued", "", format!("{queued}{bin}/qmail-queued")),
+        ("pspawn", "", format!("{bin}/qmail-pspawn")),
+        ("qmail-send", &*delivery, start),
+        ("qmail-smtpd", &*asked, smtp),
+        ("qmail-pop3d", &*asked, pop3),
     ]
     .into_iter()
-    .map(|(name, command)| Service { name, run: script(home, &command) })
+    .map(|(name, before, command)| Service { name, run: script(home, before, &command) })
     .collect()
 }
 
@@ -52,17 +50,18 @@ pub(crate) fn services(home: &Home, roles: &Roles, listen: &Listen) -> Vec<Servi
 pub(crate) fn logger(home: &Home, roles: &Roles, name: &str) -> String {
     let dir = quoted(&home.path("log").join(name));
     let drop = become_role(home, &roles.qmaill);
-    script(home, &format!("exec {drop}{}/multilog t s1000000 n20 {dir}", quoted(&home.path("bin"))))
+    let bin = quoted(&home.path("bin"));
+    script(home, "", &format!("{drop}{bin}/multilog t s1000000 n20 {dir}"))
 }
 
-/// A shell script that says its errors where its log goes. It begins anew with an empty environment:
-/// what svscan was started with is nobody's business here, least of all a `.qmail` program's.
-fn script(home: &Home, command: &str) -> String {
+/// A shell script that says its errors where its log goes. The program begins with an empty
+/// environment: what svscan was started with is nobody's business there, least of all a `.qmail`
+/// program's. One shell and no more: how soon mail is accepted after a start is the sum of these.
+fn script(home: &Home, before: &str, command: &str) -> String {
     let (home, bin) = (quoted(home.root()), quoted(&home.path("bin")));
     format!(
-        "#!/bin/sh\nexec 2>&1\n\
-         [ \"$1\" = clean ] || exec env -i PATH={bin}:/usr/bin:/bin QMAILHOME={home} \"$0\" clean\n\
-         {command}\n"
+        "#!/bin/sh\nexec 2>&1\nPATH={bin}:/usr/bin:/bin\n{before}\
+         exec /usr/bin/env -i PATH=\"$PATH\" QMAILHOME={home} \\\n  {command}\n"
     )
 }
 
