@@ -147,8 +147,8 @@ fn owner(home: &Home, assign: &str) -> Ids {
     Ids { uid, gid: uid, groups: vec![uid] }
 }
 
-/// Held while `users/` is edited, so that two administrators do not lose each other's lines.
-fn lock(home: &Home) -> Result<std::fs::File, Trouble> {
+/// Held while `users/` or the pauses are edited, so that two administrators do not lose each other's lines.
+pub(crate) fn lock(home: &Home) -> Result<std::fs::File, Trouble> {
     let path = home.path("users/lock");
     let file = about(&path, std::fs::File::create(&path))?;
     about(&path, file.lock())?;

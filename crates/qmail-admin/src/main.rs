@@ -4,6 +4,7 @@
 mod accounts;
 mod assign;
 mod domains;
+mod pauses;
 mod permissions;
 mod scripts;
 mod selftest;

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use clap::Subcommand;
 use store::home::Home;
 
-use crate::{Trouble, setup};
+use crate::{Trouble, pauses, setup};
 
 /// The commands, as administrators know them.
 #[derive(Subcommand)]
@@ -21,13 +21,25 @@ pub(crate) enum Steer {
     /// Try every queued letter now.
     #[command(visible_aliases = ["alrm", "flush"])]
     Doqueue,
-    /// Make qmail-send read locals and virtualdomains again.
+    /// Make qmail-send read again which domains are ours, and its rules for destinations.
     #[command(visible_alias = "hup")]
     Reload,
     /// Show the state of every service and count the queue.
     Stat,
-    /// Stop the programs where they stand (connections wait, nothing leaves).
-    Pause,
+    /// Stop the programs where they stand (connections wait, nothing leaves); or, with a domain,
+    /// hold mail to that domain alone (.domain: to those below it).
+    Pause {
+        /// The domain.
+        domain: Option<String>,
+        /// For how long, as in "for 2h"; else until it is resumed.
+        #[arg(value_names = ["for", "DURATION"], num_args = 0..=2)]
+        duration: Vec<String>,
+    },
+    /// Send mail to a paused domain again.
+    Resume {
+        /// The domain.
+        domain: String,
+    },
     /// Let paused programs go on.
     Cont,
     /// Compile the rules for SMTP connections.
@@ -69,7 +81,11 @@ impl Steer {
                 svc(home, "-h", &["qmail-send"])?;
             }
             Self::Stat => return stat(home),
-            Self::Pause => each(home, "-p", "Pausing")?,
+            Self::Pause { domain: None, .. } => each(home, "-p", "Pausing")?,
+            Self::Pause { domain: Some(domain), duration } => {
+                pauses::pause(home, &domain, &duration)?;
+            }
+            Self::Resume { domain } => pauses::resume(home, &domain)?,
             Self::Cont => each(home, "-c", "Continuing")?,
             Self::Cdb => {
                 setup::compile_rules(home)?;
@@ -77,6 +93,7 @@ impl Steer {
             }
             Self::Queue => {
                 let counted = bin(home, "qmail-qstat", &[])?;
+                pauses::show(home)?;
                 let listed = bin(home, "qmail-qread", &[])?;
                 return Ok(if counted && listed { ExitCode::SUCCESS } else { 111.into() });
             }
@@ -138,6 +155,7 @@ fn stat(home: &Home) -> Result<ExitCode, Trouble> {
     }
     services.sort();
     bin(home, "svstat", &services)?;
+    pauses::show(home)?;
     Ok(if bin(home, "qmail-qstat", &[])? { ExitCode::SUCCESS } else { 111.into() })
 }
 
