@@ -63,9 +63,13 @@ pub(super) fn recover<D: Disk>(disk: D, config: Config) -> Result<Recovered<D>, 
     let (live, free, damaged) = sort(slots, &mut alarms)?;
     let mut index = Index::default();
     let mut next = read_all(&disk, &live, &mut index, &mut alarms)?;
-    for slot in damaged {
-        next = check_damaged(&disk, &slot, next, &mut alarms)?;
+    for slot in &damaged {
+        next = check_damaged(&disk, slot, next, &mut alarms)?;
         doing("remove a damaged segment", disk.unlink(&path(slot.slot)))?;
+    }
+    if !damaged.is_empty() {
+        // Else a power cut brings it back, and by then its sequences may be behind ours.
+        doing("sync the directory queue/log", disk.sync_dir(Path::new("log")))?;
     }
     let live = live.into_iter().map(|(number, s)| segment(s.slot, number, s.file, s.len));
     let live: VecDeque<_> = live.collect();
