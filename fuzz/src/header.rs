@@ -118,9 +118,16 @@ fn addresses(text: &[u8]) {
         })
     };
     let Ok(completed) = complete(tokens, &mut found) else { return };
+    if found.iter().any(|address| address.starts_with(b"@")) {
+        // Behind a source route another one: what is left would be taken for a route again.
+        return;
+    }
     let mut again = Vec::new();
     let twice = complete(completed.clone(), &mut again);
     assert_eq!(twice.as_ref(), Ok(&completed), "it is not complete");
+    // Nothing is left of an address like `@`: it is not seen a second time.
+    found.retain(|address| !address.is_empty());
+    again.retain(|address| !address.is_empty());
     assert_eq!(again, found);
     let printed = token822::print(b"To", &completed);
     assert_eq!(token822::parse(&printed[3..]).as_ref(), Ok(&completed));

@@ -120,7 +120,8 @@ fn check_secret(who: &login::Credentials, said: &[Vec<u8>]) {
     assert!(who.name.len() + who.secret.len() <= base::limits::LOGIN_NAME_AND_SECRET);
     assert!(!who.name.contains(&0) && !who.secret.contains(&0), "a NUL splits the record");
     assert!(!who.name.is_empty());
-    let open = |wanted: &[u8]| said.iter().any(|line| line.ends_with(wanted) || within(line, wanted));
+    let open =
+        |wanted: &[u8]| said.iter().any(|line| line.ends_with(wanted) || within(line, wanted));
     let coded = said.iter().any(|line| {
         let word = line.rsplit(|&c| c == b' ').next().unwrap_or_default();
         proto::sasl::decode(word).is_ok_and(|plain| within(&plain, &who.secret))
@@ -156,7 +157,8 @@ fn read_mail(mailbox: &[Option<&[u8]>], fails: bool, events: &[Event<'_>]) {
         uid: format!("uid{n}").into_bytes(),
     });
     let (session, actions) = maildrop::Session::new(letters.collect());
-    let mut driven = Driven { mailbox, fails, session: Some(session), wire: Vec::new(), over: false };
+    let mut driven =
+        Driven { mailbox, fails, session: Some(session), wire: Vec::new(), over: false };
     driven.obey(actions);
     let mut model = Model::new(mailbox, fails);
     let mut lines = Lines::new(base::limits::COMMAND_LINE);
@@ -314,12 +316,17 @@ impl<'m> Model<'m> {
             (b"LAST", _) => self.say(&format!("+OK {}", self.last)),
             (b"CAPA", _) => {
                 self.yes();
-                let said = "TOP UIDL USER PIPELINING RESP-CODES EXPIRE+NEVER IMPLEMENTATION+qmail-rs";
+                let said =
+                    "TOP UIDL USER PIPELINING RESP-CODES EXPIRE+NEVER IMPLEMENTATION+qmail-rs";
                 said.split(' ').for_each(|word| self.say(&word.replace('+', " ")));
                 self.say(".");
             }
             (b"QUIT", _) => {
-                if self.fails { self.no() } else { self.yes() }
+                if self.fails {
+                    self.no()
+                } else {
+                    self.yes()
+                }
                 self.over = true;
             }
             _ => self.bad(),

@@ -17,8 +17,15 @@ use store::queue::{Config, Content, NewLetter, Queue, Stored};
 use crate::pick::Raw;
 
 /// Sizes small enough that a few letters fill segments.
-const SMALL: Config =
-    Config { segment: 5 * 4096, inline: 600, envelope: 4096, spares: 2, carry_above: 2, salvage: false };
+const SMALL: Config = Config {
+    segment: 5 * 4096,
+    inline: 600,
+    envelope: 4096,
+    spares: 2,
+    carry_above: 2,
+    salvage: false,
+    secret: 7,
+};
 
 /// Every letter that was ever in the queue.
 type Letters = BTreeMap<u64, Vec<u8>>;

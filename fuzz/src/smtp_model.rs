@@ -194,8 +194,7 @@ impl Model<'_> {
                 self.reset(250);
                 let lower = address.to_ascii_lowercase();
                 let at = lower.iter().rposition(|&c| c == b'@').map(|at| &lower[at..]);
-                let barred =
-                    BAD_SENDERS.iter().any(|bad| *bad == &lower[..] || Some(*bad) == at);
+                let barred = BAD_SENDERS.iter().any(|bad| *bad == &lower[..] || Some(*bad) == at);
                 self.sender = Some((address, barred));
             }
         }

@@ -48,7 +48,8 @@ struct Driven<'s> {
 impl<'s> Driven<'s> {
     fn new(settings: &'s Settings, answers: Answers<'s>) -> Self {
         let (session, actions) = Session::open(settings);
-        let mut driven = Self { session: Some(session), answers, out: Outcome::default(), open: None };
+        let mut driven =
+            Self { session: Some(session), answers, out: Outcome::default(), open: None };
         driven.obey(actions, &[]);
         driven
     }

@@ -108,7 +108,10 @@ fn made(dice: &mut Dice, seeds: &[(PathBuf, Vec<u8>)], words: &[Vec<u8>]) -> Vec
         let end = (at + dice.roll(8)).min(input.len());
         match dice.roll(5) {
             0 => drop(input.drain(at..end)),
-            1 => drop(input.splice(at..at, words.get(dice.roll(words.len())).cloned().unwrap_or_default())),
+            1 => drop(
+                input
+                    .splice(at..at, words.get(dice.roll(words.len())).cloned().unwrap_or_default()),
+            ),
             2 => {
                 let other = &seeds[dice.roll(seeds.len())].1;
                 let from = dice.roll(other.len() + 1);
