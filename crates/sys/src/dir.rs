@@ -1,7 +1,7 @@
 //! A directory held open, and the files in it by name: what happens here happens in that
 //! directory even if somebody renames it meanwhile.
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -52,6 +52,20 @@ pub struct Stat {
     /// Device and inode: the file's identity.
     pub identity: (u64, u64),
 }
+
+/// What a directory says of one of its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// The name.
+    pub name: &'a [u8],
+    /// The file's number.
+    pub inode: u64,
+    /// Whether it is a plain file; `None` if this file system does not say.
+    pub plain: Option<bool>,
+}
+
+/// How much of a directory is read at a time, in bytes.
+const PIECE: usize = 32 << 10;
 
 /// A directory held open.
 #[derive(Debug)]
@@ -126,6 +140,28 @@ impl Dir {
         })
     }
 
+    /// Shows every name but `.` and `..` to `each`, in the directory's own order, until it says
+    /// false. For large directories: nothing is copied. Once per opened directory.
+    pub fn entries(&self, mut each: impl FnMut(Entry<'_>) -> bool) -> io::Result<()> {
+        let mut room = Vec::<u8>::with_capacity(PIECE);
+        let mut entries = RawDir::new(&self.0, room.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            let plain = match entry.file_type() {
+                FileType::Unknown => None,
+                kind => Some(kind == FileType::RegularFile),
+            };
+            if name == b"." || name == b".." {
+                continue;
+            }
+            if !each(Entry { name, inode: entry.ino(), plain }) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// The names in this directory but `.` and `..`, in the directory's own order, at most `max`.
     pub fn names(&self, max: usize) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
@@ -162,6 +198,39 @@ mod tests {
         dir.remove("b").unwrap();
         assert_eq!(dir.names(10).unwrap(), ["c"]);
         assert_eq!(dir.file("b", How::Write).unwrap_err().kind(), io::ErrorKind::NotFound);
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn a_large_directory_is_shown_whole_and_says_what_is_a_file() {
+        let path = std::env::temp_dir().join(format!("sys-entries-{}", std::process::id()));
+        std::fs::create_dir_all(path.join("below")).unwrap();
+        let names: Vec<String> = (0..1_000).map(|n| format!("{n:0>60}")).collect();
+        names.iter().for_each(|name| std::fs::write(path.join(name), "").unwrap());
+        let dir = Dir::open(&path).unwrap();
+        let inode = dir.stat(&names[7]).unwrap().identity.1;
+        let (mut files, mut others, mut seventh) = (Vec::new(), 0, 0);
+        let each = |entry: Entry<'_>| {
+            match entry.plain {
+                Some(true) => files.push(String::from_utf8(entry.name.to_vec()).unwrap()),
+                _ => others += 1,
+            }
+            if entry.name == names[7].as_bytes() {
+                seventh = entry.inode;
+            }
+            true
+        };
+        dir.entries(each).unwrap();
+        files.sort();
+        assert_eq!((files, others, seventh), (names, 1, inode));
+        let mut shown = 0;
+        let some = Dir::open(&path).unwrap();
+        some.entries(|_| {
+            shown += 1;
+            shown < 5
+        })
+        .unwrap();
+        assert_eq!(shown, 5);
         std::fs::remove_dir_all(&path).unwrap();
     }
 

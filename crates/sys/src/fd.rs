@@ -60,21 +60,20 @@ pub fn read_within(fd: impl AsFd, buf: &mut [u8], limit: Duration) -> io::Result
 /// blocking descriptor.
 pub fn write_all_within(fd: impl AsFd, mut bytes: &[u8], limit: Duration) -> io::Result<()> {
     let since = Instant::now();
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     while !bytes.is_empty() {
-        // A socket mostly has room, and says so by taking it.
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        // There is room more often than not: a socket is asked for it only when it says no.
         let written = match retry_on_intr(|| rustix::net::send(&fd, bytes, flags)) {
-            Ok(done) => Ok(done),
-            Err(Errno::NOTSOCK) => {
-                // A pipe that is ready has room for so many (pipe(7)).
-                wait(&fd, Interest::WRITE, since, limit)?;
-                write(&fd, bytes.get(..libc::PIPE_BUF).unwrap_or(bytes))
-            }
-            Err(Errno::WOULDBLOCK) => {
+            Err(Errno::AGAIN) => {
                 wait(&fd, Interest::WRITE, since, limit)?;
                 continue;
             }
-            Err(error) => Err(error.into()),
+            Err(Errno::NOTSOCK) => {
+                wait(&fd, Interest::WRITE, since, limit)?;
+                // A pipe that is ready has room for so much (pipe(7)).
+                write(&fd, bytes.get(..libc::PIPE_BUF).unwrap_or(bytes))
+            }
+            sent => Ok(sent?),
         };
         match written {
             Ok(done) => bytes = bytes.get(done..).unwrap_or_default(),

@@ -3,7 +3,7 @@
 
 use crate::poll::{self, Interest};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -44,6 +44,12 @@ pub fn nodelay(sock: impl AsFd) -> io::Result<()> {
     Ok(sockopt::set_tcp_nodelay(sock, true)?)
 }
 
+/// From now on a read from the socket that has to wait ends with `WouldBlock` after `limit` at the
+/// latest. Fails on what is no socket.
+pub fn limit_reads(sock: impl AsFd, limit: Duration) -> io::Result<()> {
+    Ok(sockopt::set_socket_timeout(sock, sockopt::Timeout::Recv, Some(limit))?)
+}
+
 /// Removes IP options, source routes above all, from a connection. A socket that has none by its
 /// nature (IPv6, loopback) is fine.
 pub fn clear_ip_options(sock: impl AsFd) -> io::Result<()> {
@@ -64,6 +70,15 @@ pub fn clear_ip_options(sock: impl AsFd) -> io::Result<()> {
 pub fn send_now(sock: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     Ok(retry_on_intr(|| rustix::net::send(&sock, bytes, flags))?)
+}
+
+/// Whether something has come that nobody has read (`false`: only the end); `WouldBlock` if neither
+/// has. What has come stays.
+pub fn peek_now(sock: impl AsFd) -> io::Result<bool> {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    let mut byte = [0; 1];
+    let (got, _) = retry_on_intr(|| rustix::net::recv(&sock, &mut byte, flags))?;
+    Ok(got > 0)
 }
 
 /// Connects to `to`, from the address `from` if one is given, within `limit` (then: `TimedOut`).
@@ -114,7 +129,11 @@ mod tests {
         assert_eq!(from, client.local_addr().unwrap());
         clear_ip_options(&conn).unwrap();
         nodelay(&conn).unwrap();
+        assert_eq!(peek_now(&client).unwrap_err().kind(), ErrorKind::WouldBlock);
         fd::write_all(&conn, b"hello").unwrap();
+        limit_reads(&conn, Duration::from_millis(20)).unwrap();
+        assert_eq!(fd::read(&conn, &mut [0; 9]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert!(peek_now(&client).unwrap());
         drop(conn);
         assert_eq!(fd::read_to_end(&client, 10).unwrap(), b"hello");
     }

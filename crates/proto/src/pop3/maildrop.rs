@@ -18,6 +18,32 @@ pub struct Letter {
     pub uid: Vec<u8>,
 }
 
+/// The letters of a mailbox, in their order: a million of them lie where their owner likes.
+pub trait Letters {
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// Bytes as sent, of the letter at this place: CRLF line ends, no doubled dots. Asked for only
+    /// when the client does.
+    fn size(&self, index: usize) -> u64;
+    /// Appends its unique id: 1 to 70 bytes from 0x21 to 0x7e, the same in every session
+    /// (RFC 1939 §7).
+    fn put_uid(&self, index: usize, out: &mut Vec<u8>);
+}
+
+impl Letters for Vec<Letter> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn size(&self, index: usize) -> u64 {
+        self.get(index).map_or(0, |letter| letter.size)
+    }
+
+    fn put_uid(&self, index: usize, out: &mut Vec<u8>) {
+        out.extend(self.get(index).into_iter().flat_map(|letter| &letter.uid));
+    }
+}
+
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input<'a> {
@@ -49,7 +75,7 @@ pub enum List {
 pub enum Action {
     /// Write these bytes, line ends included.
     Reply(Vec<u8>),
-    /// Write [`Session::listed`] for every index, then `.` and CRLF.
+    /// Write [`Session::put_listed`] for every index, then `.` and CRLF.
     List(List),
     /// Open the letter; then write `+OK ` and CRLF and its [`super::letter::Wire`], or say
     /// [`Input::Missing`].
@@ -78,8 +104,8 @@ enum State {
 
 /// One client with its letters.
 #[derive(Debug)]
-pub struct Session {
-    letters: Vec<Letter>,
+pub struct Session<L = Vec<Letter>> {
+    letters: L,
     deleted: Vec<bool>,
     state: State,
     /// The highest number ever deleted (stock's `LAST`).
@@ -87,10 +113,10 @@ pub struct Session {
     bad: u32,
 }
 
-impl Session {
+impl<L: Letters> Session<L> {
     /// A session over these letters, and its greeting.
-    pub fn new(letters: Vec<Letter>) -> (Self, Actions) {
-        let deleted = vec![false; letters.len()];
+    pub fn new(letters: L) -> (Self, Actions) {
+        let deleted = vec![false; letters.count()];
         let session = Self { letters, deleted, state: State::Open, last: 0, bad: 0 };
         (session, vec![Action::Reply(yes())])
     }
@@ -102,19 +128,28 @@ impl Session {
 
     /// The letters' indexes, deleted ones included.
     pub fn indexes(&self) -> core::ops::Range<usize> {
-        0..self.letters.len()
+        0..self.deleted.len()
     }
 
     /// The line of `list` for one letter; nothing if it is deleted.
     pub fn listed(&self, list: List, index: usize) -> Option<Vec<u8>> {
-        let letter = self.letters.get(index).filter(|_| !self.is_deleted(index))?;
-        let mut line = alloc::format!("{} ", index.saturating_add(1)).into_bytes();
-        match list {
-            List::Sizes => line.extend_from_slice(alloc::format!("{}", letter.size).as_bytes()),
-            List::Uids => line.extend_from_slice(&letter.uid),
+        let mut line = Vec::new();
+        self.put_listed(list, index, &mut line);
+        (!line.is_empty()).then_some(line)
+    }
+
+    /// Appends the line of `list` for one letter; nothing if it is deleted.
+    pub fn put_listed(&self, list: List, index: usize, out: &mut Vec<u8>) {
+        if self.is_deleted(index) {
+            return;
         }
-        line.extend_from_slice(b"\r\n");
-        Some(line)
+        put_number((index as u64).saturating_add(1), out);
+        out.push(b' ');
+        match list {
+            List::Sizes => put_number(self.letters.size(index), out),
+            List::Uids => self.letters.put_uid(index, out),
+        }
+        out.extend_from_slice(b"\r\n");
     }
 
     /// Takes what happened and says what to do. After [`Action::Close`] there is nothing to do.
@@ -164,9 +199,9 @@ impl Session {
 
     /// Count and bytes of what is not deleted (stock counts deleted letters too).
     fn stat(&self) -> Action {
-        let kept = self.letters.iter().zip(&self.deleted).filter(|(_, deleted)| !**deleted);
-        let (count, bytes) = kept.fold((0_u64, 0_u64), |(count, bytes), (letter, _)| {
-            (count.saturating_add(1), bytes.saturating_add(letter.size))
+        let kept = self.indexes().filter(|index| !self.is_deleted(*index));
+        let (count, bytes) = kept.fold((0_u64, 0_u64), |(count, bytes), index| {
+            (count.saturating_add(1), bytes.saturating_add(self.letters.size(index)))
         });
         Action::Reply(alloc::format!("+OK {count} {bytes}\r\n").into_bytes())
     }
@@ -251,6 +286,21 @@ fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     Some((number, rest))
 }
 
+/// Appends a decimal number.
+fn put_number(mut number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    for place in digits.iter_mut().rev() {
+        *place = b'0'.wrapping_add(u8::try_from(number % 10).unwrap_or(0));
+        first = first.saturating_sub(1);
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(first..).unwrap_or_default());
+}
+
 fn reply(text: &str) -> Action {
     Action::Reply(no(text))
 }
@@ -258,6 +308,15 @@ fn reply(text: &str) -> Action {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_written_as_everywhere() {
+        for number in [0, 1, 9, 10, 99, 100, 1_000_000, u64::MAX] {
+            let mut out = Vec::new();
+            put_number(number, &mut out);
+            assert_eq!(out, alloc::format!("{number}").into_bytes());
+        }
+    }
     use alloc::format;
     use alloc::string::{String, ToString};
 

@@ -1,7 +1,12 @@
 //! The mailbox on disk: what is in it when the session begins, and what the session leaves.
+//!
+//! A letter costs 32 bytes and its name here; nothing of it is looked at but the name, until the
+//! client asks.
 
+use std::cell::OnceCell;
+use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
@@ -10,14 +15,17 @@ use std::time::{Duration, SystemTime};
 
 use base::limits;
 use base::time::Moment;
-use proto::pop3::maildrop::Letter;
+use proto::pop3::maildrop::Letters;
 use store::disk::kernel::Kernel;
-use store::maildir::{self, DeliverError, Leave, Name, settle};
+use store::maildir::{Leave, settle};
+use sys::dir::{Dir, Entry};
 
-use super::name;
+use super::{name, sizes};
 
 /// How long a file may lie in `tmp` unread before it is litter (36 hours).
 const LITTER: Duration = Duration::from_secs(129_600);
+/// Letters that are moved to `cur` at a time: so many paths are held at once.
+const MOVES: usize = 4_096;
 
 /// Why there is no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,31 +52,45 @@ impl Place {
     }
 }
 
+/// Whether other files have the same id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Twin {
+    None,
+    /// The first of them has the id. It is not renamed, lest it replace another.
+    First,
+    /// Another has it: this one is known by a hash of its place and name, and not renamed either.
+    Later,
+}
+
 /// One letter of the list.
-#[derive(Debug)]
-struct Entry {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Letter {
     /// When it came: seconds and microseconds.
-    time: (u64, u64),
-    name: OsString,
+    secs: u64,
+    micros: u32,
+    /// Where in the list of names its own begins, and how long that is.
+    begins: u32,
+    length: u16,
     place: Place,
-    size: u64,
-    /// Another file has the same stem: it is not renamed, lest it replace that one.
-    twin: bool,
+    twin: Twin,
+    pub(super) inode: u64,
 }
 
 /// A Maildir and its letters as they were when the session began.
 #[derive(Debug)]
 pub(super) struct Maildir {
     path: PathBuf,
-    entries: Vec<Entry>,
+    letters: Vec<Letter>,
+    /// Every name behind the other.
+    names: Vec<u8>,
+    sizes: OnceCell<Vec<u64>>,
 }
 
 impl Maildir {
     /// The Maildir at `path`, not yet read.
-    pub(super) fn open(path: &Path) -> Result<Self, Trouble> {
-        let there = fs::metadata(path.join("cur")).is_ok_and(|meta| meta.is_dir());
-        let maildir = Self { path: path.to_owned(), entries: Vec::new() };
-        if there { Ok(maildir) } else { Err(Trouble::NoMaildir) }
+    pub(super) fn at(path: &Path) -> Self {
+        let (path, sizes) = (path.to_owned(), OnceCell::new());
+        Self { path, letters: Vec::new(), names: Vec::new(), sizes }
     }
 
     /// Removes what deliveries that died have left in `tmp`.
@@ -78,118 +100,216 @@ impl Maildir {
         for file in files.take(limits::MAILDROP).flatten() {
             let read = file.metadata().and_then(|meta| meta.accessed());
             let age = read.ok().and_then(|read| now.duration_since(read).ok());
-            if age.is_some_and(|age| age > LITTER) && !is_hidden(&file.file_name()) {
+            if age.is_some_and(|age| age > LITTER) && !file.file_name().as_bytes().starts_with(b".")
+            {
                 let _next_time = fs::remove_file(file.path());
             }
         }
     }
 
     /// Reads the list, oldest letter first.
+    ///
+    /// # Errors
+    /// [`Trouble`].
     pub(super) fn scan(mut self) -> Result<Self, Trouble> {
-        for place in [Place::New, Place::Cur] {
-            self.read(place).map_err(|_| Trouble::Unreadable)?;
+        let dir = |place: Place| Dir::open(self.path.join(place.dir()));
+        let cur = dir(Place::Cur).map_err(|_| Trouble::NoMaildir)?;
+        let new = dir(Place::New).map_err(|_| Trouble::Unreadable)?;
+        for (place, dir) in [(Place::New, new), (Place::Cur, cur)] {
+            let read = dir.entries(|entry| self.take(place, entry));
+            read.map_err(|_| Trouble::Unreadable)?;
         }
-        self.entries.sort_by(|a, b| (a.time, &a.name, a.place).cmp(&(b.time, &b.name, b.place)));
+        let mut letters = std::mem::take(&mut self.letters);
+        letters.sort_unstable_by(|a, b| self.order(a, b));
+        self.letters = letters;
+        self.find_twins();
         Ok(self)
     }
 
-    fn read(&mut self, place: Place) -> io::Result<()> {
-        for file in fs::read_dir(self.path.join(place.dir()))? {
-            let file = file?;
-            let name = file.file_name();
-            // The directory itself says what is a file: no letter of ours is looked at.
-            if is_hidden(&name) || !file.file_type()?.is_file() {
-                continue;
-            }
-            if self.entries.len() >= limits::MAILDROP {
-                break;
-            }
-            let time = name::time(name.as_bytes()).unwrap_or_else(|| changed(&file));
-            let size = match Name::parse(name.as_bytes()).wire {
-                Some(wire) => wire,
-                None => measure(&file.path()).unwrap_or(0),
-            };
-            self.entries.push(Entry { time, name, place, size, twin: false });
+    /// Notes one file; false if there are enough.
+    fn take(&mut self, place: Place, entry: Entry<'_>) -> bool {
+        let Entry { name, inode, plain } = entry;
+        if self.letters.len() >= limits::MAILDROP {
+            return false;
         }
-        Ok(())
+        let path = || self.path.join(place.dir()).join(OsStr::from_bytes(name));
+        // The directory itself says what is a file, if it can: no letter of ours is looked at.
+        let is_file =
+            || plain.unwrap_or_else(|| path().symlink_metadata().is_ok_and(|m| m.is_file()));
+        if name.starts_with(b".") || !is_file() {
+            return true;
+        }
+        let (secs, micros) = name::time(name).unwrap_or_else(|| changed(&path()));
+        let micros = u32::try_from(micros).unwrap_or(u32::MAX);
+        let (begins, length) = (u32::try_from(self.names.len()), u16::try_from(name.len()));
+        let (Ok(begins), Ok(length)) = (begins, length) else { return false };
+        self.names.extend_from_slice(name);
+        let twin = Twin::None;
+        self.letters.push(Letter { secs, micros, begins, length, place, twin, inode });
+        true
     }
 
-    /// The letters as the client shall see them. Ids are made unique here: of two files with one
-    /// stem the later is known by a hash of its place and name.
-    pub(super) fn letters(&mut self) -> Vec<Letter> {
-        let mut seen: HashMap<Vec<u8>, usize> = HashMap::new();
-        let mut letters = Vec::with_capacity(self.entries.len());
+    /// By time, then by id, so that twins stand together, then by the rest.
+    fn order(&self, a: &Letter, b: &Letter) -> Ordering {
+        (a.secs, a.micros).cmp(&(b.secs, b.micros)).then_with(|| {
+            let key = |letter: &Letter| {
+                let name = self.name(letter);
+                (name::id(stem(name)), name, letter.place)
+            };
+            key(a).cmp(&key(b))
+        })
+    }
+
+    /// Marks files that have the id of another.
+    fn find_twins(&mut self) {
         let mut twins = Vec::new();
-        for (index, entry) in self.entries.iter().enumerate() {
-            let stem = Name::parse(entry.name.as_bytes()).stem;
-            let mut uid = name::uid(stem);
-            if let Some(&other) = seen.get(&uid) {
-                twins.extend([index, other]);
-                let path = [entry.place.dir().as_bytes(), b"/", entry.name.as_bytes()].concat();
-                uid = name::hash(&path);
+        let mut timeless: HashMap<&[u8], usize> = HashMap::new();
+        let mut first: Option<(usize, &Letter)> = None;
+        for (index, letter) in self.letters.iter().enumerate() {
+            let id = || name::id(stem(self.name(letter)));
+            let same_time =
+                |other: &Letter| (other.secs, other.micros) == (letter.secs, letter.micros);
+            match first {
+                Some((at, other))
+                    if same_time(other) && name::id(stem(self.name(other))) == id() =>
+                {
+                    twins.push((at, index));
+                    continue;
+                }
+                _ => first = Some((index, letter)),
             }
-            seen.insert(uid.clone(), index);
-            letters.push(Letter { size: entry.size, uid });
-        }
-        for index in twins {
-            if let Some(entry) = self.entries.get_mut(index) {
-                entry.twin = true;
+            // Without a time in their names they need not stand together.
+            if name::time(self.name(letter)).is_none() {
+                match timeless.get(id()) {
+                    Some(at) => twins.push((*at, index)),
+                    None => drop(timeless.insert(id(), index)),
+                }
             }
         }
-        letters
+        for (first, later) in twins {
+            for (index, twin) in [(first, Twin::First), (later, Twin::Later)] {
+                if let Some(letter) = self.letters.get_mut(index) {
+                    letter.twin = if letter.twin == Twin::Later { Twin::Later } else { twin };
+                }
+            }
+        }
+    }
+
+    /// All letters, in their order.
+    pub(super) fn letters(&self) -> &[Letter] {
+        &self.letters
+    }
+
+    /// The file's name.
+    fn name(&self, letter: &Letter) -> &[u8] {
+        let begins = letter.begins as usize;
+        self.names.get(begins..begins.saturating_add(letter.length.into())).unwrap_or_default()
+    }
+
+    /// Its stem.
+    pub(super) fn stem(&self, letter: &Letter) -> &[u8] {
+        stem(self.name(letter))
+    }
+
+    /// The Maildir itself.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Opens one letter of the list.
-    pub(super) fn letter(&self, index: usize) -> io::Result<File> {
-        let entry = self.entries.get(index).ok_or(ErrorKind::NotFound)?;
-        File::open(self.at(entry))
+    ///
+    /// # Errors
+    /// It is not there any more, or cannot be read.
+    pub(super) fn open(&self, index: usize) -> io::Result<File> {
+        let letter = self.letters.get(index).ok_or(ErrorKind::NotFound)?;
+        self.open_letter(letter)
     }
 
-    fn at(&self, entry: &Entry) -> PathBuf {
-        self.path.join(entry.place.dir()).join(&entry.name)
+    /// Opens a letter.
+    ///
+    /// # Errors
+    /// It is not there any more, or cannot be read.
+    pub(super) fn open_letter(&self, letter: &Letter) -> io::Result<File> {
+        File::open(self.path.join(self.file(letter)))
+    }
+
+    /// `new/NAME` or `cur/NAME`.
+    fn file(&self, letter: &Letter) -> PathBuf {
+        Path::new(letter.place.dir()).join(OsStr::from_bytes(self.name(letter)))
     }
 
     /// Deletes what is marked and moves the rest of `new` to `cur`; then makes it last. True if
     /// every marked letter is gone for good.
     pub(super) fn update(&self, is_deleted: impl Fn(usize) -> bool) -> bool {
-        let leaves = self.entries.iter().enumerate().filter_map(|(index, entry)| {
+        let mut disk = None;
+        let mut settle = |leaves: &[Leave]| {
+            if disk.is_none() {
+                disk = Kernel::at(&self.path).ok();
+            }
+            disk.as_ref().is_some_and(|disk| settle(disk, leaves))
+        };
+        let (mut moves, mut deletions) = (Vec::new(), Vec::new());
+        for (index, letter) in self.letters.iter().enumerate() {
             let delete = is_deleted(index);
-            let moves = entry.place == Place::New && !entry.twin;
-            let file = || Path::new(entry.place.dir()).join(&entry.name);
-            (delete || moves).then(|| Leave { file: file(), delete })
-        });
-        let leaves: Vec<Leave> = leaves.collect();
-        leaves.is_empty() || Kernel::at(&self.path).is_ok_and(|disk| settle(&disk, &leaves))
+            let moved = letter.place == Place::New && letter.twin == Twin::None;
+            if delete {
+                deletions.push(Leave { file: self.file(letter), delete });
+            } else if moved {
+                if moves.len() >= MOVES {
+                    // The last moves go with the deletions, whose syncs are for all of them.
+                    settle(&moves);
+                    moves.clear();
+                }
+                moves.push(Leave { file: self.file(letter), delete });
+            }
+        }
+        moves.extend(deletions);
+        moves.is_empty() || settle(&moves)
     }
 }
 
-/// Whether a name begins with a dot: not a letter.
-fn is_hidden(name: &OsStr) -> bool {
-    name.as_bytes().starts_with(b".")
+impl Letters for &Maildir {
+    fn count(&self) -> usize {
+        self.letters.len()
+    }
+
+    fn size(&self, index: usize) -> u64 {
+        let sizes = self.sizes.get_or_init(|| sizes::of(self));
+        sizes.get(index).copied().unwrap_or(0)
+    }
+
+    /// Ids are made unique here: of files with one id the later ones are known by a hash of their
+    /// place and name.
+    fn put_uid(&self, index: usize, out: &mut Vec<u8>) {
+        let Some(letter) = self.letters.get(index) else { return };
+        out.extend(match letter.twin {
+            Twin::Later => name::hash(self.file(letter).as_os_str().as_bytes()),
+            Twin::None | Twin::First => name::uid(self.stem(letter)),
+        });
+    }
 }
 
-/// When a file was last changed, in seconds and microseconds.
-fn changed(file: &fs::DirEntry) -> (u64, u64) {
-    let since = file.metadata().and_then(|meta| meta.modified()).ok();
+/// What stays the same of a file's name while flags change: everything before the first colon.
+fn stem(name: &[u8]) -> &[u8] {
+    name.split(|&c| c == b':').next().unwrap_or(name)
+}
+
+/// When the file was last changed, in seconds and microseconds.
+fn changed(path: &Path) -> (u64, u64) {
+    let since = path.metadata().and_then(|meta| meta.modified()).ok();
     let since = since.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
     since.map_or((0, 0), |since| (since.as_secs(), u64::from(since.subsec_micros())))
 }
 
-/// A letter's length on the wire, by reading it.
-fn measure(path: &Path) -> Result<u64, DeliverError> {
-    let file = File::open(path).map_err(DeliverError::Letter)?;
-    Ok(maildir::measure(b"", &file)?.wire())
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// A Maildir of these files, removed afterwards.
-    struct Mailbox(PathBuf);
+    pub(in super::super) struct Mailbox(pub(in super::super) PathBuf);
 
     impl Mailbox {
-        fn with(test: &str, files: &[(&str, &str)]) -> Self {
+        pub(in super::super) fn with(test: &str, files: &[(&str, &str)]) -> Self {
             let path = std::env::temp_dir().join(format!("pop3d-{test}-{}", std::process::id()));
             for dir in ["new", "cur", "tmp"] {
                 fs::create_dir_all(path.join(dir)).unwrap();
@@ -200,11 +320,11 @@ mod tests {
             Self(path)
         }
 
-        fn open(&self) -> Maildir {
-            Maildir::open(&self.0).unwrap().scan().unwrap()
+        pub(in super::super) fn open(&self) -> Maildir {
+            Maildir::at(&self.0).scan().unwrap()
         }
 
-        fn list(&self, dir: &str) -> Vec<String> {
+        pub(in super::super) fn list(&self, dir: &str) -> Vec<String> {
             let names = fs::read_dir(self.0.join(dir)).unwrap();
             let mut names: Vec<_> =
                 names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect();
@@ -217,6 +337,46 @@ mod tests {
         fn drop(&mut self) {
             fs::remove_dir_all(&self.0).unwrap();
         }
+    }
+
+    /// The ids in the order of the list.
+    fn ids(maildir: &Maildir) -> Vec<String> {
+        let id = |index| {
+            let mut id = Vec::new();
+            maildir.put_uid(index, &mut id);
+            String::from_utf8(id).unwrap()
+        };
+        (0..maildir.count()).map(id).collect()
+    }
+
+    #[test]
+    fn twins_are_found_wherever_they_stand() {
+        let files = [
+            ("cur/1.a:2,", ""),
+            ("new/1.a", ""),
+            ("cur/1.a-b", ""),
+            ("cur/1.a:2,S", ""),
+            ("new/odd", ""),
+            ("cur/odd:2,", ""),
+            ("new/odder", ""),
+        ];
+        let mail = Mailbox::with("many-twins", &files);
+        let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(5);
+        File::open(mail.0.join("new/odd")).unwrap().set_modified(long_ago).unwrap();
+        let maildir = mail.open();
+        let ids = ids(&maildir);
+        let once: std::collections::BTreeSet<_> = ids.iter().collect();
+        assert_eq!(once.len(), files.len(), "{ids:?}");
+        for id in ["1.a", "1.a-b", "odd", "odder"] {
+            assert!(ids.iter().any(|other| other == id), "{ids:?}");
+        }
+        assert!(maildir.update(|_| false));
+        assert_eq!(mail.list("new"), ["1.a", "odd"]);
+    }
+
+    #[test]
+    fn a_thousand_letters_cost_their_names_and_little_more() {
+        assert!(size_of::<Letter>() <= 32);
     }
 
     #[test]
@@ -232,10 +392,9 @@ mod tests {
             ],
         );
         fs::create_dir(mail.0.join("new/5.dir")).unwrap();
-        let letters = mail.open().letters();
-        let ids: Vec<_> = letters.iter().map(|l| str::from_utf8(&l.uid).unwrap()).collect();
-        assert_eq!(ids, ["10.1.vm", "20.M6Q2R0.h", "20.M7Q1R0.h", "30.M1Q1R0.h"]);
-        assert!(letters.iter().map(|l| l.size).eq([7, 97, 98, 99]));
+        let maildir = mail.open();
+        assert_eq!(ids(&maildir), ["10.1.vm", "20.M6Q2R0.h", "20.M7Q1R0.h", "30.M1Q1R0.h"]);
+        assert!((0..4).map(|index| (&&maildir).size(index)).eq([7, 97, 98, 99]));
     }
 
     #[test]
@@ -265,13 +424,13 @@ mod tests {
     fn ids_stay_and_twins_are_told_apart_and_never_replace_each_other() {
         let mail =
             Mailbox::with("twins", &[("new/1.a", "new"), ("cur/1.a:2,", "cur"), ("new/2.b", "")]);
-        let mut maildir = mail.open();
-        let before = maildir.letters();
-        assert_ne!(before[0].uid, before[1].uid);
+        let maildir = mail.open();
+        let before = ids(&maildir);
+        assert_ne!(before[0], before[1]);
         assert!(maildir.update(|_| false));
         assert_eq!(mail.list("new"), ["1.a"]);
         assert_eq!(mail.list("cur"), ["1.a:2,", "2.b:2,"]);
-        assert_eq!(mail.open().letters()[2].uid, before[2].uid);
+        assert_eq!(ids(&mail.open())[2], before[2]);
         assert_eq!(fs::read(mail.0.join("cur/1.a:2,")).unwrap(), b"cur");
     }
 
@@ -288,9 +447,10 @@ mod tests {
 
     #[test]
     fn what_is_no_maildir_is_said_to_be_none() {
-        assert_eq!(Maildir::open(Path::new("/nonexistent")).unwrap_err(), Trouble::NoMaildir);
+        let nowhere = Maildir::at(Path::new("/nonexistent"));
+        assert_eq!(nowhere.scan().unwrap_err(), Trouble::NoMaildir);
         let mail = Mailbox::with("half", &[]);
         fs::remove_dir(mail.0.join("new")).unwrap();
-        assert_eq!(Maildir::open(&mail.0).unwrap().scan().unwrap_err(), Trouble::Unreadable);
+        assert_eq!(Maildir::at(&mail.0).scan().unwrap_err(), Trouble::Unreadable);
     }
 }

@@ -6,6 +6,7 @@
 
 mod maildir;
 mod name;
+mod sizes;
 mod talk;
 
 use std::ffi::OsString;
@@ -60,10 +61,10 @@ fn parent(sock: OwnedFd, path: Option<&OsString>) -> i32 {
     if served.is_ok() { 0 } else { 111 }
 }
 
-/// Removes what deliveries that died have left behind, where there is a Maildir.
+/// Removes what deliveries that died have left behind.
 fn sweep(path: Option<&OsString>) {
-    if let Some(maildir) = path.and_then(|path| Maildir::open(path.as_ref()).ok()) {
-        maildir.sweep(clock::now());
+    if let Some(path) = path {
+        Maildir::at(path.as_ref()).sweep(clock::now());
     }
 }
 
@@ -73,8 +74,8 @@ fn serve(path: Option<&OsString>, input: BorrowedFd<'_>, output: BorrowedFd<'_>)
     let _only_for_tcp = net::nodelay(output);
     let mut ends = Ends::new(input, output);
     let maildir = path.ok_or(Trouble::NoMaildir);
-    match maildir.and_then(|path| Maildir::open(path.as_ref())?.scan()) {
-        Ok(mut maildir) => talk::serve(&mut ends, &mut maildir),
+    match maildir.and_then(|path| Maildir::at(path.as_ref()).scan()) {
+        Ok(maildir) => talk::serve(&mut ends, &maildir),
         Err(trouble) => ends.refuse(match trouble {
             Trouble::NoMaildir => "this user has no $HOME/Maildir",
             Trouble::Unreadable => "unable to scan $HOME/Maildir",

@@ -18,14 +18,27 @@ pub(super) fn time(name: &[u8]) -> Option<(u64, u64)> {
 /// not fit an id a hash of it. It must stay what it is while flags change and letters move from
 /// `new` to `cur`.
 pub(super) fn uid(stem: &[u8]) -> Vec<u8> {
-    let id = ours(stem).unwrap_or(stem);
+    let id = id(stem);
     let fits = (1..=UID).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic);
     if fits { id.to_vec() } else { hash(id) }
 }
 
-/// The part of one of our own names that makes it unique: `<secs>.M<µs>Q<id>R<n>[I<n>].<host>`
-/// without `,S=…,W=…`. Only ours: of a foreign name every part may count.
-fn ours(stem: &[u8]) -> Option<&[u8]> {
+/// What tells the letter from all others: the stem, of our own names without the sizes.
+pub(super) fn id(stem: &[u8]) -> &[u8] {
+    ours(stem).map_or(stem, |(id, _)| id)
+}
+
+/// How long the letter is on the wire, of our own names, which say it truly: `…,S=…,W=<bytes>`.
+pub(super) fn wire(stem: &[u8]) -> Option<u64> {
+    let (_, sizes) = ours(stem)?;
+    let (_, rest) = digits(sizes.strip_prefix(b",S=")?)?;
+    let (wire, end) = digits(rest.strip_prefix(b",W=")?)?;
+    end.is_empty().then_some(wire)
+}
+
+/// One of our own names, taken apart: what makes it unique, `<secs>.M<µs>Q<id>R<n>[I<n>].<host>`,
+/// and `,S=…,W=…`. Only ours: of a foreign name every part may count.
+fn ours(stem: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut rest = stem;
     for letter in [&b""[..], b".M", b"Q", b"R"] {
         (_, rest) = digits(rest.strip_prefix(letter)?)?;
@@ -35,26 +48,35 @@ fn ours(stem: &[u8]) -> Option<&[u8]> {
     }
     rest.strip_prefix(b".")?;
     let sizes = stem.windows(3).rposition(|three| three == b",S=")?;
-    stem.get(..sizes)
+    stem.split_at_checked(sizes)
 }
 
 /// 128 bits that stay the same for ever, in hex: two FNV-1a hashes with different seeds. Nobody
 /// gains by a collision but confusion in his own mailbox.
 pub(super) fn hash(bytes: &[u8]) -> Vec<u8> {
-    let fnv = |seed: u64| {
-        bytes.iter().fold(seed, |h, &c| (h ^ u64::from(c)).wrapping_mul(0x0100_0000_01b3))
-    };
     let mut hex = Vec::with_capacity(32);
-    let (a, b) = (fnv(0xcbf2_9ce4_8422_2325), fnv(0x9ae1_6a3b_2f90_404f));
+    let (a, b) = (fnv(bytes), seeded(0x9ae1_6a3b_2f90_404f, bytes));
     let _infallible = write!(hex, "{a:016x}{b:016x}");
     hex
+}
+
+/// 64 bits that stay the same for ever.
+pub(super) fn fnv(bytes: &[u8]) -> u64 {
+    seeded(0xcbf2_9ce4_8422_2325, bytes)
+}
+
+fn seeded(seed: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(seed, |h, &c| (h ^ u64::from(c)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The number `text` begins with, and the rest.
 fn digits(text: &[u8]) -> Option<(u64, &[u8])> {
     let end = text.iter().position(|c| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at_checked(end)?;
-    Some((std::str::from_utf8(digits).ok()?.parse().ok()?, rest))
+    let number = digits.iter().try_fold(0_u64, |number, &c| {
+        number.checked_mul(10)?.checked_add(u64::from(c.wrapping_sub(b'0')))
+    })?;
+    (end > 0).then_some((number, rest))
 }
 
 #[cfg(test)]
@@ -68,6 +90,23 @@ mod tests {
         assert_eq!(cut("17.M5Q3R0I2.mx.test,S=10,W=12"), "17.M5Q3R0I2.mx.test");
         assert_eq!(cut("17.28547.vm,S=10"), "17.28547.vm,S=10");
         assert_eq!(cut("17.28547.vm"), "17.28547.vm");
+    }
+
+    #[test]
+    fn only_our_own_names_are_believed_about_the_length() {
+        assert_eq!(wire(b"17.M5Q3R0.mx.test,S=10,W=12"), Some(12));
+        assert_eq!(wire(b"17.M5Q3R0I2.mx.test,S=10,W=12"), Some(12));
+        for foreign in [
+            &b"17.M5P3V7.mx,S=10,W=12"[..],
+            b"17.M5Q3R0.mx.test",
+            b"17.M5Q3R0.mx.test,S=10",
+            b"17.M5Q3R0.mx.test,W=12,S=10",
+            b"17.M5Q3R0.mx.test,S=10,W=12,X=1",
+            b"17.M5Q3R0.mx.test,S=10,W=",
+            b"letter",
+        ] {
+            assert_eq!(wire(foreign), None);
+        }
     }
 
     #[test]

@@ -24,11 +24,27 @@ pub(super) struct Ends<'a> {
     input: BorrowedFd<'a>,
     output: BorrowedFd<'a>,
     waiting: Vec<u8>,
+    /// Where letters are read; made for the first.
+    room: Vec<u8>,
+    /// The input ends a silent wait by itself.
+    timed: bool,
 }
 
 impl<'a> Ends<'a> {
     pub(super) fn new(input: BorrowedFd<'a>, output: BorrowedFd<'a>) -> Self {
-        Self { input, output, waiting: Vec::with_capacity(3 * PIECE) }
+        let timed = sys::net::limit_reads(input, PATIENCE).is_ok();
+        Self { input, output, waiting: Vec::new(), room: Vec::new(), timed }
+    }
+
+    /// What the client says next; nothing if it is gone, deaf or dumb, which is all one: nobody is
+    /// left to be answered.
+    fn hear(&self, room: &mut [u8]) -> usize {
+        let heard = if self.timed {
+            sys::fd::read(self.input, room)
+        } else {
+            sys::fd::read_within(self.input, room, PATIENCE)
+        };
+        heard.unwrap_or(0)
     }
 
     /// Says why there is no session.
@@ -51,17 +67,16 @@ impl<'a> Ends<'a> {
 }
 
 /// One session, until the client is gone. A connection that breaks changes nothing on disk.
-pub(super) fn serve(ends: &mut Ends<'_>, maildir: &mut Maildir) {
-    let (session, greeting) = Session::new(maildir.letters());
-    let mut room = vec![0; 4 << 10];
+pub(super) fn serve(ends: &mut Ends<'_>, maildir: &Maildir) {
+    let (session, greeting) = Session::new(maildir);
+    let mut room = [0; limits::COMMAND_LINE];
     let mut lines = Lines::new(limits::COMMAND_LINE);
     let Ok(Some(mut session)) = act(ends, maildir, session, greeting) else { return };
     loop {
         if ends.flush().is_err() {
             return;
         }
-        // Silence, an error and the end are all one: nobody is left to be answered.
-        let heard = sys::fd::read_within(ends.input, &mut room, PATIENCE).unwrap_or(0);
+        let heard = ends.hear(&mut room);
         let mut rest = room.get(..heard).unwrap_or_default();
         if rest.is_empty() {
             return;
@@ -79,20 +94,23 @@ pub(super) fn serve(ends: &mut Ends<'_>, maildir: &mut Maildir) {
     }
 }
 
+/// A session over the letters of a Maildir.
+type Talk<'a> = Session<&'a Maildir>;
+
 /// Carries out what the machine wants; the session, if it goes on.
-fn act(
+fn act<'a>(
     ends: &mut Ends<'_>,
     maildir: &Maildir,
-    mut session: Session,
+    mut session: Talk<'a>,
     mut actions: Vec<Action>,
-) -> io::Result<Option<Session>> {
+) -> io::Result<Option<Talk<'a>>> {
     while !actions.is_empty() {
         let mut answer = None;
         for action in actions {
             match action {
                 Action::Reply(bytes) => ends.waiting.extend_from_slice(&bytes),
                 Action::List(list) => write_list(ends, &session, list)?,
-                Action::Send { index, body_lines } => match maildir.letter(index) {
+                Action::Send { index, body_lines } => match maildir.open(index) {
                     Ok(letter) => send(ends, letter, body_lines)?,
                     Err(_) => answer = Some(Input::Missing),
                 },
@@ -110,9 +128,9 @@ fn act(
     Ok(Some(session))
 }
 
-fn write_list(ends: &mut Ends<'_>, session: &Session, list: List) -> io::Result<()> {
-    for line in session.indexes().filter_map(|index| session.listed(list, index)) {
-        ends.waiting.extend_from_slice(&line);
+fn write_list(ends: &mut Ends<'_>, session: &Talk<'_>, list: List) -> io::Result<()> {
+    for index in session.indexes() {
+        session.put_listed(list, index, &mut ends.waiting);
         ends.relieve()?;
     }
     ends.waiting.extend_from_slice(b".\r\n");
@@ -122,14 +140,15 @@ fn write_list(ends: &mut Ends<'_>, session: &Session, list: List) -> io::Result<
 /// Writes one letter behind its `+OK `. If it cannot be read to its end, the error ends the
 /// session: a cut letter must not look whole.
 fn send(ends: &mut Ends<'_>, mut letter: File, body_lines: Option<u64>) -> io::Result<()> {
-    let (mut wire, mut room) = (Wire::new(body_lines), vec![0; PIECE]);
+    let mut wire = Wire::new(body_lines);
+    ends.room.resize(PIECE, 0);
     ends.waiting.extend_from_slice(OK);
     loop {
-        let read = match letter.read(&mut room) {
+        let read = match letter.read(&mut ends.room) {
             Err(err) if err.kind() == ErrorKind::Interrupted => continue,
             read => read?,
         };
-        let piece = room.get(..read).unwrap_or_default();
+        let piece = ends.room.get(..read).unwrap_or_default();
         if piece.is_empty() || !wire.feed(piece, &mut ends.waiting) {
             break;
         }

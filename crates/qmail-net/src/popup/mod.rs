@@ -173,5 +173,6 @@ fn note(credentials: &Credentials, verdict: Verdict, about: &Circumstances) {
 
 /// One line in the log.
 fn say(text: &str) {
-    let _gone = writeln!(io::stderr(), "qmail-popup: {text}");
+    // In one piece: the logger wakes for each.
+    let _gone = io::stderr().write_all(format!("qmail-popup: {text}\n").as_bytes());
 }

@@ -19,24 +19,29 @@ use crate::login::Denied;
 /// What a child's pipe may say: an account's home is a path.
 const WORDS: usize = 8_192;
 
+/// Who waits for a check.
+pub(super) struct Asker {
+    pub(super) peer: u64,
+    pub(super) verb: Verb,
+    pub(super) connection: Option<OwnedFd>,
+}
+
 /// What a child is to bring about.
 pub(super) enum Aim {
-    /// Whose the login is. Then its verb is done.
+    /// Whose the login is. Then everybody's verb is done who has asked with that login.
     Find {
-        verb: Verb,
-        connection: Option<OwnedFd>,
+        askers: Vec<Asker>,
         /// To remember if the secret fits, with the files it was found out from.
         proof: Option<(Proof, State)>,
     },
-    /// A session, counted as this one's.
-    Serve(Key),
-    /// A foreign program's word.
-    Judge,
+    /// A session for this peer, counted as this one's.
+    Serve(u64, Key),
+    /// A foreign program's word for this peer.
+    Judge(u64),
 }
 
 /// A child at work.
 pub(super) struct Check {
-    pub(super) peer: u64,
     pub(super) pid: u32,
     pub(super) since: Duration,
     /// What it says.
@@ -46,6 +51,18 @@ pub(super) struct Check {
 }
 
 impl Check {
+    /// Whether it finds out what this proves.
+    pub(super) fn finds(&self, proof: &Proof, state: &State) -> bool {
+        matches!(&self.aim, Aim::Find { proof: Some((p, s)), .. } if p == proof && s == state)
+    }
+
+    /// One more waits for it.
+    pub(super) fn join(&mut self, asker: Asker) {
+        if let Aim::Find { askers, .. } = &mut self.aim {
+            askers.push(asker);
+        }
+    }
+
     /// Reads what there is; the verdict, once that is all.
     pub(super) fn hear(&mut self) -> Option<Verdict> {
         loop {

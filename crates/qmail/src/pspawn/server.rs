@@ -17,7 +17,7 @@ use sys::signal::{self, Signal, Signals};
 use sys::spawn::{self, Fork};
 use sys::{clock, fd, pass};
 
-use super::check::{Aim, Check, Verdict};
+use super::check::{Aim, Asker, Check, Verdict};
 use super::child::{self, Task};
 use super::crowd::{Crowd, Key};
 use super::files::{Files, State};
@@ -78,6 +78,8 @@ struct Peer {
     sock: OwnedFd,
     /// It has asked and waits. It has nothing to say then; its end shows when it is answered.
     waits: bool,
+    /// It has a client to be served: the answer is all it waits for.
+    opens: bool,
     /// It is among the descriptors waited for.
     watched: bool,
     since: Duration,
@@ -88,6 +90,13 @@ struct Request {
     peer: u64,
     message: Vec<u8>,
     connection: Option<OwnedFd>,
+}
+
+impl Request {
+    /// Its client; the rest is forgotten.
+    fn take_connection(mut self) -> Option<OwnedFd> {
+        self.connection.take()
+    }
 }
 
 impl Drop for Request {
@@ -228,7 +237,8 @@ impl Server {
             return;
         }
         let number = self.number();
-        let peer = Peer { sock, waits: false, watched: false, since: clock::monotonic() };
+        let since = clock::monotonic();
+        let peer = Peer { sock, waits: false, opens: false, watched: false, since };
         self.peers.insert(number, peer);
         // It may have asked already; if so it never need be waited for.
         self.hear(number);
@@ -270,9 +280,10 @@ impl Server {
         message.truncate(n);
         let request = Request { peer: number, message, connection: fds.into_iter().next() };
         let right = Login::decode(&request.message).is_ok_and(|login| {
+            peer.opens = login.verb == Verb::Open;
             let long =
                 [login.name, login.secret, login.timestamp].iter().map(|f| f.len() + 1).sum();
-            (login.verb == Verb::Check || request.connection.is_some()) && limits::LOGIN >= long
+            (!peer.opens || request.connection.is_some()) && limits::LOGIN >= long
         });
         if !right {
             return self.part(number);
@@ -294,19 +305,19 @@ impl Server {
         }
     }
 
-    /// Answers from memory, or lets it wait for its turn.
-    fn ask(&mut self, mut request: Request) {
-        let known = Login::decode(&request.message).ok().and_then(|login| {
-            let (proof, state) = self.proof(&login)?;
-            let account = self.proofs.holds(&proof, state, clock::monotonic())?;
-            Some((login.verb, account.clone()))
-        });
-        match known {
+    /// Answers from memory, or lets it wait for its turn, or for the answer of one just like it.
+    fn ask(&mut self, request: Request) {
+        let Ok(login) = Login::decode(&request.message) else { return };
+        let (peer, verb) = (request.peer, login.verb);
+        let Some((proof, state)) = self.proof(&login) else {
+            return self.waiting.push_back(request);
+        };
+        if let Some(check) = self.checks.values_mut().find(|check| check.finds(&proof, &state)) {
+            return check.join(Asker { peer, verb, connection: request.take_connection() });
+        }
+        match self.proofs.holds(&proof, state, clock::monotonic()).cloned() {
+            Some(account) => self.admit(peer, verb, account, request.take_connection()),
             None => self.waiting.push_back(request),
-            Some((verb, account)) => {
-                let connection = request.connection.take();
-                self.admit(request.peer, verb, account, connection);
-            }
         }
     }
 
@@ -376,8 +387,8 @@ impl Server {
     /// Serves a client in a child that becomes the user and qmail-pop3d.
     fn serve_alone(&mut self, job: Job) {
         let Job { peer, account, connection, .. } = job;
-        let key = nests::key(&account);
-        self.fork(peer, Aim::Serve(key), &Task::Serve(&account, &connection));
+        let aim = Aim::Serve(peer, nests::key(&account));
+        self.fork(aim, &Task::Serve(&account, &connection));
     }
 
     /// Starts what may be started.
@@ -401,27 +412,34 @@ impl Server {
         may.then(|| self.waiting.pop_front()).flatten()
     }
 
-    /// Lets a child find out whose the login is.
+    /// Lets a child find out whose the login is, unless that is known by now or being found out.
     fn find(&mut self, mut request: Request) {
-        let connection = request.connection.take();
         let Ok(login) = Login::decode(&request.message) else { return };
         let proof = self.proof(&login);
-        let aim = Aim::Find { verb: login.verb, connection, proof };
-        self.fork(request.peer, aim, &Task::Check(login));
+        let asked = |check: &Check| proof.as_ref().is_some_and(|(p, state)| check.finds(p, state));
+        let known = proof.as_ref().is_some_and(|(proof, state)| {
+            self.proofs.holds(proof, state.clone(), clock::monotonic()).is_some()
+        });
+        if known || self.checks.values().any(asked) {
+            return self.ask(request);
+        }
+        let connection = request.connection.take();
+        let asker = Asker { peer: request.peer, verb: login.verb, connection };
+        self.fork(Aim::Find { askers: vec![asker], proof }, &Task::Check(login));
     }
 
     /// Lets a foreign program judge.
     fn judge(&mut self, program: &[OsString], request: &Request) {
         let Ok(login) = Login::decode(&request.message) else { return };
         let aim = match login.verb {
-            Verb::Check => Aim::Judge,
+            Verb::Check => Aim::Judge(request.peer),
             Verb::Open => match self.crowd.enter(login.name) {
-                Ok(()) => Aim::Serve(login.name.to_vec()),
+                Ok(()) => Aim::Serve(request.peer, login.name.to_vec()),
                 Err(full) => return self.answer(request.peer, &Verdict::of_full(full)),
             },
         };
         let connection = request.connection.as_ref().filter(|_| login.verb == Verb::Open);
-        self.fork(request.peer, aim, &Task::Foreign(program, login, connection));
+        self.fork(aim, &Task::Foreign(program, login, connection));
     }
 
     /// Children at a time now.
@@ -446,19 +464,16 @@ impl Server {
     }
 
     /// Starts a child.
-    fn fork(&mut self, peer: u64, aim: Aim, task: &Task<'_>) {
+    fn fork(&mut self, aim: Aim, task: &Task<'_>) {
         let number = self.number();
         match self.try_fork(number, task) {
             Ok((pid, pipe)) => {
                 let (since, words) = (clock::monotonic(), Vec::new());
-                self.checks.insert(number, Check { peer, pid, since, pipe, words, aim });
+                self.checks.insert(number, Check { pid, since, pipe, words, aim });
             }
             Err(err) => {
-                if let Aim::Serve(key) = aim {
-                    self.crowd.leave(&key);
-                }
                 let text = format!("unable to fork: {}", sys::errno::text(&err));
-                self.answer(peer, &Verdict::Trouble(text.into_bytes()));
+                self.bring(aim, 0, Verdict::Trouble(text.into_bytes()));
             }
         }
     }
@@ -489,24 +504,34 @@ impl Server {
 
     /// A child has said, or shown by its end, how it went.
     fn settle(&mut self, number: u64, verdict: Verdict) {
-        let Some(Check { peer, pid, pipe, aim, .. }) = self.checks.remove(&number) else { return };
+        let Some(Check { pid, pipe, aim, .. }) = self.checks.remove(&number) else { return };
         let _ = self.poller.remove(&pipe);
+        self.bring(aim, pid, verdict);
+    }
+
+    /// Does what is to be done after a check.
+    fn bring(&mut self, aim: Aim, pid: u32, verdict: Verdict) {
         match (aim, verdict) {
-            (Aim::Find { verb, connection, proof }, Verdict::Found(account)) => {
+            (Aim::Find { askers, proof }, Verdict::Found(account)) => {
                 if let Some((proof, state)) = proof {
                     self.proofs.remember(proof, &state, account.clone(), clock::monotonic());
                 }
-                self.admit(peer, verb, account, connection);
+                for Asker { peer, verb, connection } in askers {
+                    self.admit(peer, verb, account.clone(), connection);
+                }
             }
-            (Aim::Serve(key), Verdict::Welcome) => {
+            (Aim::Find { askers, .. }, verdict) => {
+                askers.iter().for_each(|asker| self.answer(asker.peer, &verdict));
+            }
+            (Aim::Serve(peer, key), Verdict::Welcome) => {
                 self.alone.insert(pid, key);
                 self.answer(peer, &Verdict::Welcome);
             }
-            (Aim::Serve(key), verdict) => {
+            (Aim::Serve(peer, key), verdict) => {
                 self.crowd.leave(&key);
                 self.answer(peer, &verdict);
             }
-            (Aim::Find { .. } | Aim::Judge, verdict) => self.answer(peer, &verdict),
+            (Aim::Judge(peer), verdict) => self.answer(peer, &verdict),
         }
     }
 
@@ -521,7 +546,8 @@ impl Server {
         peer.since = clock::monotonic();
         let mut message = Vec::new();
         answer.encode(&mut message);
-        if pass::send(&peer.sock, &message, &[]).is_err() {
+        // One whose client has been passed on has nothing left to ask.
+        if pass::send(&peer.sock, &message, &[]).is_err() || peer.opens {
             self.part(number);
         } else {
             self.watch(number);
