@@ -65,8 +65,10 @@ impl From<io::Error> for Refusal {
 
 /// How long queued may take to take a request or to answer one. A letter waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Bytes asked of the socket at a time.
+/// Bytes asked of the socket at a time, at most.
 const PIECE: usize = 64 << 10;
+/// Bytes asked of the socket at first: one answer to a letter.
+const ANSWER: usize = 512;
 /// Answers that may pile up while a request waits to be taken.
 const UNREAD: usize = 2 * MAX_ANSWER;
 
@@ -79,6 +81,8 @@ pub struct QueueClient {
     taken: usize,
     fds: VecDeque<OwnedFd>,
     outbox: Vec<u8>,
+    /// Where bytes are received; grows while queued has more to say than fits.
+    room: Vec<u8>,
     patience: Duration,
 }
 
@@ -100,14 +104,13 @@ impl QueueClient {
     /// # Errors
     /// queued is not running, or does not answer in time.
     pub fn connect_at(socket: &Path) -> io::Result<Self> {
-        let socket = pass::connect(socket, Kind::Stream)?;
-        sys::fd::set_nonblocking(&socket, true)?;
-        Ok(Self::on(socket))
+        Ok(Self::on(pass::connect(socket, Kind::Stream)?))
     }
 
+    /// Every send and receive says that it must not wait: the socket itself need not be told.
     fn on(socket: OwnedFd) -> Self {
-        let (inbox, outbox) = (Vec::new(), Vec::new());
-        Self { socket, inbox, taken: 0, fds: VecDeque::new(), outbox, patience: PATIENCE }
+        let (inbox, outbox, fds) = (Vec::new(), Vec::new(), VecDeque::new());
+        Self { socket, inbox, taken: 0, fds, outbox, room: Vec::new(), patience: PATIENCE }
     }
 
     /// Waits so long for queued to take a request or to answer one, instead of 120 seconds.
@@ -124,6 +127,17 @@ impl QueueClient {
         self.say(&Request::Begin(origin))
     }
 
+    /// Says that a letter begins, together with whatever is said next: a small letter is then one
+    /// write. Nothing can fail yet.
+    pub fn begin_with_next(&mut self, origin: Origin) {
+        Request::Begin(origin).encode(&mut self.outbox);
+    }
+
+    /// Whether queued still holds the connection, as far as can be told without asking it.
+    pub fn is_open(&mut self) -> bool {
+        matches!(self.receive(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Hands over the next bytes of the letter, any number of them.
     ///
     /// # Errors
@@ -138,6 +152,15 @@ impl QueueClient {
     /// # Errors
     /// queued refused, or the connection was lost: then the letter may be queued or not.
     pub fn commit(&mut self, envelope: &Envelope<'_>) -> Result<u64, Refusal> {
+        self.commit_with(&[], envelope)
+    }
+
+    /// [`QueueClient::commit`] with the last bytes of the letter, all in one write.
+    ///
+    /// # Errors
+    /// As for [`QueueClient::commit`].
+    pub fn commit_with(&mut self, last: &[u8], envelope: &Envelope<'_>) -> Result<u64, Refusal> {
+        last.chunks(limits::CHUNK).for_each(|piece| Request::Chunk(piece).encode(&mut self.outbox));
         self.say(&Request::Envelope(*envelope))?;
         self.accepted()
     }
@@ -210,9 +233,9 @@ impl QueueClient {
     /// The connection is lost.
     pub fn ask(&mut self, request: &Request<'_>) -> io::Result<()> {
         let mut outbox = std::mem::take(&mut self.outbox);
-        outbox.clear();
         request.encode(&mut outbox);
         let outcome = self.write(&outbox);
+        outbox.clear();
         outbox.shrink_to(PIECE * 2);
         self.outbox = outbox;
         outcome
@@ -276,7 +299,7 @@ impl QueueClient {
     fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         let since = Instant::now();
         while !bytes.is_empty() {
-            match sys::fd::write(&self.socket, bytes) {
+            match sys::net::send_now(&self.socket, bytes) {
                 Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.wait_for_room(since)?,
                 Err(e) => return Err(e),
@@ -297,27 +320,31 @@ impl QueueClient {
 
     /// Reads what has come, waiting at most `patience` for it; false if nothing has.
     fn fill(&mut self, patience: Duration) -> io::Result<bool> {
-        let mut piece = [0; PIECE];
-        for wait in [None, Some(patience)] {
-            if let Some(wait) = wait {
-                poll::ready(
-                    &[self.socket.as_fd()],
-                    Interest { read: true, write: false },
-                    Some(wait),
-                )?;
-            }
-            match pass::recv(&self.socket, &mut piece, 1) {
-                Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok((n, fds)) => {
-                    self.inbox.extend_from_slice(piece.get(..n).unwrap_or_default());
-                    self.fds.extend(fds);
-                    return Ok(true);
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => return Err(e),
-            }
+        if !patience.is_zero() {
+            poll::ready(&[self.socket.as_fd()], Interest::READ, Some(patience))?;
         }
-        Ok(false)
+        match self.receive() {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Takes what has come, without waiting; `UnexpectedEof` at the end.
+    fn receive(&mut self) -> io::Result<()> {
+        if self.room.is_empty() {
+            self.room = vec![0; ANSWER];
+        }
+        let (len, fds) = pass::recv_now(&self.socket, &mut self.room, 1)?;
+        if len == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.inbox.extend_from_slice(self.room.get(..len).unwrap_or_default());
+        self.fds.extend(fds);
+        if len == self.room.len() && len < PIECE {
+            self.room = vec![0; len.saturating_mul(8).min(PIECE)];
+        }
+        Ok(())
     }
 
     fn drop_taken(&mut self) {
@@ -349,7 +376,6 @@ mod tests {
 
     fn pair() -> (QueueClient, OwnedFd) {
         let (socket, other) = pass::pair(Kind::Stream).unwrap();
-        sys::fd::set_nonblocking(&socket, true).unwrap();
         (QueueClient::on(socket), other)
     }
 
@@ -370,6 +396,36 @@ mod tests {
         drop(queued);
         let lost = client.next(Duration::ZERO).unwrap_err();
         assert_eq!(lost.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_small_letter_is_one_write() {
+        let (socket, queued) = pass::pair(Kind::Seqpacket).unwrap();
+        let mut client = QueueClient::on(socket);
+        client.begin_with_next(Origin::Network);
+        answer(&queued, &Answer::Accepted(9), &[]);
+        let envelope = Envelope::new(b"a@b\0c@d\0").unwrap();
+        assert_eq!(client.commit_with(b"Subject: x\n", &envelope).unwrap(), 9);
+        let mut want = Vec::new();
+        Request::Begin(Origin::Network).encode(&mut want);
+        Request::Chunk(b"Subject: x\n").encode(&mut want);
+        Request::Envelope(envelope).encode(&mut want);
+        let mut got = vec![0; 1_000];
+        let (len, _) = pass::recv(&queued, &mut got, 0).unwrap();
+        assert_eq!(got.get(..len), Some(&want[..]));
+        assert!(client.is_open());
+        drop(queued);
+        assert!(!client.is_open());
+    }
+
+    #[test]
+    fn many_answers_at_once_are_all_taken() {
+        let (mut client, queued) = pair();
+        (0..200).for_each(|n| answer(&queued, &Answer::Ack(n), &[]));
+        for n in 0..200 {
+            assert_eq!(client.next(Duration::ZERO).unwrap(), Some(Answer::Ack(n)));
+        }
+        assert_eq!(client.next(Duration::ZERO).unwrap(), None);
     }
 
     #[test]

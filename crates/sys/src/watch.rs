@@ -1,11 +1,11 @@
-//! Hearing that a directory's list of names has changed, without asking again and again.
+//! Hearing that a directory has changed, without asking again and again.
 
 use rustix::fs::inotify::{CreateFlags, WatchFlags};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// A watch on one directory; its descriptor is readable when a name came, went or was replaced.
+/// A watch on directories; its descriptor is readable when something changed.
 #[derive(Debug)]
 pub struct Watch(OwnedFd);
 
@@ -16,15 +16,23 @@ impl AsFd for Watch {
 }
 
 impl Watch {
-    /// Starts watching. Fails where the kernel has no inotify or the account has no watch left.
+    /// Starts watching the names in one directory: told is when one came, went or was replaced.
+    /// Fails where the kernel has no inotify or the account has no watch left.
     pub fn on(dir: &Path) -> io::Result<Watch> {
+        Self::for_these(&[dir], names())
+    }
+
+    /// Starts watching the names in directories and what is in their files. A file that is a link
+    /// to one elsewhere is watched as a name only.
+    pub fn on_contents(dirs: &[&Path]) -> io::Result<Watch> {
+        Self::for_these(dirs, names() | WatchFlags::MODIFY | WatchFlags::CLOSE_WRITE)
+    }
+
+    fn for_these(dirs: &[&Path], what: WatchFlags) -> io::Result<Watch> {
         let fd = rustix::fs::inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        let names = WatchFlags::CREATE
-            | WatchFlags::DELETE
-            | WatchFlags::MOVED_FROM
-            | WatchFlags::MOVED_TO
-            | WatchFlags::ONLYDIR;
-        rustix::fs::inotify::add_watch(&fd, dir, names)?;
+        for dir in dirs {
+            rustix::fs::inotify::add_watch(&fd, *dir, what | WatchFlags::ONLYDIR)?;
+        }
         Ok(Watch(fd))
     }
 
@@ -43,6 +51,11 @@ impl Watch {
     }
 }
 
+/// What happens to names.
+fn names() -> WatchFlags {
+    WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVED_FROM | WatchFlags::MOVED_TO
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +68,12 @@ mod tests {
         assert!(!watch.drain());
         std::fs::create_dir(path.join("new")).unwrap();
         assert!(watch.drain());
+        assert!(!watch.drain());
+        std::fs::write(path.join("file"), "").unwrap();
+        let contents = Watch::on_contents(&[&path]).unwrap();
+        assert!(watch.drain());
+        std::fs::write(path.join("file"), "new").unwrap();
+        assert!(contents.drain());
         assert!(!watch.drain());
         std::fs::remove_dir_all(&path).unwrap();
     }

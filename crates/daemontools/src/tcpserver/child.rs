@@ -2,7 +2,8 @@
 
 use super::conn::{self, Conn};
 use super::options::Options;
-use super::{ident, names, rules};
+use super::rules::Rulebook;
+use super::{ident, names};
 use crate::message::{PERMANENT, Piece, TEMPORARY};
 use std::ffi::OsString;
 use std::io;
@@ -23,7 +24,7 @@ pub(super) fn serve(
         Ok(conn) => conn,
         Err(code) => return code,
     };
-    let verdict = match rules::read(options, &conn) {
+    let verdict = match Rulebook::default().read(options, &conn) {
         Ok(verdict) => verdict,
         Err(error) => {
             let file = options.rules.clone().unwrap_or_default();

@@ -11,6 +11,10 @@ pub(super) struct Conn {
     pub(super) local_host: Option<Vec<u8>>,
     pub(super) remote_host: Option<Vec<u8>>,
     pub(super) info: Option<Vec<u8>>,
+    /// What we have said in the program's place, if we have.
+    pub(super) greeted: Option<Vec<u8>>,
+    /// The client spoke before it was greeted.
+    pub(super) early: bool,
 }
 
 /// A variable's name and its value, or `None` to remove it.
@@ -36,7 +40,8 @@ impl Conn {
     /// client.
     pub(super) fn new(local: SocketAddr, remote: SocketAddr) -> Self {
         let (local, remote) = (canonical(local), canonical(remote));
-        Self { local, remote, local_host: None, remote_host: None, info: None }
+        let (local_host, remote_host, info, greeted) = Default::default();
+        Self { local, remote, local_host, remote_host, info, greeted, early: false }
     }
 
     /// The client's address as text.
@@ -82,6 +87,16 @@ pub(super) fn pid_line(pid: u32, from: IpAddr) -> Vec<u8> {
 /// `tcpserver: end PID status W`.
 pub(super) fn end_line(pid: u32, raw: i32) -> Vec<u8> {
     format!("tcpserver: end {pid} status {raw}\n").into_bytes()
+}
+
+/// `tcpserver: early PID from REMOTEIP`: the client spoke before it was greeted.
+pub(super) fn early_line(pid: u32, from: IpAddr) -> Vec<u8> {
+    format!("tcpserver: early {pid} from {from}\n").into_bytes()
+}
+
+/// `tcpserver: silent REMOTEIP SECONDS WHY`: a client that was greeted and said nothing.
+pub(super) fn silent_line(from: IpAddr, secs: u32, why: &str) -> Vec<u8> {
+    format!("tcpserver: silent {from} {secs} {why}\n").into_bytes()
 }
 
 fn canonical(addr: SocketAddr) -> SocketAddr {

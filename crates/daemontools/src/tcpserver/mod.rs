@@ -1,7 +1,7 @@
 //! accept TCP connections and run a program for each
 //!
 //! *Runs as* root until the socket listens, then as `-u` and `-g`. *Hears* connections from
-//! anybody. *Opens* the rules file, for each connection anew. *Speaks to* the program it runs, on
+//! anybody. *Opens* the rules file. *Speaks to* the program it runs, on
 //! its descriptors 0 and 1, or with `-f` to a clean parent of it; to DNS and the client's ident
 //! server in the connection's own process; to the log on stderr.
 
@@ -9,15 +9,21 @@ mod address;
 mod child;
 mod conn;
 mod crowd;
+mod front;
 mod ident;
+mod log;
+mod lounge;
 mod names;
 mod nursery;
 mod options;
 mod packet;
 mod rules;
 mod server;
+mod source;
 
+use base::limits;
 use crowd::Crowd;
+use front::Front;
 use nursery::Nursery;
 use options::{Options, Task};
 use server::{Means, Server};
@@ -25,8 +31,14 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::Instant;
+use sys::poll::Poller;
+use sys::rlimit::{self, Resource};
 use sys::signal::{self, Signal, Signals};
+
+/// Descriptors that are not for those who wait: our own, and connections being handed over.
+const RESERVE: u64 = 100;
 
 /// `tcpserver [options] host port program [arg ...]`. Exit code 0 after SIGTERM, 100 for misuse,
 /// 111 if it cannot listen.
@@ -53,16 +65,49 @@ fn start<'a>(task: &'a Task<'a>) -> Result<Server<'a>, i32> {
     let sock = listen(options, SocketAddr::new(host(task)?, port))?;
     drop_ids(options)?;
     detach(options, &sock)?;
-    let means = if options.clean {
-        let nursery = Nursery::new(task.program, Instant::now());
-        let name = task.program.first().cloned().unwrap_or_default();
-        let nursery = nursery.map_err(|e| options.fatal(&[&"unable to run ", &name], Some(&e)))?;
-        Means::Clean(Box::new(nursery))
-    } else {
-        Means::Fork(BTreeMap::new())
-    };
+    let fatal = |text: &str, error: std::io::Error| options.fatal(&[&text], Some(&error));
+    let local = sys::net::local(&sock).map_err(|e| fatal("unable to get local address", e))?;
+    let poller = Poller::new().map_err(|e| fatal("unable to wait for connections", e))?;
+    let poller = Rc::new(poller);
+    let means = means(task, &poller)?;
     let crowd = Crowd::new(options.limit, options.per_address);
-    Ok(Server { options, program: task.program, sock, signals, crowd, means, pause: None })
+    let (program, pause, listening, news) = (task.program, None, false, false);
+    Ok(Server {
+        options,
+        program,
+        sock,
+        local,
+        signals,
+        poller,
+        crowd,
+        means,
+        pause,
+        listening,
+        news,
+    })
+}
+
+/// Who will serve the connections.
+fn means(task: &Task<'_>, poller: &Rc<Poller>) -> Result<Means, i32> {
+    let options = &task.options;
+    if !options.clean {
+        return Ok(Means::Fork(BTreeMap::new()));
+    }
+    let room = room(options.silent);
+    let nursery = Nursery::new(task.program, Rc::clone(poller), Instant::now());
+    let name = task.program.first().cloned().unwrap_or_default();
+    let nursery = nursery.map_err(|e| options.fatal(&[&"unable to run ", &name], Some(&e)))?;
+    Ok(Means::Clean(Box::new(Front::new(nursery, room, options.patience))))
+}
+
+/// How many connections may wait: what `-i` says, as far as there are descriptors, of which we take
+/// all that the hard limit gives.
+fn room(silent: u64) -> usize {
+    let _ = rlimit::set_soft(Resource::Nofile, u64::MAX);
+    let (soft, _) = rlimit::get(Resource::Nofile).unwrap_or((1_024, 1_024));
+    let most = soft.saturating_sub(RESERVE).max(1);
+    let wanted = if silent == 0 { limits::SILENT_CONNECTIONS } else { silent };
+    usize::try_from(wanted.min(most)).unwrap_or(1)
 }
 
 /// The address of the host named.

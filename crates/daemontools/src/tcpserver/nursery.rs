@@ -1,16 +1,20 @@
 //! Clean parents (`-f`): the one that takes connections, and those that only finish theirs.
 
 use super::conn::{Conn, VARIABLES};
+use super::source::Source;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
-use sys::brood::{Brood, Event};
+use sys::brood::{Brood, EARLYTALKER, Event, GREETED, Greeting};
+use sys::poll::{Interest, Poller};
+use sys::process::Held;
 use sys::spawn::{Command, Status};
 
-/// Connections handed over that no child has yet; more are not accepted meanwhile.
+/// Connections handed over that no child has yet; more wait here.
 const WAITING: usize = 32;
 /// How often one connection is handed over.
 const TRIES: u8 = 3;
@@ -21,69 +25,84 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) enum News {
     /// A child has it.
-    Started { conn: Conn, pid: u32 },
-    /// Its child has ended.
-    Ended { from: IpAddr, pid: u32, status: Status },
+    Started { conn: Box<Conn>, pid: u32 },
+    /// Its child has ended; how is not known if its clean parent was gone by then.
+    Ended { from: IpAddr, pid: u32, status: Option<Status> },
     /// Nobody took it; it is closed.
     Lost { from: IpAddr, cause: io::Error },
-    /// The clean parent that had it is gone; how its child ends will not be told.
-    Forgotten { from: IpAddr },
     /// A clean parent is gone before it was ready.
     Stillborn,
     /// The clean parent that took connections is gone.
     Died,
 }
 
-/// A connection handed over.
+/// A connection handed over that no child has yet: we keep the socket, in case another clean
+/// parent must take it.
 #[derive(Debug)]
 struct Job {
-    conn: Conn,
-    state: State,
-    /// The clean parent that has it.
+    conn: Box<Conn>,
+    sock: OwnedFd,
+    payload: Vec<u8>,
+    tries: u8,
+    /// The clean parent that was asked.
     brood: u32,
 }
 
-#[derive(Debug)]
-enum State {
-    /// No child has it yet: we keep the socket, in case another clean parent must take it.
-    Waiting { sock: OwnedFd, payload: Vec<u8>, tries: u8 },
-    /// This child has it.
-    Running { pid: u32 },
+/// A connection that a child has.
+#[derive(Clone, Copy, Debug)]
+struct Child {
+    from: IpAddr,
+    pid: u32,
+    /// Its clean parent.
+    brood: u32,
 }
 
 /// The clean parents of one program.
 #[derive(Debug)]
 pub(super) struct Nursery {
     program: Vec<OsString>,
+    poller: Rc<Poller>,
     current: Option<Brood>,
     retiring: Vec<Brood>,
-    jobs: BTreeMap<u64, Job>,
+    waiting: BTreeMap<u64, Job>,
+    running: BTreeMap<u64, Child>,
+    /// Children whose clean parent is gone, by pid, held so that their end is seen.
+    orphans: BTreeMap<u32, (Held, IpAddr)>,
     /// Jobs refused by one that retires, for the next.
     homeless: Vec<u64>,
     serial: u64,
     not_before: Instant,
+    /// What the program says first, as the clean parent that was heard last told.
+    greeting: Option<Rc<Greeting>>,
 }
 
 impl Nursery {
     /// Starts the first clean parent.
-    pub(super) fn new(program: &[OsString], now: Instant) -> io::Result<Self> {
-        let first = start(program)?;
-        Ok(Self {
+    pub(super) fn new(program: &[OsString], poller: Rc<Poller>, now: Instant) -> io::Result<Self> {
+        let mut nursery = Self {
             program: program.to_vec(),
-            current: Some(first),
+            poller,
+            current: None,
             retiring: Vec::new(),
-            jobs: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            running: BTreeMap::new(),
+            orphans: BTreeMap::new(),
             homeless: Vec::new(),
             serial: 0,
-            not_before: now.checked_add(PAUSE).unwrap_or(now),
-        })
+            not_before: now,
+            greeting: None,
+        };
+        nursery.renew(now)?;
+        Ok(nursery)
     }
 
     /// Starts a clean parent if there is none and the last start is long enough ago.
     pub(super) fn renew(&mut self, now: Instant) -> io::Result<()> {
         if self.current.is_none() && now >= self.not_before {
             self.not_before = now.checked_add(PAUSE).unwrap_or(now);
-            self.current = Some(start(&self.program)?);
+            let brood = start(&self.program)?;
+            self.poller.add(brood.fd(), Source::Parent(brood.pid()).number(), Interest::READ)?;
+            self.current = Some(brood);
         }
         Ok(())
     }
@@ -95,20 +114,23 @@ impl Nursery {
 
     /// Whether a connection can be handed over.
     pub(super) fn open(&self) -> bool {
-        let waiting = self.jobs.values().filter(|job| matches!(job.state, State::Waiting { .. }));
-        self.current.as_ref().is_some_and(Brood::ready) && waiting.count() < WAITING
+        self.current.as_ref().is_some_and(Brood::ready) && self.waiting.len() < WAITING
     }
 
-    /// The sockets of the clean parents, to poll.
-    pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.current.iter().chain(&self.retiring).map(Brood::fd)
+    /// What may be said to a client before it is handed over.
+    pub(super) fn greeting(&self) -> Option<Rc<Greeting>> {
+        self.greeting.clone()
     }
 
     /// Hands a connection over; the error is why it never can be.
-    pub(super) fn take(&mut self, conn: Conn, sock: OwnedFd, payload: Vec<u8>) -> io::Result<()> {
+    pub(super) fn take(
+        &mut self,
+        conn: Box<Conn>,
+        sock: OwnedFd,
+        payload: Vec<u8>,
+    ) -> io::Result<()> {
         self.serial = self.serial.wrapping_add(1);
-        let state = State::Waiting { sock, payload, tries: 0 };
-        self.jobs.insert(self.serial, Job { conn, state, brood: 0 });
+        self.waiting.insert(self.serial, Job { conn, sock, payload, tries: 0, brood: 0 });
         match self.house(self.serial) {
             Some((_, cause)) => Err(cause),
             None => Ok(()),
@@ -118,19 +140,18 @@ impl Nursery {
     /// Hands a waiting connection to the clean parent there is. One that retires just now leaves
     /// it homeless; one that has been tried often enough is given up.
     fn house(&mut self, serial: u64) -> Option<(IpAddr, io::Error)> {
-        let job = self.jobs.get_mut(&serial)?;
-        let State::Waiting { sock, payload, tries } = &mut job.state else { return None };
+        let job = self.waiting.get_mut(&serial)?;
         let brood = self.current.as_ref().ok_or(ErrorKind::WouldBlock);
         let handed = brood.map_err(io::Error::from).and_then(|brood| {
-            brood.hand_over(serial, payload, &[sock.as_fd()])?;
+            brood.hand_over(serial, &job.payload, &[job.sock.as_fd()])?;
             Ok(brood.pid())
         });
-        *tries = tries.saturating_add(1);
+        job.tries = job.tries.saturating_add(1);
         match handed {
             Ok(pid) => job.brood = pid,
-            Err(error) if *tries >= TRIES || error.kind() == ErrorKind::InvalidInput => {
+            Err(error) if job.tries >= TRIES || error.kind() == ErrorKind::InvalidInput => {
                 let from = job.conn.remote.ip();
-                self.jobs.remove(&serial);
+                self.waiting.remove(&serial);
                 return Some((from, error));
             }
             Err(_) => self.homeless.push(serial),
@@ -147,7 +168,9 @@ impl Nursery {
             }
         }
         if let Some(brood) = self.current.take() {
-            match self.hear_one(&brood, &mut news) {
+            let life = self.hear_one(&brood, &mut news);
+            self.take_greeting(&brood);
+            match life {
                 Life::Serving => self.current = Some(brood),
                 Life::Retiring => self.retiring.push(brood),
                 Life::Gone if brood.ready() => news.push(News::Died),
@@ -158,6 +181,16 @@ impl Nursery {
         news
     }
 
+    /// One that is not ready does not know its greeting yet.
+    fn take_greeting(&mut self, brood: &Brood) {
+        if brood.ready() {
+            let said = brood.greeting();
+            if self.greeting.as_deref() != said.as_ref() {
+                self.greeting = said.map(Rc::new);
+            }
+        }
+    }
+
     fn hear_one(&mut self, brood: &Brood, news: &mut Vec<News>) -> Life {
         let mut life = Life::Serving;
         loop {
@@ -166,7 +199,7 @@ impl Nursery {
                 Ok(Some(Event::Retired)) => life = Life::Retiring,
                 Ok(Some(event)) => news.extend(self.event(event)),
                 Err(_) => {
-                    news.extend(self.bereave(brood.pid()));
+                    self.bereave(brood.pid(), news);
                     return Life::Gone;
                 }
             }
@@ -176,19 +209,13 @@ impl Nursery {
     fn event(&mut self, event: Event) -> Option<News> {
         match event {
             Event::Started { serial, pid } => {
-                let job = self.jobs.get_mut(&serial)?;
-                job.state = State::Running { pid };
-                Some(News::Started { conn: job.conn.clone(), pid })
+                let Job { conn, brood, .. } = self.waiting.remove(&serial)?;
+                self.running.insert(serial, Child { from: conn.remote.ip(), pid, brood });
+                Some(News::Started { conn, pid })
             }
             Event::Ended { serial, status } => {
-                let job = self.jobs.remove(&serial)?;
-                let from = job.conn.remote.ip();
-                match job.state {
-                    State::Running { pid } => Some(News::Ended { from, pid, status }),
-                    State::Waiting { .. } => {
-                        Some(News::Lost { from, cause: ErrorKind::InvalidData.into() })
-                    }
-                }
+                let Child { from, pid, .. } = self.running.remove(&serial)?;
+                Some(News::Ended { from, pid, status: Some(status) })
             }
             Event::Refused { serial, errno } => self.refused(serial, errno),
             Event::Retired => None,
@@ -197,30 +224,41 @@ impl Nursery {
 
     /// A connection one clean parent would not take: another may.
     fn refused(&mut self, serial: u64, errno: i32) -> Option<News> {
-        let job = self.jobs.get_mut(&serial)?;
-        match &job.state {
-            State::Waiting { tries, .. } if *tries < TRIES => {
-                job.brood = 0;
-                self.homeless.push(serial);
-                return None;
-            }
-            State::Waiting { .. } | State::Running { .. } => {}
+        let job = self.waiting.get_mut(&serial)?;
+        if job.tries < TRIES {
+            job.brood = 0;
+            self.homeless.push(serial);
+            return None;
         }
-        let from = self.jobs.remove(&serial)?.conn.remote.ip();
+        let from = self.waiting.remove(&serial)?.conn.remote.ip();
         Some(News::Lost { from, cause: io::Error::from_raw_os_error(errno) })
     }
 
-    /// Everything a dead clean parent had.
-    fn bereave(&mut self, brood: u32) -> Vec<News> {
-        let gone = self.jobs.extract_if(.., |_, job| job.brood == brood);
-        gone.map(|(_, job)| {
+    /// Everything a dead clean parent had. Its children live on and still count: the kernel tells
+    /// of their end.
+    fn bereave(&mut self, brood: u32, news: &mut Vec<News>) {
+        for (_, job) in self.waiting.extract_if(.., |_, job| job.brood == brood) {
             let from = job.conn.remote.ip();
-            match job.state {
-                State::Waiting { .. } => News::Lost { from, cause: ErrorKind::BrokenPipe.into() },
-                State::Running { .. } => News::Forgotten { from },
+            news.push(News::Lost { from, cause: ErrorKind::BrokenPipe.into() });
+        }
+        for (_, Child { from, pid, .. }) in
+            self.running.extract_if(.., |_, child| child.brood == brood)
+        {
+            let held = Held::open(pid).and_then(|held| {
+                self.poller.add(&held, Source::Orphan(pid).number(), Interest::READ)?;
+                Ok(held)
+            });
+            match held {
+                Ok(held) => drop(self.orphans.insert(pid, (held, from))),
+                Err(_) => news.push(News::Ended { from, pid, status: None }),
             }
-        })
-        .collect()
+        }
+    }
+
+    /// An orphan has ended.
+    pub(super) fn orphan_ended(&mut self, pid: u32) -> Option<News> {
+        let (_, from) = self.orphans.remove(&pid)?;
+        Some(News::Ended { from, pid, status: None })
     }
 
     /// Hands the homeless connections to the clean parent there is now.
@@ -246,5 +284,5 @@ enum Life {
 fn start(program: &[OsString]) -> io::Result<Brood> {
     let (name, args) = program.split_first().ok_or(ErrorKind::InvalidInput)?;
     let command = Command::new(name).args(args);
-    Brood::start(VARIABLES.iter().fold(command, Command::env_remove))
+    Brood::start(VARIABLES.iter().chain(&[GREETED, EARLYTALKER]).fold(command, Command::env_remove))
 }

@@ -1,17 +1,18 @@
 //! The command line: `tcpserver [options] host port program [arg ...]`.
 
+use super::log::Log;
 use crate::getopt::{Opt, getopt};
-use crate::message::{PERMANENT, Piece, TEMPORARY, Voice, say};
+use crate::message::{PERMANENT, Piece, TEMPORARY, Voice};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
 
 const VOICE: Voice = Voice("tcpserver");
-const LETTERS: &str = "1UXpPhHrRoOdDqQvfc:x:B:g:u:b:l:t:m:";
+const LETTERS: &str = "1UXpPhHrRoOdDqQvfc:x:B:g:u:b:l:t:m:i:w:e:";
 const USAGE: &str = "tcpserver [ -1UXpPhHrRoOdDqQvf ] [ -c limit ] [ -m limit ] \
 [ -x rules.cdb ] [ -B banner ] [ -g gid ] [ -u uid ] [ -b backlog ] [ -l localname ] \
-[ -t timeout ] host port program";
+[ -t timeout ] [ -i limit ] [ -w timeout ] [ -e milliseconds ] host port program";
 
 /// How much is said on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,15 @@ pub(super) struct Options {
     pub(super) timeout: Duration,
     /// `-f`: hand connections to a clean parent instead of starting a program for each.
     pub(super) clean: bool,
+    /// `-i`: connections at once that have been greeted and have said nothing; 0 is as many as
+    /// there are descriptors for.
+    pub(super) silent: u64,
+    /// `-w`: how long they may say nothing.
+    pub(super) patience: Duration,
+    /// `-e`: how long the greeting is held back.
+    pub(super) pause: Duration,
+    /// Where the log goes.
+    pub(super) log: Log,
 }
 
 impl Default for Options {
@@ -84,6 +94,10 @@ impl Default for Options {
             ident: true,
             timeout: Duration::from_secs(26),
             clean: false,
+            silent: 0,
+            patience: Duration::from_secs(300),
+            pause: Duration::ZERO,
+            log: Log::default(),
         }
     }
 }
@@ -150,6 +164,9 @@ impl Options {
             b'R' => self.ident = false,
             b't' => self.timeout = Duration::from_secs(number(value).min(86_400)),
             b'f' => self.clean = true,
+            b'i' => self.silent = number(value),
+            b'w' => self.patience = Duration::from_secs(number(value).clamp(1, 86_400)),
+            b'e' => self.pause = Duration::from_millis(number(value).min(60_000)),
             _ => {}
         }
     }
@@ -172,19 +189,20 @@ impl Options {
     /// Says a line about a connection, with `-v`.
     pub(super) fn tell(&self, line: &[u8]) {
         if self.verbose() {
-            say(line);
+            self.log.line(line);
         }
     }
 
     /// `tcpserver: warning: ...`, unless `-q`.
     pub(super) fn warning(&self, pieces: &[Piece<'_>], cause: Option<&io::Error>) {
         if self.loudness != Loudness::Silent {
-            VOICE.warning(pieces, cause);
+            self.log.line(&VOICE.line("warning", pieces, cause));
         }
     }
 
     /// `tcpserver: fatal: ...`, unless `-q`; returns 111.
     pub(super) fn fatal(&self, pieces: &[Piece<'_>], cause: Option<&io::Error>) -> i32 {
+        self.log.flush();
         if self.loudness == Loudness::Silent {
             return TEMPORARY;
         }
@@ -219,6 +237,7 @@ mod tests {
         assert!(options.verbose() && options.ident && !options.remote_name && options.nodelay);
         assert_eq!((options.limit, options.per_address), (7, 3));
         assert_eq!(options.local_host, Some(Vec::new()));
+        assert_eq!(options.patience, Duration::from_secs(300));
     }
 
     #[test]

@@ -4,7 +4,9 @@ use super::conn::Conn;
 use super::options::Options;
 use base::cdb::{Cdb, Damaged};
 use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 
 /// What a rule says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,26 +77,56 @@ fn pair(variable: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((name.to_vec(), value.get(1..)?.to_vec()))
 }
 
-/// The verdict of the rules file, opened anew; without one everybody is let in.
-pub(super) fn read(options: &Options, conn: &Conn) -> io::Result<Verdict> {
-    let Some(path) = &options.rules else { return Ok(Verdict::default()) };
-    let bytes = match whole(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound && options.rules_optional => {
-            return Ok(Verdict::default());
-        }
-        Err(error) => return Err(error),
-    };
-    let ip = conn.remote_ip();
-    let (host, info) = (conn.remote_host.as_deref(), conn.info.as_deref());
-    let client = Client { ip: ip.as_bytes(), host, info };
-    let judged = Cdb::new(&bytes).and_then(|cdb| judge(&cdb, client));
-    judged.map_err(|Damaged| ErrorKind::InvalidData.into())
+/// The rules file, kept in memory for as long as it stays the same.
+#[derive(Debug, Default)]
+pub(super) struct Rulebook {
+    known: Option<(Stamp, Vec<u8>)>,
 }
 
-fn whole(path: &OsStr) -> io::Result<Vec<u8>> {
-    let file = sys::file::open_read(path)?;
-    sys::fd::read_to_end(file, base::limits::CONTROL_FILE)
+/// What changes when a file is replaced or written: device, inode, length, times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp([u64; 3], [i64; 4]);
+
+impl Stamp {
+    fn of(meta: &Metadata) -> Self {
+        let times = [meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()];
+        Self([meta.dev(), meta.ino(), meta.len()], times)
+    }
+}
+
+impl Rulebook {
+    /// The verdict of the file as it is now; without one everybody is let in.
+    pub(super) fn read(&mut self, options: &Options, conn: &Conn) -> io::Result<Verdict> {
+        let Some(path) = &options.rules else { return Ok(Verdict::default()) };
+        match self.refresh(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound && options.rules_optional => {
+                self.known = None;
+            }
+            refreshed => refreshed?,
+        }
+        self.judge(conn)
+    }
+
+    /// The verdict of the file as it was when it was last read.
+    pub(super) fn judge(&self, conn: &Conn) -> io::Result<Verdict> {
+        let Some((_, bytes)) = &self.known else { return Ok(Verdict::default()) };
+        let ip = conn.remote_ip();
+        let (host, info) = (conn.remote_host.as_deref(), conn.info.as_deref());
+        let client = Client { ip: ip.as_bytes(), host, info };
+        let judged = Cdb::new(bytes).and_then(|cdb| judge(&cdb, client));
+        judged.map_err(|Damaged| ErrorKind::InvalidData.into())
+    }
+
+    /// Reads the file again if it is another one than before.
+    fn refresh(&mut self, path: &OsStr) -> io::Result<()> {
+        let stamp = Stamp::of(&std::fs::metadata(path)?);
+        if self.known.as_ref().is_none_or(|(known, _)| *known != stamp) {
+            self.known = None;
+            let file = sys::file::open_read(path)?;
+            self.known = Some((stamp, sys::fd::read_to_end(file, base::limits::CONTROL_FILE)?));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

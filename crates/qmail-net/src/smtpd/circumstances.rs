@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use sys::brood::GREETED;
+
 /// The variables of one connection (PROTO, `TCP*`, and what its tcprules line sets).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Circumstances {
@@ -37,6 +39,12 @@ impl Circumstances {
         given.or_else(|| std::env::var_os(name).filter(|_| inherited).map(OsString::into_vec))
     }
 
+    /// Whether somebody has greeted the client in our place. Only the listener that hands the
+    /// connection over can say so.
+    pub(crate) fn is_greeted(&self) -> bool {
+        self.given.get(GREETED.as_bytes()).is_some_and(|said| !said.is_empty())
+    }
+
     /// What came with the connection, for a program started on its behalf.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.given.iter().map(|(key, value)| (OsStr::from_bytes(key), OsStr::from_bytes(value)))
@@ -56,5 +64,8 @@ mod tests {
         assert_eq!(c.get("TCPREMOTEHOST"), None);
         assert_eq!(c.get("PATH").is_some(), std::env::var_os("PATH").is_some());
         assert_eq!(c.pairs().count(), 3);
+        assert!(!c.is_greeted() && !Circumstances::of_handover(b"GREETED=\0").is_greeted());
+        assert!(Circumstances::of_handover(b"GREETED=220 here\0").is_greeted());
+        assert!(!Circumstances::of_process().is_greeted());
     }
 }

@@ -85,16 +85,14 @@ impl<'a> Intake<'a> {
     /// Begins at queued: over the connection we have, else over a new one (queued may have been
     /// restarted since the last letter).
     fn ask_queued(&mut self) -> Result<(), Refusal> {
-        if let Some(mut client) = self.client.take()
-            && client.begin(Origin::Network).is_ok()
-        {
-            self.client = Some(client);
-            return Ok(());
-        }
-        let mut client = QueueClient::connect(self.home).inspect_err(|err| {
-            super::say(format_args!("warning: queued does not answer: {err}"));
-        })?;
-        client.begin(Origin::Network)?;
+        let kept = self.client.take().and_then(|mut client| client.is_open().then_some(client));
+        let mut client = match kept {
+            Some(client) => client,
+            None => QueueClient::connect(self.home).inspect_err(|err| {
+                super::say(format_args!("warning: queued does not answer: {err}"));
+            })?,
+        };
+        client.begin_with_next(Origin::Network);
         self.client = Some(client);
         Ok(())
     }
@@ -129,11 +127,13 @@ impl<'a> Intake<'a> {
 
     /// Makes the letter final.
     pub(crate) fn commit(&mut self, envelope: &[u8]) -> Verdict {
-        let waiting = std::mem::take(&mut self.waiting);
-        self.hand_on(&waiting);
+        let last = std::mem::take(&mut self.waiting);
         match std::mem::replace(&mut self.letter, Letter::None) {
-            Letter::Queued => self.commit_queued(envelope).map_or_else(refused, |()| queued(pid())),
-            Letter::Program(program) => {
+            Letter::Queued => {
+                self.commit_queued(&last, envelope).map_or_else(refused, |()| queued(pid()))
+            }
+            Letter::Program(mut program) => {
+                program.chunk(&last);
                 let pid = program.pid();
                 program.commit(envelope).map_or_else(refused, |()| queued(pid))
             }
@@ -142,11 +142,11 @@ impl<'a> Intake<'a> {
         }
     }
 
-    fn commit_queued(&mut self, envelope: &[u8]) -> Result<(), Refusal> {
+    fn commit_queued(&mut self, last: &[u8], envelope: &[u8]) -> Result<(), Refusal> {
         let envelope = Envelope::new(envelope).map_err(|_| Refusal::of_exit(11))?;
         // A connection that has refused once is not asked again.
         let mut client = self.client.take().ok_or_else(|| Refusal::of_exit(63))?;
-        client.commit(&envelope)?;
+        client.commit_with(last, &envelope)?;
         self.client = Some(client);
         Ok(())
     }

@@ -8,18 +8,20 @@ mod circumstances;
 mod intake;
 mod patience;
 mod received;
+mod shop;
 mod site;
 mod talk;
 mod welcome;
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use store::home::Home;
 use store::users::Directory;
-use sys::{brood, fd, net, user};
+use sys::{brood, fd, user};
 
 use self::circumstances::Circumstances;
+use self::shop::Shop;
 use self::site::Site;
 use self::talk::Ends;
 
@@ -58,35 +60,12 @@ fn prepare() -> Result<Home, String> {
 
 fn serve_one(home: &Home) -> i32 {
     let ends = Ends { hear: fd::stdin(), speak: fd::stdout() };
-    // Not a TCP connection perhaps: then there is nothing to set.
-    let _ = net::nodelay(ends.speak);
     serve(ends, home, &mut Directory::new(home), &Circumstances::of_process())
 }
 
 fn serve_many(socket: OwnedFd, home: &Home) -> i32 {
-    let site = Site::load(home);
-    if let Err(err) = &site {
-        say(format_args!("warning: {err}"));
-    }
-    let mut users = Directory::new(home);
-    // Read here, it is in every child's memory; if it cannot be read, each child finds out itself.
-    let _ = users.assigned(b"postmaster");
     let limits = brood::Serve { max_children: CHILDREN, retire_after: RETIRE };
-    let served = brood::serve(socket, limits, |block, fds| {
-        let Some(connection) = fds.first() else { return 111 };
-        // On a blocking descriptor a slow reader could hold one write for ever.
-        let set = fd::set_nonblocking(connection, true).and_then(|()| net::nodelay(connection));
-        if set.is_err() {
-            return 111;
-        }
-        let ends = Ends { hear: connection.as_fd(), speak: connection.as_fd() };
-        let about = Circumstances::of_handover(block);
-        match &site {
-            Ok(site) if site.is_fresh(home) => talk::talk(ends, home, site, &mut users, &about),
-            Ok(_) | Err(_) => serve(ends, home, &mut users, &about),
-        }
-    });
-    match served {
+    match brood::serve_as(socket, limits, Shop::open(home)) {
         Ok(()) => 0,
         Err(err) => {
             say(format_args!("fatal: unable to serve: {err}"));

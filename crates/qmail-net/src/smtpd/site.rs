@@ -111,6 +111,11 @@ impl Site {
         })
     }
 
+    /// The name this host greets with.
+    pub(crate) fn greeting(&self) -> &[u8] {
+        &self.greeting
+    }
+
     /// Whether the files are still those that were read.
     pub(crate) fn is_fresh(&self, home: &Home) -> bool {
         self.stamps == stamps(&Control::new(home))

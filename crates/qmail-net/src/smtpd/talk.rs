@@ -1,7 +1,11 @@
 //! One connection, from the greeting to its end: read, step, carry out, write.
 
-use std::io;
+use std::io::{
+    self,
+    ErrorKind::{TimedOut, WouldBlock},
+};
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use proto::smtp::reply::Reply;
 use proto::smtp::server::{
@@ -9,7 +13,7 @@ use proto::smtp::server::{
 };
 use store::home::Home;
 use store::users::Directory;
-use sys::{clock, fd};
+use sys::{clock, fd, net};
 
 use super::circumstances::Circumstances;
 use super::intake::Intake;
@@ -20,7 +24,7 @@ use super::welcome::Door;
 
 /// Bytes read at once between letters: a pipelined batch of commands.
 const COMMANDS: usize = 4 << 10;
-/// Bytes read at once inside a letter.
+/// Bytes read at once inside a letter, at most.
 const LETTER: usize = 64 << 10;
 /// Replies are written when input is awaited, or when there are this many bytes of them.
 const REPLIES: usize = 4 << 10;
@@ -40,6 +44,8 @@ struct Talk<'a> {
     door: Door<'a>,
     intake: Intake<'a>,
     patience: Patience,
+    /// A read ends by itself after the longest silence: no need to wait for bytes first.
+    limited: bool,
     replies: Vec<u8>,
 }
 
@@ -52,6 +58,9 @@ pub(crate) fn talk(
     about: &Circumstances,
 ) -> i32 {
     let settings = site.settings(about);
+    // Not a TCP connection perhaps: then there is nothing to set.
+    let _ = net::nodelay(ends.speak);
+    let limited = net::limit_reads(ends.hear, Duration::from_secs(site.timeout)).is_ok();
     let mut talk = Talk {
         ends,
         settings: &settings,
@@ -59,6 +68,7 @@ pub(crate) fn talk(
         door: Door::new(site, users),
         intake: Intake::new(home, about),
         patience: Patience::new(site.timeout, clock::monotonic()),
+        limited,
         replies: Vec::new(),
     };
     let ending = talk.run();
@@ -75,25 +85,28 @@ pub(crate) fn send_away(ends: Ends<'_>) {
     let mut text = Vec::new();
     Reply::NoControls.encode(b"", &mut text);
     // The client may have gone already; there is nobody else to tell.
-    let _ = fd::write_all_within(ends.speak, &text, std::time::Duration::from_secs(60));
+    let _ = fd::write_all_within(ends.speak, &text, Duration::from_secs(60));
 }
 
 impl Talk<'_> {
     /// The conversation; an error is a client who does not listen any more.
     fn run(&mut self) -> io::Result<Ending> {
-        let (mut session, actions) = Session::open(self.settings);
-        let mut ending = self.act(actions, &[])?.err();
+        let (mut session, mut ending) = (Session::greeted(self.settings), None);
+        if !self.about.is_greeted() {
+            let (fresh, greeting) = Session::open(self.settings);
+            session = fresh;
+            ending = self.act(greeting, &[])?.err();
+        }
         let (mut framing, mut room) = (Framing::default(), vec![0; COMMANDS]);
         while ending.is_none() {
             let letter = session.expects() == Expects::Data;
-            if letter && room.len() < LETTER {
-                room = vec![0; LETTER];
-            }
             let heard = self.hear(&mut room, letter)?;
             let mut bytes = match &heard {
                 Heard::Bytes(len) => room.get(..*len).unwrap_or_default(),
                 Heard::Eof | Heard::Silence => &[],
             };
+            // A letter that fills the room is likely to do so again.
+            let more = letter && bytes.len() == room.len() && room.len() < LETTER;
             let mut input = match heard {
                 Heard::Bytes(_) => framing.next(session.expects(), &mut bytes),
                 Heard::Eof => Some(Input::Eof),
@@ -104,6 +117,9 @@ impl Talk<'_> {
                 if ending.is_none() {
                     input = framing.next(session.expects(), &mut bytes);
                 }
+            }
+            if more {
+                room = vec![0; room.len().saturating_mul(4).min(LETTER)];
             }
         }
         self.flush()?;
@@ -164,7 +180,13 @@ impl Talk<'_> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        fd::write_all_within(self.ends.speak, &self.replies, self.patience.timeout())?;
+        if self.replies.is_empty() {
+            return Ok(());
+        }
+        // It mostly has room. If not, or if it is no socket, or gone: below.
+        let sent = net::send_now(self.ends.speak, &self.replies).unwrap_or(0);
+        let rest = self.replies.get(sent..).unwrap_or_default();
+        fd::write_all_within(self.ends.speak, rest, self.patience.timeout())?;
         self.replies.clear();
         Ok(())
     }
@@ -173,13 +195,18 @@ impl Talk<'_> {
     fn hear(&mut self, room: &mut [u8], letter: bool) -> io::Result<Heard> {
         self.flush()?;
         let left = self.patience.left(letter, clock::monotonic());
-        match fd::read_within(self.ends.hear, room, left) {
+        let all = left == self.patience.timeout();
+        let read = match self.limited && all {
+            true => fd::read(self.ends.hear, room),
+            false => fd::read_within(self.ends.hear, room, left),
+        };
+        match read {
             Ok(0) => Ok(Heard::Eof),
             Ok(len) => {
                 self.patience.heard(len);
                 Ok(Heard::Bytes(len))
             }
-            Err(err) if err.kind() == io::ErrorKind::TimedOut => Ok(Heard::Silence),
+            Err(err) if matches!(err.kind(), TimedOut | WouldBlock) => Ok(Heard::Silence),
             Err(err) => Err(err),
         }
     }

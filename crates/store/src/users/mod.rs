@@ -13,6 +13,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base::cdb::Cdb;
 
@@ -105,6 +106,8 @@ pub fn lookup(home: &Home, local: &[u8]) -> Result<Account, LookupError> {
 pub struct Directory {
     home: Home,
     cdb: Option<(Stamp, Vec<u8>)>,
+    /// Until this moment of [`sys::clock::monotonic`] what is in memory is not compared.
+    believed: Duration,
 }
 
 /// What changes when a file is replaced: device, inode, length, mtime in ns.
@@ -121,7 +124,13 @@ impl Stamp {
 impl Directory {
     /// The users of `home`; nothing is read yet.
     pub fn new(home: &Home) -> Self {
-        Self { home: home.clone(), cdb: None }
+        Self { home: home.clone(), cdb: None, believed: Duration::ZERO }
+    }
+
+    /// Takes what is in memory for what the file says until this moment of
+    /// [`sys::clock::monotonic`]: for who has just looked, or is told of changes.
+    pub fn believe_until(&mut self, moment: Duration) {
+        self.believed = moment;
     }
 
     /// As the function [`lookup`].
@@ -157,6 +166,9 @@ impl Directory {
 
     /// Reads the file again if it is another one than before.
     fn reread(&mut self, path: &Path) -> io::Result<()> {
+        if self.cdb.is_some() && sys::clock::monotonic() < self.believed {
+            return Ok(());
+        }
         let mut file = match std::fs::File::open(path) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => {
                 self.cdb = None;

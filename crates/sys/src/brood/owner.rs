@@ -1,12 +1,13 @@
 //! The owner's side: hands jobs over and hears what became of them. Never waits.
 
-use super::word::{LENGTH, READY};
-use super::{Event, FDS, VARIABLE};
+use super::word::{LENGTH, MESSAGE, READY};
+use super::{Event, FDS, Greeting, VARIABLE};
 use crate::fd;
 use crate::pass::{self, Kind};
 use crate::spawn::Command;
 use crate::user::Ids;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,6 +22,9 @@ pub struct Brood {
     sock: OwnedFd,
     pid: u32,
     ready: Cell<bool>,
+    greeting: RefCell<Option<Greeting>>,
+    /// Answers that came in one message with the last that was given out.
+    heard: RefCell<VecDeque<Event>>,
 }
 
 impl Brood {
@@ -45,7 +49,8 @@ impl Brood {
         let (sock, theirs) = pass::pair(Kind::Seqpacket)?;
         fd::set_nonblocking(&sock, true)?;
         let pid = command.fd(theirs, AT).env(VARIABLE, AT.to_string()).spawn()?;
-        Ok(Self { sock, pid, ready: Cell::new(false) })
+        let (ready, greeting, heard) = Default::default();
+        Ok(Self { sock, pid, ready, greeting, heard })
     }
 
     /// The clean parent's pid, by which its owner knows it when it reaps it.
@@ -57,6 +62,12 @@ impl Brood {
     /// takes jobs. Jobs handed over earlier wait. Known only as far as [`Brood::next`] has read.
     pub fn ready(&self) -> bool {
         self.ready.get()
+    }
+
+    /// What the program says first, if it has told. As with [`Brood::ready`], it is known only as
+    /// far as [`Brood::next`] has read, and may change.
+    pub fn greeting(&self) -> Option<Greeting> {
+        self.greeting.borrow().clone()
     }
 
     /// The socket, to poll for answers.
@@ -79,27 +90,39 @@ impl Brood {
     /// answers for jobs still open. `InvalidData`: it said something we do not know; drop it.
     pub fn next(&self) -> io::Result<Option<Event>> {
         loop {
-            let mut word = [0; LENGTH];
-            let length = match self.word(&mut word) {
+            if let Some(event) = self.heard.borrow_mut().pop_front() {
+                return Ok(Some(event));
+            }
+            let mut message = [0; MESSAGE];
+            let length = match self.message(&mut message) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(length) => length,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                 Err(error) => return Err(error),
             };
-            let word = word.get(..length).unwrap_or_default();
-            if word != READY {
-                let event = Event::decode(word);
-                return event.map(Some).ok_or_else(|| ErrorKind::InvalidData.into());
-            }
-            self.ready.set(true);
+            self.hear(message.get(..length).unwrap_or_default())?;
         }
     }
 
-    fn word(&self, word: &mut [u8]) -> io::Result<usize> {
-        let said = match pass::recv(&self.sock, word, 0) {
+    /// Takes a message apart.
+    fn hear(&self, message: &[u8]) -> io::Result<()> {
+        if let Some(greeting) = message.strip_prefix(READY) {
+            self.ready.set(true);
+            self.greeting.replace(Greeting::new(greeting));
+            return Ok(());
+        }
+        for word in message.chunks(LENGTH) {
+            let event = Event::decode(word).ok_or(ErrorKind::InvalidData)?;
+            self.heard.borrow_mut().push_back(event);
+        }
+        Ok(())
+    }
+
+    fn message(&self, message: &mut [u8]) -> io::Result<usize> {
+        let said = match pass::recv(&self.sock, message, 0) {
             // Said once if it died with jobs unread; what it answered before is still there.
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {
-                pass::recv(&self.sock, word, 0)
+                pass::recv(&self.sock, message, 0)
             }
             said => said,
         };

@@ -1,7 +1,7 @@
 //! The clean parent's side: forks one child per job and does nothing else with it.
 
-use super::word::READY;
-use super::{Event, FDS, VARIABLE};
+use super::word::{MESSAGE, READY};
+use super::{Event, FDS, Greeting, VARIABLE};
 use crate::pass;
 use crate::poll::{self, Interest};
 use crate::signal::{self, Signal, Signals};
@@ -9,8 +9,8 @@ use crate::spawn::{self, Fork, Status};
 use crate::{errno, fd};
 use rustix::net::{Shutdown, SocketType};
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// How much a clean parent does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,35 @@ pub fn requested() -> Option<OwnedFd> {
     Some(sock)
 }
 
+/// What a program does as a clean parent.
+pub trait CleanParent {
+    /// What it says first on a connection, if that is known before the connection is.
+    fn greeting(&self) -> Option<Greeting> {
+        None
+    }
+
+    /// A descriptor that is readable when [`CleanParent::refresh`] has something to do.
+    fn watch(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Reads again what has changed. Called before each job, and when the watch is readable
+    /// (`told`). True: the greeting may be another one now.
+    fn refresh(&mut self, told: bool) -> bool {
+        let _ = told;
+        false
+    }
+
+    /// One job, in a process of its own; its exit code.
+    fn child(&mut self, payload: &[u8], fds: Vec<OwnedFd>) -> i32;
+}
+
+impl<C: FnMut(&[u8], Vec<OwnedFd>) -> i32> CleanParent for C {
+    fn child(&mut self, payload: &[u8], fds: Vec<OwnedFd>) -> i32 {
+        self(payload, fds)
+    }
+}
+
 /// Serves the owner until it hangs up: for each job forks a child that runs `child` on the payload
 /// and descriptors and exits with its value.
 ///
@@ -48,10 +77,18 @@ pub fn serve(
     limits: Serve,
     child: impl FnMut(&[u8], Vec<OwnedFd>) -> i32,
 ) -> io::Result<()> {
+    serve_as(sock, limits, child)
+}
+
+/// [`serve`] for a program that also has a greeting, or something to read again.
+pub fn serve_as(sock: OwnedFd, limits: Serve, program: impl CleanParent) -> io::Result<()> {
     let signals = Signals::catch(&[Signal::Chld])?;
     signal::ignore(Signal::Pipe);
+    let (children, said) = (BTreeMap::new(), Vec::with_capacity(MESSAGE));
+    let room = vec![0; base::limits::HANDOVER.saturating_add(8)];
+    let sock = Some(sock);
     let state = State::Hearing { jobs: 0 };
-    Clean { sock, signals, limits, children: BTreeMap::new(), state, child }.run()
+    Clean { sock, signals, limits, children, state, program, said, room }.run()
 }
 
 /// How far a clean parent is.
@@ -65,51 +102,83 @@ enum State {
     Deaf,
 }
 
-struct Clean<C> {
-    sock: OwnedFd,
+struct Clean<P> {
+    /// The owner's; a child has closed it.
+    sock: Option<OwnedFd>,
     signals: Signals,
     limits: Serve,
     /// Serial numbers of jobs by their child's pid.
     children: BTreeMap<u32, u64>,
     state: State,
-    child: C,
+    program: P,
+    /// Answers not sent yet: those of one turn go in one message.
+    said: Vec<u8>,
+    /// Where jobs are received. Kept, so that each fork finds the same few pages touched.
+    room: Vec<u8>,
 }
 
-impl<C: FnMut(&[u8], Vec<OwnedFd>) -> i32> Clean<C> {
+/// What there is to do.
+#[derive(Clone, Copy, Debug)]
+struct Ready {
+    death: bool,
+    told: bool,
+    job: bool,
+}
+
+impl<P: CleanParent> Clean<P> {
     fn run(&mut self) -> io::Result<()> {
-        self.tell(READY)?;
+        self.greet()?;
         while self.state != State::Deaf || !self.children.is_empty() {
-            let (job, death) = self.wait()?;
-            if death {
+            let ready = self.wait()?;
+            if ready.death {
                 self.bury()?;
             }
-            if job {
+            // Before the job: what was changed before a client came counts for it.
+            if (ready.told || ready.job) && self.program.refresh(ready.told) {
+                self.greet()?;
+            }
+            if ready.job {
                 self.hear()?;
             }
+            self.flush()?;
         }
         Ok(())
     }
 
-    /// Waits for a job, as far as one may come, and for a child's death.
-    fn wait(&self) -> io::Result<(bool, bool)> {
+    /// Waits for a job, as far as one may come, for a child's death, and for what is watched.
+    fn wait(&self) -> io::Result<Ready> {
         let full = self.children.len() >= self.limits.max_children;
         let hears = match self.state {
             State::Hearing { .. } => !full,
             State::Retiring => true,
             State::Deaf => false,
         };
-        let both = [self.signals.as_fd(), self.sock.as_fd()];
-        let waited = both.get(..if hears { 2 } else { 1 }).unwrap_or_default();
-        let ready = poll::ready(waited, Interest::READ, None)?;
-        Ok((ready.get(1) == Some(&true), ready.first() == Some(&true)))
+        let sock = self.sock.as_ref().filter(|_| hears).map(AsFd::as_fd);
+        let watch = self.program.watch();
+        let waited: Vec<BorrowedFd<'_>> =
+            [Some(self.signals.as_fd()), sock, watch].into_iter().flatten().collect();
+        let ready = poll::ready(&waited, Interest::READ, None)?;
+        let mut ready = ready.into_iter();
+        Ok(Ready {
+            death: ready.next() == Some(true),
+            job: sock.is_some() && ready.next() == Some(true),
+            told: watch.is_some() && ready.next() == Some(true),
+        })
     }
 
     /// Takes the next message and does what the state wants with it.
     fn hear(&mut self) -> io::Result<()> {
-        let mut room = vec![0; base::limits::HANDOVER.saturating_add(8)];
-        let (length, fds) = match pass::recv(&self.sock, &mut room, FDS) {
+        let mut room = std::mem::take(&mut self.room);
+        let heard = self.hear_into(&mut room);
+        self.room = room;
+        heard
+    }
+
+    fn hear_into(&mut self, room: &mut [u8]) -> io::Result<()> {
+        let Some(sock) = &self.sock else { return Ok(()) };
+        let (length, fds) = match pass::recv(sock, room, FDS) {
             Ok(message) => message,
-            Err(error) if error.kind() == ErrorKind::InvalidData => return self.torn(&room),
+            Err(error) if error.kind() == ErrorKind::InvalidData => return self.torn(room),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => (0, Vec::new()),
             Err(error) => return Err(error),
         };
@@ -128,7 +197,7 @@ impl<C: FnMut(&[u8], Vec<OwnedFd>) -> i32> Clean<C> {
     }
 
     /// A job whose descriptors the kernel could not give us (our table is full).
-    fn torn(&self, room: &[u8]) -> io::Result<()> {
+    fn torn(&mut self, room: &[u8]) -> io::Result<()> {
         let serial = room.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         self.say(Event::Refused { serial, errno: nix::libc::EMFILE })
     }
@@ -157,20 +226,17 @@ impl<C: FnMut(&[u8], Vec<OwnedFd>) -> i32> Clean<C> {
     /// The child's whole life: the owner's socket is not its business.
     fn be_child(&mut self, payload: &[u8], fds: Vec<OwnedFd>) -> ! {
         signal::unblock_all();
-        // The owner's socket is closed by putting one in its place that leads nowhere.
-        match pass::pair(pass::Kind::Stream) {
-            Ok((nowhere, _)) => self.sock = nowhere,
-            Err(_) => spawn::exit(111),
-        }
-        let code = (self.child)(payload, fds);
-        let _ = io::stdout().flush();
-        spawn::exit(code)
+        self.sock = None;
+        spawn::exit(self.program.child(payload, fds))
     }
 
     /// Tells the owner of every child that has ended.
     fn bury(&mut self) -> io::Result<()> {
-        while self.signals.next()?.is_some() {}
-        while let Some((pid, status)) = spawn::reap()? {
+        // One is enough: of several equal signals the kernel keeps one.
+        self.signals.next()?;
+        while !self.children.is_empty()
+            && let Some((pid, status)) = spawn::reap()?
+        {
             let Some(serial) = self.children.remove(&pid) else { continue };
             self.say(Event::Ended { serial, status })?;
             if matches!(status, Status::Killed(_)) {
@@ -184,19 +250,44 @@ impl<C: FnMut(&[u8], Vec<OwnedFd>) -> i32> Clean<C> {
     fn retire(&mut self) -> io::Result<()> {
         if matches!(self.state, State::Hearing { .. }) {
             self.state = State::Retiring;
-            rustix::net::shutdown(&self.sock, Shutdown::Read)?;
+            if let Some(sock) = &self.sock {
+                rustix::net::shutdown(sock, Shutdown::Read)?;
+            }
             self.say(Event::Retired)?;
         }
         Ok(())
     }
 
-    /// Answers the owner; one that is gone needs no answers.
-    fn say(&self, event: Event) -> io::Result<()> {
-        self.tell(&event.encode())
+    /// Answers the owner, with the rest of this turn's answers.
+    fn say(&mut self, event: Event) -> io::Result<()> {
+        let word = event.encode();
+        if self.said.len().saturating_add(word.len()) > MESSAGE {
+            self.flush()?;
+        }
+        self.said.extend_from_slice(&word);
+        Ok(())
     }
 
-    fn tell(&self, word: &[u8]) -> io::Result<()> {
-        match pass::send(&self.sock, word, &[]) {
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.said.is_empty() {
+            let said = std::mem::take(&mut self.said);
+            self.tell(&said)?;
+            self.said = said;
+            self.said.clear();
+        }
+        Ok(())
+    }
+
+    /// Tells the owner that we serve, and what it may say in our place.
+    fn greet(&self) -> io::Result<()> {
+        let greeting = self.program.greeting();
+        self.tell(&[READY, greeting.as_ref().map_or(&[][..], Greeting::template)].concat())
+    }
+
+    /// An owner that is gone needs no answers.
+    fn tell(&self, message: &[u8]) -> io::Result<()> {
+        let Some(sock) = &self.sock else { return Ok(()) };
+        match pass::send(sock, message, &[]) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(()),
             said => said.map(drop),

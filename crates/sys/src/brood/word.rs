@@ -4,8 +4,13 @@ use crate::spawn::Status;
 
 /// The length of an answer.
 pub(super) const LENGTH: usize = 13;
-/// What a clean parent says first, when it begins to serve.
+/// What a clean parent says when it begins to serve, and when its greeting has changed: this and
+/// the greeting.
 pub(super) const READY: &[u8] = b"ready";
+/// The longest message of a clean parent: answers one after the other, or its greeting.
+pub(super) const MESSAGE: usize = LENGTH * 64;
+/// The longest greeting.
+pub(super) const GREETING: usize = MESSAGE - READY.len();
 
 /// What a clean parent says about the jobs it was handed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

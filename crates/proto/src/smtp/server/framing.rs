@@ -51,6 +51,7 @@ impl Framing {
         // One byte less: the decoder may still owe one from the piece before.
         let (mut piece, later) = bytes.split_at_checked(limits::CHUNK - 1).unwrap_or((bytes, &[]));
         let len = piece.len();
+        self.decoded.reserve(len.saturating_add(1));
         let flow = self.decoder.decode(&mut piece, &mut self.decoded);
         let used = len.saturating_sub(piece.len());
         *bytes = bytes.get(used..).unwrap_or(later);

@@ -71,6 +71,11 @@ impl<'s> Session<'s> {
         (session, say(Reply::Greeting))
     }
 
+    /// A new session with a client that has been greeted already.
+    pub fn greeted(settings: &'s Settings) -> Self {
+        Self::open(settings).0
+    }
+
     /// What the session waits for.
     pub const fn expects(&self) -> Expects {
         match self.state {

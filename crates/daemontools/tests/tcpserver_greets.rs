@@ -1,0 +1,314 @@
+//! The listener that greets in its program's place (`-f`): strangers who say nothing, who say too
+//! much too soon, and who are too many. This file is both the test and the program served, as
+//! `tcpserver_clean.rs` is. No harness, so that there is one thread.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by failing")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::{Duration, Instant};
+use sys::brood::{self, CleanParent, Greeting, Serve};
+use sys::{fd, signal};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_daemontools");
+/// As long as a test waits for anything.
+const LONG: Duration = Duration::from_secs(20);
+
+fn main() {
+    if let Some(sock) = brood::requested() {
+        let limits = Serve { max_children: 500, retire_after: 10_000 };
+        brood::serve_as(sock, limits, Program).unwrap();
+        return;
+    }
+    a_stranger_who_says_nothing_is_greeted_and_costs_no_process();
+    the_program_is_told_what_was_said();
+    an_early_talker_is_told_apart_and_told_of();
+    silence_has_an_end();
+    a_flood_from_one_address_makes_way_for_everybody_else();
+    one_neighbourhood_does_not_take_every_place();
+    a_rule_can_have_the_program_greet_by_itself();
+    an_address_has_its_share_of_silent_and_served_together();
+    a_session_counts_although_its_clean_parent_is_gone();
+}
+
+/// The program served: it greets with a stamp, as POP3 does, and does what the client's line says.
+struct Program;
+
+impl CleanParent for Program {
+    fn greeting(&self) -> Option<Greeting> {
+        Greeting::new(b"+OK <\0@test>\r\n")
+    }
+
+    fn child(&mut self, payload: &[u8], mut fds: Vec<OwnedFd>) -> i32 {
+        let conn = fds.pop().unwrap();
+        if payload.windows(9).any(|part| part == b"GREETED=\0") {
+            fd::write_all(&conn, b"myself\n").unwrap();
+        }
+        let mut line = [0; 100];
+        let got = fd::read(&conn, &mut line).unwrap();
+        match line.get(..got).unwrap() {
+            b"parent\n" => {
+                let parent = std::os::unix::process::parent_id().to_string();
+                fd::write_all(&conn, parent.as_bytes()).unwrap();
+            }
+            b"hold\n" => {
+                fd::write_all(&conn, b"held\n").unwrap();
+                let _ = fd::read(&conn, &mut line);
+            }
+            _ => fd::write_all(&conn, payload).unwrap(),
+        }
+        0
+    }
+}
+
+struct Server {
+    child: Child,
+    port: u16,
+    log: BufReader<ChildStderr>,
+}
+
+/// A client and what it has read so far.
+struct Client(BufReader<TcpStream>);
+
+impl Client {
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        let _ = self.0.read_line(&mut line);
+        line
+    }
+
+    fn say(&mut self, line: &str) {
+        self.0.get_mut().write_all(line.as_bytes()).unwrap();
+    }
+
+    fn rest(&mut self) -> String {
+        let mut text = String::new();
+        let _ = self.0.read_to_string(&mut text);
+        text
+    }
+
+    /// Whether the server has hung up.
+    fn is_closed(&mut self) -> bool {
+        let conn = self.0.get_mut();
+        conn.set_nonblocking(true).unwrap();
+        let closed = match conn.read(&mut [0; 1]) {
+            Ok(got) => got == 0,
+            Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+        };
+        conn.set_nonblocking(false).unwrap();
+        closed
+    }
+}
+
+impl Server {
+    fn start(options: &[&str]) -> Self {
+        let mut command = Command::new(BINARY);
+        command.args(["tcpserver", "-1fv"]).args(options).args(["0", "0"]);
+        command.arg(std::env::current_exe().unwrap());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut port = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut port).unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        Self { child, port: port.trim().parse().unwrap(), log }
+    }
+
+    /// A connection from an address of this host.
+    fn from(&self, from: [u8; 4]) -> Client {
+        let to = SocketAddr::from(([127, 0, 0, 1], self.port));
+        let from = SocketAddr::new(IpAddr::from(from), 0);
+        let conn = sys::net::connect(to, Some(from), LONG).unwrap();
+        conn.set_read_timeout(Some(LONG)).unwrap();
+        Client(BufReader::new(conn))
+    }
+
+    fn connect(&self) -> Client {
+        self.from([127, 0, 0, 1])
+    }
+
+    /// The next log line that begins so.
+    fn line_of(&mut self, start: &str) -> String {
+        loop {
+            let mut line = String::new();
+            self.log.read_line(&mut line).unwrap();
+            assert!(!line.is_empty(), "{start}");
+            if line.starts_with(start) {
+                return line.trim_end().to_owned();
+            }
+        }
+    }
+
+    /// Processes below the listener.
+    fn processes(&self) -> usize {
+        let mut count = 0;
+        let mut pids = vec![self.child.id()];
+        while let Some(pid) = pids.pop() {
+            let path = format!("/proc/{pid}/task/{pid}/children");
+            let below = std::fs::read_to_string(path).unwrap_or_default();
+            pids.extend(below.split_whitespace().map(|pid| pid.parse::<u32>().unwrap()));
+            count += below.split_whitespace().count();
+        }
+        count
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn a_stranger_who_says_nothing_is_greeted_and_costs_no_process() {
+    let mut server = Server::start(&[]);
+    let mut clients: Vec<Client> = (0..50).map(|_| server.connect()).collect();
+    let mut greetings: Vec<String> = clients.iter_mut().map(Client::line).collect();
+    assert!(greetings.iter().all(|line| line.starts_with("+OK <") && line.ends_with("@test>\r\n")));
+    greetings.sort_unstable();
+    greetings.dedup();
+    assert_eq!(greetings.len(), 50);
+    assert_eq!(server.processes(), 1);
+    drop(clients);
+    let line = server.line_of("tcpserver: silent");
+    assert!(line.starts_with("tcpserver: silent 127.0.0.1 ") && line.ends_with(" gone"), "{line}");
+}
+
+fn the_program_is_told_what_was_said() {
+    let mut server = Server::start(&[]);
+    let mut client = server.connect();
+    let greeting = client.line();
+    client.say("x\n");
+    let told = client.rest();
+    assert!(told.contains(&format!("\0GREETED={}\0", greeting.trim_end())), "{told:?}");
+    assert!(!told.contains("EARLYTALKER"));
+    assert_eq!(server.line_of("tcpserver: status: 1"), "tcpserver: status: 1/40");
+    server.line_of("tcpserver: pid ");
+    server.line_of("tcpserver: ok ");
+    assert!(server.line_of("tcpserver: e").starts_with("tcpserver: end "));
+}
+
+fn an_early_talker_is_told_apart_and_told_of() {
+    let mut server = Server::start(&["-e2000"]);
+    let begun = Instant::now();
+    let (mut early, mut patient) = (server.connect(), server.connect());
+    early.say("x\n");
+    assert!(early.line().starts_with("+OK <"));
+    assert!(begun.elapsed() < Duration::from_millis(2_000));
+    assert!(early.rest().contains("\0EARLYTALKER=1\0"));
+    assert!(server.line_of("tcpserver: early ").ends_with(" from 127.0.0.1"));
+    assert!(patient.line().starts_with("+OK <"));
+    assert!(begun.elapsed() >= Duration::from_millis(1_990));
+    patient.say("x\n");
+    let told = patient.rest();
+    assert!(told.contains("\0GREETED=+OK <") && !told.contains("EARLYTALKER"), "{told:?}");
+}
+
+fn silence_has_an_end() {
+    let mut server = Server::start(&["-w1"]);
+    let begun = Instant::now();
+    let mut client = server.connect();
+    client.line();
+    assert_eq!(client.rest(), "");
+    assert!((1..10).contains(&begun.elapsed().as_secs()));
+    let line = server.line_of("tcpserver: silent");
+    assert!(line.starts_with("tcpserver: silent 127.0.0.1 ") && line.ends_with(" late"), "{line}");
+}
+
+fn a_flood_from_one_address_makes_way_for_everybody_else() {
+    let mut server = Server::start(&["-i60", "-b1000"]);
+    let mut early = server.from([127, 0, 0, 9]);
+    assert!(early.line().starts_with("+OK"));
+    let mut flood = Vec::new();
+    for _ in 0..10 {
+        flood.extend((0..30).map(|_| server.from([127, 0, 0, 2])));
+        // Whoever comes from elsewhere is greeted at once, and not sent away for the flood.
+        let begun = Instant::now();
+        let mut other = server.from([127, 0, 0, 3]);
+        assert!(other.line().starts_with("+OK"));
+        assert!(begun.elapsed() < Duration::from_secs(1));
+        other.say("x\n");
+        assert!(other.rest().contains("TCPREMOTEIP=127.0.0.3"));
+    }
+    let gone = server.line_of("tcpserver: silent");
+    assert!(gone.starts_with("tcpserver: silent 127.0.0.2 ") && gone.ends_with(" crowded"));
+    flood.iter_mut().for_each(|client| drop(client.line()));
+    let there = flood.iter_mut().filter_map(|client| (!client.is_closed()).then_some(())).count();
+    assert!((50..=59).contains(&there), "{there}");
+    assert!(flood[..100].iter_mut().all(Client::is_closed));
+    assert!(!early.is_closed());
+}
+
+fn one_neighbourhood_does_not_take_every_place() {
+    let server = Server::start(&["-c10", "-b1000"]);
+    let mut held: Vec<Client> = (1..=20).map(|last| server.from([127, 0, 7, last])).collect();
+    for client in &mut held {
+        assert!(client.line().starts_with("+OK"));
+        client.say("hold\n");
+    }
+    let mut newcomer = server.from([127, 0, 8, 1]);
+    newcomer.line();
+    newcomer.say("x\n");
+    assert!(newcomer.rest().contains("TCPREMOTEIP=127.0.8.1"));
+    // Nine are served; those who wait are served when these have gone.
+    let mut waiting = held.split_off(9);
+    assert!(held.iter_mut().all(|client| client.line() == "held\n"));
+    assert!(waiting.iter_mut().all(|client| !client.is_closed()));
+    drop(held);
+    let next: Vec<String> = waiting.iter_mut().take(9).map(Client::line).collect();
+    assert!(next.iter().all(|line| line == "held\n"), "{next:?}");
+}
+
+fn a_rule_can_have_the_program_greet_by_itself() {
+    let dir = std::env::temp_dir().join(format!("tcpserver-greets-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let cdb = dir.join("rules.cdb");
+    let write = |rules: [(&str, &str); 1]| {
+        std::fs::write(&cdb, base::cdb::build(rules).unwrap()).unwrap();
+    };
+    write([("127.0.0.2", "+GREETED=\0")]);
+    let server = Server::start(&["-x", cdb.to_str().unwrap()]);
+    assert_eq!(server.from([127, 0, 0, 2]).line(), "myself\n");
+    assert!(server.from([127, 0, 0, 1]).line().starts_with("+OK"));
+    // The rules count as they are now.
+    write([("127.0.0.1", "+GREETED=\0")]);
+    assert_eq!(server.from([127, 0, 0, 1]).line(), "myself\n");
+    assert!(server.from([127, 0, 0, 2]).line().starts_with("+OK"));
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+fn an_address_has_its_share_of_silent_and_served_together() {
+    let mut server = Server::start(&["-m2"]);
+    let (mut first, mut second) = (server.connect(), server.connect());
+    assert!(first.line().starts_with("+OK") && second.line().starts_with("+OK"));
+    first.say("hold\n");
+    assert_eq!(first.line(), "held\n");
+    assert_eq!(server.connect().line(), "");
+    let text = "tcpserver: warning: dropping connection, 127.0.0.1 has 2 already";
+    assert_eq!(server.line_of("tcpserver: warning"), text);
+    drop(second);
+    server.line_of("tcpserver: silent");
+    assert!(server.connect().line().starts_with("+OK"));
+}
+
+fn a_session_counts_although_its_clean_parent_is_gone() {
+    let mut server = Server::start(&["-m1"]);
+    let mut asking = server.connect();
+    asking.line();
+    asking.say("parent\n");
+    let parent: u32 = asking.rest().parse().unwrap();
+    server.line_of("tcpserver: end ");
+    let mut held = server.connect();
+    held.line();
+    held.say("hold\n");
+    assert_eq!(held.line(), "held\n");
+    server.line_of("tcpserver: ok ");
+    signal::kill(parent, signal::Signal::Kill).unwrap();
+    server.line_of("tcpserver: warning:");
+    assert_eq!(server.connect().line(), "");
+    server.line_of("tcpserver: warning: dropping");
+    drop(held);
+    assert!(server.line_of("tcpserver: end ").ends_with(" status -1"));
+    assert!(server.connect().line().starts_with("+OK"));
+}

@@ -1,0 +1,96 @@
+//! What a clean parent keeps ready for its children: the control files and the users, read, and
+//! read again when they change.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use proto::smtp::reply::Reply;
+use store::home::Home;
+use store::users::Directory;
+use sys::brood::{CleanParent, Greeting};
+use sys::clock;
+use sys::watch::Watch;
+
+use super::circumstances::Circumstances;
+use super::site::{Site, SiteError};
+use super::talk::{self, Ends};
+
+/// How long the files are taken for unchanged without asking the file system, which tells of
+/// most changes by itself: not of those to a file that a link leads to.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// A clean parent of ours.
+#[derive(Debug)]
+pub(crate) struct Shop<'a> {
+    home: &'a Home,
+    site: Result<Site, SiteError>,
+    users: Directory,
+    /// `None` where the kernel has none to give: then the files are looked at for each connection.
+    watch: Option<Watch>,
+    looked: Duration,
+}
+
+impl<'a> Shop<'a> {
+    /// Reads everything. What cannot be read is told, and tried again for each connection.
+    pub(crate) fn open(home: &'a Home) -> Self {
+        let watch = Watch::on_contents(&[&home.path("control"), &home.path("users")]).ok();
+        let (site, users) = (Site::load(home), Directory::new(home));
+        let mut shop = Self { home, site, users, watch, looked: clock::monotonic() };
+        shop.complain();
+        shop.users.refresh();
+        shop
+    }
+
+    fn complain(&self) {
+        if let Err(err) = &self.site {
+            super::say(format_args!("warning: {err}"));
+        }
+    }
+
+    /// Whether it is time to look at the files.
+    fn is_due(&self, told: bool, now: Duration) -> bool {
+        told || self.watch.is_none() || now.saturating_sub(self.looked) >= FRESH
+    }
+}
+
+impl CleanParent for Shop<'_> {
+    fn greeting(&self) -> Option<Greeting> {
+        let mut text = Vec::new();
+        Reply::Greeting.encode(self.site.as_ref().ok()?.greeting(), &mut text);
+        Greeting::new(&text)
+    }
+
+    fn watch(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.as_ref().map(AsFd::as_fd)
+    }
+
+    fn refresh(&mut self, told: bool) -> bool {
+        let now = clock::monotonic();
+        if !self.is_due(told, now) {
+            return false;
+        }
+        self.looked = now;
+        if let Some(watch) = &self.watch {
+            watch.drain();
+        }
+        self.users.refresh();
+        if self.site.as_ref().is_ok_and(|site| site.is_fresh(self.home)) {
+            return false;
+        }
+        let was = self.greeting();
+        self.site = Site::load(self.home);
+        self.greeting() != was
+    }
+
+    /// One client, from the greeting on unless it has been greeted.
+    fn child(&mut self, block: &[u8], fds: Vec<OwnedFd>) -> i32 {
+        let Some(connection) = fds.first() else { return 111 };
+        let ends = Ends { hear: connection.as_fd(), speak: connection.as_fd() };
+        let about = Circumstances::of_handover(block);
+        self.users.believe_until(clock::monotonic().saturating_add(FRESH));
+        match &self.site {
+            Ok(site) => talk::talk(ends, self.home, site, &mut self.users, &about),
+            Err(_) => super::serve(ends, self.home, &mut self.users, &about),
+        }
+    }
+}
