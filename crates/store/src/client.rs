@@ -65,6 +65,8 @@ impl From<io::Error> for Refusal {
 
 /// How long queued may take to take a request or to answer one. A letter waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Descriptors that come with one message.
+const TOGETHER: usize = 16;
 /// Bytes asked of the socket at a time, at most.
 const PIECE: usize = 64 << 10;
 /// Bytes asked of the socket at first: one answer to a letter.
@@ -335,7 +337,7 @@ impl QueueClient {
         if self.room.is_empty() {
             self.room = vec![0; ANSWER];
         }
-        let (len, fds) = pass::recv_now(&self.socket, &mut self.room, 1)?;
+        let (len, fds) = pass::recv_now(&self.socket, &mut self.room, TOGETHER)?;
         if len == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

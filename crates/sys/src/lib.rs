@@ -4,6 +4,7 @@
 pub mod at;
 pub mod brood;
 pub mod clock;
+pub mod crc;
 pub mod dir;
 pub mod errno;
 pub mod fd;

@@ -1,10 +1,11 @@
 //! One connection: what it has said so far and what it is still to hear.
 
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use base::limits;
-use base::wire::queue::Origin;
+use base::wire::queue::{Answer, Origin};
 use store::queue::Spill;
 use sys::pass::Peer;
 use sys::poll::Interest;
@@ -13,12 +14,18 @@ use super::outbox::Outbox;
 
 /// Answers a client may let wait before it is heard again.
 const UNSENT: usize = 1 << 20;
+/// Descriptors likewise.
+const UNSENT_DESCRIPTORS: usize = 64;
+/// Bytes of an empty inbox that are kept.
+const KEPT: usize = 8 << 10;
 
 /// A letter being handed in.
 #[derive(Debug)]
 pub(super) struct Gathering {
     pub(super) origin: Origin,
     pub(super) bytes: Gathered,
+    /// All of it has come and its file is being secured: the envelope waits.
+    pub(super) envelope: Option<Vec<u8>>,
 }
 
 /// The bytes of that letter so far.
@@ -50,20 +57,42 @@ pub(super) struct Following {
     pub(super) ended: bool,
 }
 
+/// What must have happened before an answer may go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Nothing.
+    Now,
+    /// The log is written up to this record.
+    Written(u64),
+    /// The log is on disk up to this record.
+    Synced(u64),
+}
+
+/// An answer that waits for that; answers stay in order.
+#[derive(Debug)]
+struct Held {
+    until: Until,
+    answer: Answer<'static>,
+    fd: Option<OwnedFd>,
+}
+
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) sock: OwnedFd,
     pub(super) peer: Peer,
     pub(super) inbox: Vec<u8>,
+    /// There is something in the inbox that was not looked at, because it was not heard then.
+    pub(super) unheard: bool,
     pub(super) out: Outbox,
-    /// Answers that wait for this turn's write or sync.
-    pub(super) held: Outbox,
-    /// How many of those say that a letter is on disk.
-    pub(super) promises: u32,
+    held: VecDeque<Held>,
     pub(super) letter: Option<Gathering>,
+    /// Its large letter is on its way to the disk; until then it is not heard.
+    pub(super) securing: bool,
     pub(super) listing: Option<Listing>,
     pub(super) following: Option<Following>,
+    /// It has handed in a letter.
+    pub(super) hands_in: bool,
     /// To be closed once all answers are sent.
     pub(super) closing: bool,
     /// It has hung up; what it said before is still being read.
@@ -79,12 +108,14 @@ impl Client {
             sock,
             peer,
             inbox: Vec::new(),
+            unheard: false,
             out: Outbox::default(),
-            held: Outbox::default(),
-            promises: 0,
+            held: VecDeque::new(),
             letter: None,
+            securing: false,
             listing: None,
             following: None,
+            hands_in: false,
             closing: false,
             gone: false,
             since: now,
@@ -92,19 +123,72 @@ impl Client {
         }
     }
 
+    /// Keeps an answer until it may go out, behind those that wait already.
+    pub(super) fn hold(&mut self, until: Until, answer: Answer<'static>, fd: Option<OwnedFd>) {
+        self.held.push_back(Held { until, answer, fd });
+    }
+
+    /// Does any answer wait for the log?
+    pub(super) fn waits(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Does any wait for it to be written farther than this?
+    pub(super) fn waits_for_write(&self, written: u64) -> bool {
+        self.held.iter().any(|held| matches!(held.until, Until::Written(at) if at > written))
+    }
+
+    /// Lets out the answers that may go, now that the log has come so far.
+    pub(super) fn release(&mut self, written: u64, synced: u64) {
+        while let Some(held) = self.held.pop_front_if(|held| match held.until {
+            Until::Now => true,
+            Until::Written(at) => at <= written,
+            Until::Synced(at) => at <= synced,
+        }) {
+            match held.fd {
+                Some(fd) => self.out.push_with(&held.answer, fd),
+                None => self.out.push(&held.answer),
+            }
+        }
+    }
+
+    /// Nothing can be promised any more: every letter it waits for is refused instead.
+    pub(super) fn refuse(&mut self, refusal: &Answer<'_>) {
+        for held in std::mem::take(&mut self.held) {
+            if matches!(held.answer, Answer::Accepted(_) | Answer::Refused(..)) {
+                self.out.push(refusal);
+            }
+        }
+    }
+
+    /// What was taken out of its inbox goes.
+    pub(super) fn taken(&mut self, len: usize) {
+        if len >= self.inbox.len() {
+            self.inbox.clear();
+            self.inbox.shrink_to(KEPT);
+        } else if len > 0 {
+            self.inbox.drain(..len);
+        }
+    }
+
     /// Bytes of our memory that it occupies by what it said.
     pub(super) fn weight(&self) -> usize {
         let letter = match &self.letter {
             Some(Gathering { bytes: Gathered::Memory(bytes), .. }) => bytes.capacity(),
+            Some(Gathering { envelope: Some(envelope), .. }) => envelope.capacity(),
             _ => 0,
         };
         self.inbox.capacity().saturating_add(letter)
     }
 
-    /// May it say more now? Not while a list is on its way to it (answers stay in order), nor
-    /// while it does not read its answers.
+    /// May it say more now? Not while a list is on its way to it (answers stay in order), while it
+    /// does not read its answers, or while its large letter is on its way to the disk.
     pub(super) fn is_heard(&self) -> bool {
-        !self.closing && self.out.waiting() <= UNSENT && self.listing.is_none()
+        !self.closing
+            && !self.securing
+            && self.out.waiting() <= UNSENT
+            && self.out.descriptors() <= UNSENT_DESCRIPTORS
+            && self.listing.is_none()
     }
 
     /// Is a list on its way to it?

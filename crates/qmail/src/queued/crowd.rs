@@ -11,7 +11,7 @@ use base::wire::queue::{Answer, Request};
 use store::queue::Trouble;
 use sys::poll::{Event, Interest};
 
-use super::client::{Client, Gathered};
+use super::client::{Client, Gathered, Until};
 use super::server::{LISTENER, Server};
 
 /// How long nobody is accepted after a failed accept (no descriptors left).
@@ -22,7 +22,8 @@ pub(super) const ROUND: Duration = Duration::from_secs(60);
 const ACCEPTS: u32 = 64;
 /// Reads of one client in one turn, so that one cannot keep all waiting.
 const READS: u32 = 4;
-const PIECE: usize = 64 << 10;
+/// Bytes read at a time: as much as a socket holds.
+pub(super) const PIECE: usize = 256 << 10;
 
 const NO_MEMORY: &[u8] = b"qq out of memory (#4.3.0)";
 pub(super) const TOO_LONG: &[u8] = b"envelope too long for qq (#5.3.0)";
@@ -58,27 +59,26 @@ impl Server {
             return Err(io::Error::other(format!("no more room for uid {}", peer.uid)));
         }
         if !self.rules.is_ours(peer.uid) {
-            let same = self.clients.values().filter(|client| client.peer.uid == peer.uid);
+            let same = self.clients.iter().filter(|(_, client)| client.peer.uid == peer.uid);
             if same.count() >= limits::QUEUED_CLIENTS_OF_A_USER {
                 return Err(io::Error::other(format!("too many of uid {}", peer.uid)));
             }
         }
         sys::fd::set_nonblocking(&sock, true)?;
-        let token = self.next_token;
-        self.next_token = token.saturating_add(1);
-        self.poller.add(&sock, token, Interest::READ)?;
-        self.clients.insert(token, Client::new(sock, peer, sys::clock::monotonic()));
+        self.poller.add(&sock, self.clients.next_token(), Interest::READ)?;
+        self.clients.insert(Client::new(sock, peer, sys::clock::monotonic()));
         Ok(())
     }
 
     pub(super) fn client_event(&mut self, token: u64, event: Event) -> Result<(), Trouble> {
         let Some(mut client) = self.take(token) else { return Ok(()) };
         client.gone |= event.hangup;
-        let mut alive = !event.hangup || event.readable;
+        // A letter whose client is gone would be there twice: it has told its own to come again.
+        let mut alive = !event.hangup || (event.readable && !client.securing);
         if alive && event.readable {
             alive = self.hear(token, &mut client)?;
         }
-        if alive && event.writable {
+        if alive && !client.out.is_empty() {
             alive = client.out.send(&client.sock).is_ok();
         }
         self.put_back_or_drop(token, client, alive);
@@ -88,42 +88,49 @@ impl Server {
     /// Hears what a client said while it was not heard.
     pub(super) fn resume(&mut self, token: u64) -> Result<(), Trouble> {
         let Some(mut client) = self.take(token) else { return Ok(()) };
-        let alive = self.frames(token, &mut client)?;
+        let mut alive = self.inbox(token, &mut client)?;
+        if alive && !client.out.is_empty() {
+            alive = client.out.send(&client.sock).is_ok();
+        }
         self.put_back_or_drop(token, client, alive);
         Ok(())
     }
 
-    fn take(&mut self, token: u64) -> Option<Client> {
-        let client = self.clients.remove(&token)?;
+    pub(super) fn take(&mut self, token: u64) -> Option<Box<Client>> {
+        let client = self.clients.take(token)?;
         self.weight = self.weight.saturating_sub(client.weight());
         Some(client)
     }
 
-    fn put_back_or_drop(&mut self, token: u64, client: Client, alive: bool) {
-        if alive { self.put_back(token, client) } else { self.drop_client(token, client) }
+    pub(super) fn put_back_or_drop(&mut self, token: u64, client: Box<Client>, alive: bool) {
+        if alive { self.put_back(token, client) } else { self.drop_client(token, *client) }
     }
 
     /// Keeps a client, unless it was only kept to hear its last answer.
-    fn put_back(&mut self, token: u64, mut client: Client) {
-        if client.closing && client.out.is_empty() && client.held.is_empty() {
-            return self.drop_client(token, client);
+    fn put_back(&mut self, token: u64, mut client: Box<Client>) {
+        if client.closing && client.out.is_empty() && !client.waits() {
+            return self.drop_client(token, *client);
         }
         let wants = client.wants();
         if wants != client.interest {
             let _ = self.poller.change(&client.sock, token, wants);
             client.interest = wants;
         }
-        if client.is_streaming() {
-            self.streaming.insert(token);
-        }
-        if !client.inbox.is_empty() && client.is_heard() {
+        if client.unheard && client.is_heard() {
             self.stalled.insert(token);
         }
+        if client.is_streaming() && !self.streaming.contains(&token) {
+            self.streaming.push(token);
+        }
         self.weight = self.weight.saturating_add(client.weight());
-        self.clients.insert(token, client);
+        self.clients.put(token, client);
     }
 
-    fn drop_client(&mut self, token: u64, client: Client) {
+    pub(super) fn drop_client(&mut self, token: u64, client: Client) {
+        self.clients.vacate(token);
+        if client.hands_in {
+            self.handing_in = self.handing_in.saturating_sub(1);
+        }
         if let Some(Gathered::File(spill)) = client.letter.map(|letter| letter.bytes) {
             self.queue.discard(&spill);
         }
@@ -134,28 +141,69 @@ impl Server {
 
     /// Reads what a client has said; false if it has gone.
     fn hear(&mut self, token: u64, client: &mut Client) -> Result<bool, Trouble> {
-        let mut piece = [0; PIECE];
+        let mut piece = std::mem::take(&mut self.piece);
+        let mut alive = Ok(true);
         for _ in 0..READS {
             if !client.is_heard() {
                 break;
             }
             match sys::fd::read(&client.sock, &mut piece) {
-                Ok(0) => return Ok(false),
-                Ok(n) => client.inbox.extend_from_slice(piece.get(..n).unwrap_or_default()),
+                Ok(0) => alive = Ok(false),
+                Ok(n) => {
+                    alive = self.heard(token, client, piece.get(..n).unwrap_or_default());
+                    // There is no more; if there is, the kernel will say so.
+                    if n < piece.len() {
+                        break;
+                    }
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => return Ok(false),
+                Err(_) => alive = Ok(false),
             }
-            if !self.frames(token, client)? {
-                return Ok(false);
+            if !matches!(alive, Ok(true)) {
+                break;
             }
         }
-        Ok(true)
+        self.piece = piece;
+        alive
     }
 
-    /// Takes whole frames out of a client's inbox; false if it talks nonsense.
-    fn frames(&mut self, token: u64, client: &mut Client) -> Result<bool, Trouble> {
+    /// Takes what a client has just said; false if it talks nonsense. The usual case copies
+    /// nothing: nothing was left from before, and what came is whole.
+    fn heard(&mut self, token: u64, client: &mut Client, bytes: &[u8]) -> Result<bool, Trouble> {
+        if !client.inbox.is_empty() {
+            client.inbox.extend_from_slice(bytes);
+            return self.inbox(token, client);
+        }
+        let (sane, taken) = self.frames(token, client, bytes)?;
+        let rest = bytes.get(taken..).unwrap_or_default();
+        client.inbox.extend_from_slice(rest);
+        self.after_frames(token, client)?;
+        Ok(sane)
+    }
+
+    /// Takes what is in a client's inbox; false if it talks nonsense.
+    fn inbox(&mut self, token: u64, client: &mut Client) -> Result<bool, Trouble> {
         let inbox = std::mem::take(&mut client.inbox);
-        let mut rest = inbox.as_slice();
+        let (sane, taken) = self.frames(token, client, &inbox)?;
+        client.inbox = inbox;
+        client.taken(taken);
+        self.after_frames(token, client)?;
+        Ok(sane)
+    }
+
+    fn after_frames(&mut self, token: u64, client: &mut Client) -> Result<(), Trouble> {
+        client.unheard = !client.inbox.is_empty() && !client.is_heard();
+        self.lighten(token, client)
+    }
+
+    /// Takes whole frames; how many bytes they were, and false if it is nonsense.
+    fn frames(
+        &mut self,
+        token: u64,
+        client: &mut Client,
+        bytes: &[u8],
+    ) -> Result<(bool, usize), Trouble> {
+        let mut rest = bytes;
         let mut sane = true;
         while sane && client.is_heard() {
             let (frame, len) = match frame::take(rest, client.frame_limit()) {
@@ -176,14 +224,7 @@ impl Server {
                 Err(_) => self.nonsense(client, "talked nonsense"),
             };
         }
-        // The usual cases copy nothing: all was taken, or a long frame has not all come yet.
-        client.inbox = match rest.len() {
-            0 => Vec::new(),
-            len if len == inbox.len() => inbox,
-            _ => rest.to_vec(),
-        };
-        self.lighten(token, client)?;
-        Ok(sane)
+        Ok((sane, bytes.len().saturating_sub(rest.len())))
     }
 
     fn nonsense(&mut self, client: &Client, what: &str) -> bool {
@@ -197,7 +238,7 @@ impl Server {
         if client.letter.is_none() || rest.first() != Some(&b'e') {
             return self.nonsense(client, "talked nonsense");
         }
-        self.hold(token, client, &Answer::Refused(Outcome::Never, TOO_LONG));
+        self.hold(token, client, Until::Now, Answer::Refused(Outcome::Never, TOO_LONG));
         client.closing = true;
         true
     }
@@ -209,7 +250,7 @@ impl Server {
         }
         self.spill(client)?;
         if self.weight.saturating_add(client.weight()) > limits::QUEUED_MEMORY.saturating_mul(2) {
-            self.hold(token, client, &Answer::Refused(Outcome::Later, NO_MEMORY));
+            self.hold(token, client, Until::Now, Answer::Refused(Outcome::Later, NO_MEMORY));
             client.closing = true;
         }
         Ok(())
@@ -219,7 +260,7 @@ impl Server {
     pub(super) fn with_client(&mut self, token: u64, act: impl FnOnce(&mut Client)) {
         let Some(mut client) = self.take(token) else { return };
         act(&mut client);
-        let alive = client.out.send(&client.sock).is_ok();
+        let alive = client.out.is_empty() || client.out.send(&client.sock).is_ok();
         self.put_back_or_drop(token, client, alive);
     }
 
@@ -236,11 +277,12 @@ impl Server {
         }
         self.next_round = now.saturating_add(ROUND);
         let late = |c: &Client| c.is_late(now, self.rules.is_ours(c.peer.uid));
-        let late = self.clients.iter().filter(|(_, c)| late(c)).map(|(token, _)| *token);
+        let late = self.clients.iter().filter(|(_, c)| late(c)).map(|(token, _)| token);
         for token in late.collect::<Vec<_>>() {
             if let Some(client) = self.take(token) {
-                self.drop_client(token, client);
+                self.drop_client(token, *client);
             }
         }
+        self.tend_soon();
     }
 }

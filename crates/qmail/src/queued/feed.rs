@@ -1,7 +1,7 @@
 //! Lists that are sent as fast as their hearers take them, and no faster.
 
 use base::outcome::Outcome;
-use base::wire::queue::{Answer, Entry, Envelope, progress_block};
+use base::wire::queue::{Answer, Entry, progress_block};
 use store::disk::kernel::Kernel;
 use store::queue::Queue;
 
@@ -15,22 +15,17 @@ const FEED: usize = 256 << 10;
 impl Server {
     /// Gives every client with a list as much of it as it takes.
     pub(super) fn feed(&mut self) {
-        for token in self.streaming.clone() {
-            let Some(client) = self.clients.get_mut(&token) else {
-                self.streaming.remove(&token);
-                continue;
-            };
-            while client.out.waiting() < FEED && next_piece(&mut self.queue, client) {}
-            if !client.is_streaming() {
-                self.streaming.remove(&token);
-            }
+        for token in std::mem::take(&mut self.streaming) {
+            let Some(client) = self.clients.get_mut(token) else { continue };
+            while client.out.waiting() < FEED && next_piece(&self.queue, client) {}
+            // Puts it back among those with a list, if it has one still.
             self.with_client(token, |_| ());
         }
     }
 }
 
 /// Puts the next piece of a client's list into its outbox; false if there is none (yet).
-fn next_piece(queue: &mut Queue<Kernel>, client: &mut Client) -> bool {
+fn next_piece(queue: &Queue<Kernel>, client: &mut Client) -> bool {
     if let Some(listing) = client.listing {
         client.listing = match listing {
             Listing::Letters { sent, boundary } => next_letter(queue, client, sent, boundary),
@@ -41,13 +36,21 @@ fn next_piece(queue: &mut Queue<Kernel>, client: &mut Client) -> bool {
     client.following.is_some_and(|following| next_news(queue, client, following))
 }
 
+/// The next letter above a number; an error if it is there and not on disk yet: nobody may deliver
+/// what a power cut could take back, while its sender is told to come again.
+fn next_on_disk(queue: &Queue<Kernel>, above: u64) -> Result<Option<u64>, ()> {
+    let next = queue.index().after(above).map(|(id, _)| id);
+    if next.is_some_and(|id| id > queue.synced()) { Err(()) } else { Ok(next) }
+}
+
 fn next_letter(
-    queue: &mut Queue<Kernel>,
+    queue: &Queue<Kernel>,
     client: &mut Client,
     sent: u64,
     boundary: u64,
 ) -> Option<Listing> {
-    let Some(id) = queue.index().after(sent).map(|(id, _)| id).filter(|&id| id < boundary) else {
+    let next = next_on_disk(queue, sent).ok().flatten();
+    let Some(id) = next.filter(|&id| id < boundary) else {
         client.out.push(&Answer::End);
         return None;
     };
@@ -56,7 +59,7 @@ fn next_letter(
 }
 
 fn next_paragraph(
-    queue: &mut Queue<Kernel>,
+    queue: &Queue<Kernel>,
     client: &mut Client,
     id: u64,
     from: u32,
@@ -78,9 +81,9 @@ fn next_paragraph(
     }
 }
 
-fn next_news(queue: &mut Queue<Kernel>, client: &mut Client, following: Following) -> bool {
+fn next_news(queue: &Queue<Kernel>, client: &mut Client, following: Following) -> bool {
     let Following { boundary, ended, .. } = following;
-    let next = queue.index().after(following.sent).map(|(id, _)| id);
+    let Ok(next) = next_on_disk(queue, following.sent) else { return false };
     if !ended && next.is_none_or(|id| id >= boundary) {
         client.out.push(&Answer::End);
         client.following = Some(Following { ended: true, ..following });
@@ -93,18 +96,17 @@ fn next_news(queue: &mut Queue<Kernel>, client: &mut Client, following: Followin
 }
 
 /// Describes a letter. One that cannot be read any more is left out, loudly.
-fn put_entry(queue: &mut Queue<Kernel>, client: &mut Client, id: u64, old: bool) {
-    let block = match queue.envelope(id) {
-        Ok(block) => block,
-        Err(error) => return complain(id, &error),
-    };
+fn put_entry(queue: &Queue<Kernel>, client: &mut Client, id: u64, old: bool) {
     let Some(known) = queue.index().get(id) else { return };
     let progress = progress_block(known.progress());
-    let (uid, pid) = (known.uid, known.pid);
-    let entry = Envelope::new(&block).and_then(|envelope| {
-        Entry::new(id, known.birth, known.size, uid, pid, old, envelope, &progress)
+    let told = queue.describe(id, |told| {
+        let (birth, size, uid, pid) = (told.birth, told.size, told.uid, told.pid);
+        let entry = Entry::new(id, birth, size, uid, pid, old, told.envelope, &progress);
+        if let Ok(entry) = entry {
+            client.out.push(&Answer::Entry(entry));
+        }
     });
-    if let Ok(entry) = entry {
-        client.out.push(&Answer::Entry(entry));
+    if let Err(error) = told {
+        complain(id, &error);
     }
 }

@@ -4,16 +4,20 @@
 //! what is decided by the uid the kernel reports (`rights`). *Opens* `queue/log` and `queue/big`.
 //! *Speaks to* its clients, and to the log on descriptor 2.
 //!
-//! One process, one loop: it parses nothing but frames of our own programs, and while it waits for
-//! one sync the letters for the next gather in their sockets.
+//! One process, one loop: it parses nothing but frames of our own programs, and never waits for the
+//! disk. Two threads do that (`helper`): while one sync is under way, the letters for the next are
+//! gathered and written behind it.
 
 mod client;
 mod crowd;
 mod feed;
+mod gather;
+mod helper;
 mod outbox;
 mod request;
 mod rights;
 mod server;
+mod slots;
 #[cfg(test)]
 mod tests;
 mod warnings;
@@ -34,6 +38,7 @@ use sys::pass::Kind;
 use sys::rlimit::{self, Resource};
 use sys::signal::{Signal, Signals};
 
+use helper::Threads;
 use rights::Rules;
 use server::{End, Server, log};
 
@@ -81,16 +86,20 @@ fn start(salvage: bool) -> Result<(), Stop> {
         .map_err(|e| Stop::cannot(format_args!("listen at {}/queued", dir.display()), &e))?;
     sys::sandbox::no_new_privs().map_err(|e| Stop::cannot("give up new privileges", &e))?;
     log(format_args!("ready, letters in queue: {}", queue.index().len()));
-    serve(queue, Rules::new(&home, &roles), listener, signals)
+    serve(&dir, queue, Rules::new(&home, &roles), listener, signals)
 }
 
 fn serve(
-    queue: Queue<Kernel>,
+    dir: &Path,
+    mut queue: Queue<Kernel>,
     rules: Rules,
     listener: OwnedFd,
     signals: Signals,
 ) -> Result<(), Stop> {
-    let mut server = Server::new(queue, rules, listener, signals)
+    let (threads, bell) =
+        Threads::start(dir).map_err(|e| Stop::cannot("start the threads for the disk", &e))?;
+    queue.set_helper(Box::new(threads));
+    let mut server = Server::new(queue, rules, listener, signals, Some(bell))
         .map_err(|e| Stop::cannot("wait for clients", &e))?;
     server.most = take_descriptors().map_or(limits::QUEUED_CLIENTS, clients_for);
     match server.run() {

@@ -7,79 +7,114 @@ use std::os::fd::{AsFd, OwnedFd};
 use base::wire::queue::Answer;
 use sys::pass;
 
+/// Descriptors that one message carries.
+const TOGETHER: usize = 16;
+/// Bytes of an empty outbox that are kept.
+const KEPT: usize = 4 << 10;
+
 /// Answers on their way.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    parts: VecDeque<Part>,
-    waiting: usize,
-}
-
-#[derive(Debug)]
-struct Part {
     bytes: Vec<u8>,
     sent: usize,
-    fd: Option<OwnedFd>,
+    /// Each with the place where its answer begins.
+    fds: VecDeque<(usize, OwnedFd)>,
 }
 
 impl Outbox {
     /// Bytes that wait to be sent.
     pub(super) fn waiting(&self) -> usize {
-        self.waiting
+        self.bytes.len().saturating_sub(self.sent)
+    }
+
+    /// Descriptors that wait to be sent.
+    pub(super) fn descriptors(&self) -> usize {
+        self.fds.len()
     }
 
     /// Is there nothing to send?
     pub(super) fn is_empty(&self) -> bool {
-        self.parts.is_empty()
+        self.bytes.is_empty()
     }
 
     /// Appends an answer.
     pub(super) fn push(&mut self, answer: &Answer<'_>) {
-        match self.parts.back_mut().filter(|part| part.fd.is_none()) {
-            Some(part) => {
-                let before = part.bytes.len();
-                answer.encode(&mut part.bytes);
-                self.waiting = self.waiting.saturating_add(part.bytes.len().saturating_sub(before));
-            }
-            None => self.push_part(answer, None),
-        }
+        answer.encode(&mut self.bytes);
     }
 
     /// Appends an answer that carries a descriptor.
     pub(super) fn push_with(&mut self, answer: &Answer<'_>, fd: OwnedFd) {
-        self.push_part(answer, Some(fd));
+        self.fds.push_back((self.bytes.len(), fd));
+        self.push(answer);
     }
 
-    fn push_part(&mut self, answer: &Answer<'_>, fd: Option<OwnedFd>) {
-        let mut bytes = Vec::new();
-        answer.encode(&mut bytes);
-        self.waiting = self.waiting.saturating_add(bytes.len());
-        self.parts.push_back(Part { bytes, sent: 0, fd });
-    }
-
-    /// Moves all of another's answers behind ours.
-    pub(super) fn take(&mut self, other: &mut Self) {
-        self.waiting = self.waiting.saturating_add(std::mem::take(&mut other.waiting));
-        self.parts.append(&mut other.parts);
-    }
-
-    /// Sends as much as the socket takes.
+    /// Sends as much as the socket takes. Descriptors never come later than their answers.
     pub(super) fn send(&mut self, sock: &OwnedFd) -> io::Result<()> {
-        while let Some(part) = self.parts.front_mut() {
-            let rest = part.bytes.get(part.sent..).unwrap_or_default();
-            let fds: Vec<_> = part.fd.iter().map(AsFd::as_fd).collect();
+        while self.sent < self.bytes.len() {
+            let end = self.fds.get(TOGETHER).map_or(self.bytes.len(), |(at, _)| *at);
+            let rest = self.bytes.get(self.sent..end).unwrap_or_default();
+            let fds: Vec<_> = self.fds.iter().take(TOGETHER).map(|(_, fd)| fd.as_fd()).collect();
             match pass::send(sock, rest, &fds) {
                 Ok(n) => {
-                    part.sent = part.sent.saturating_add(n);
-                    part.fd = None;
-                    self.waiting = self.waiting.saturating_sub(n);
-                    if part.sent >= part.bytes.len() {
-                        self.parts.pop_front();
-                    }
+                    let given = fds.len();
+                    self.sent = self.sent.saturating_add(n);
+                    self.fds.drain(..given);
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.drop_sent();
+                    return Ok(());
+                }
                 Err(e) => return Err(e),
             }
         }
+        self.drop_sent();
         Ok(())
+    }
+
+    fn drop_sent(&mut self) {
+        let sent = std::mem::take(&mut self.sent);
+        if sent >= self.bytes.len() {
+            self.bytes.clear();
+            self.bytes.shrink_to(KEPT);
+            return;
+        }
+        self.bytes.drain(..sent);
+        for (at, _) in &mut self.fds {
+            *at = at.saturating_sub(sent);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn every_descriptor_arrives_in_order_and_no_later_than_its_answer() {
+        let (here, there) = pass::pair(pass::Kind::Stream).unwrap();
+        let mut outbox = Outbox::default();
+        for n in 0..40_u8 {
+            outbox.push(&Answer::Ack(n.into()));
+            let fd = sys::fd::memfd("n", &[n]).unwrap();
+            outbox.push_with(&Answer::Opened(n.into()), fd);
+        }
+        assert_eq!((outbox.descriptors(), outbox.waiting()), (40, 40 * 26));
+        outbox.send(&here).unwrap();
+        assert!(outbox.is_empty() && outbox.descriptors() == 0);
+        let (mut bytes, mut fds) = (0, Vec::new());
+        let mut piece = [0; 30];
+        while bytes < 40 * 26 {
+            let (n, came) = pass::recv(&there, &mut piece, TOGETHER).unwrap();
+            bytes += n;
+            fds.extend(came);
+            assert!(fds.len() * 26 >= bytes - bytes % 26);
+        }
+        for (n, fd) in (0..).zip(fds) {
+            let mut letter = Vec::new();
+            std::fs::File::from(fd).read_to_end(&mut letter).unwrap();
+            assert_eq!(letter, [n]);
+        }
     }
 }

@@ -1,15 +1,13 @@
 //! What each request does.
 
-use std::os::fd::OwnedFd;
-
 use base::limits;
 use base::outcome::Outcome;
 use base::wire::queue::{Answer, Envelope, Note, Origin, Request};
-use store::queue::{Content, NewLetter, Stored, Trouble};
+use store::queue::{Content, NewLetter, Secured, Trouble};
 
-use super::client::{Client, Following, Gathered, Gathering, Listing};
+use super::client::{Client, Following, Gathered, Gathering, Listing, Until};
 use super::crowd::TOO_LONG;
-use super::server::{DISK_FULL, Server, TROUBLE, log};
+use super::server::{DISK_FULL, REFUSAL, Server, TROUBLE, log};
 
 impl Server {
     /// Does what a client asks; false if it asks at the wrong moment.
@@ -21,16 +19,16 @@ impl Server {
     ) -> Result<bool, Trouble> {
         match *request {
             Request::Begin(origin) => Ok(self.begin(client, origin)),
-            Request::Chunk(bytes) => self.chunk(client, bytes),
+            Request::Chunk(bytes) => self.chunk(token, client, bytes),
             Request::Envelope(envelope) => self.envelope(token, client, envelope),
             Request::Note { serial, letter, index, note } => {
-                let answer = self.note(letter, index, note)?.unwrap_or(Answer::Ack(serial));
-                self.hold(token, client, &answer);
+                let (until, answer) = self.note(serial, letter, index, note)?;
+                self.hold(token, client, until, answer);
                 Ok(true)
             }
             Request::Finish(id) => {
-                let answer = self.finish(id)?;
-                self.hold(token, client, &answer);
+                let (until, answer) = self.finish(id)?;
+                self.hold(token, client, until, answer);
                 Ok(true)
             }
             Request::Paragraphs(id) => {
@@ -60,11 +58,12 @@ impl Server {
         client.since = sys::clock::monotonic();
         let invoker = self.rules.invoker(client.peer.uid, origin);
         let line = letter::received::queued(client.peer.pid, invoker, sys::clock::now());
-        client.letter = Some(Gathering { origin, bytes: Gathered::Memory(line) });
+        let bytes = Gathered::Memory(line);
+        client.letter = Some(Gathering { origin, bytes, envelope: None });
         true
     }
 
-    fn chunk(&mut self, client: &mut Client, bytes: &[u8]) -> Result<bool, Trouble> {
+    fn chunk(&mut self, token: u64, client: &mut Client, bytes: &[u8]) -> Result<bool, Trouble> {
         let Some(gathering) = client.letter.as_mut() else { return Ok(false) };
         if let Gathered::Memory(memory) = &mut gathering.bytes {
             if memory.len().saturating_add(bytes.len()) <= limits::INLINE_LETTER {
@@ -75,9 +74,33 @@ impl Server {
         }
         if let Some(Gathering { bytes: Gathered::File(spill), .. }) = client.letter.as_mut() {
             let outcome = self.queue.push(spill, bytes);
+            if outcome.is_ok() && spill.is_due() {
+                self.queue.secure(spill, false, token);
+                client.securing = true;
+            }
             self.or_refuse(client, outcome)?;
         }
         Ok(true)
+    }
+
+    /// Some of a large letter is on disk; if its envelope has come, it was all of it.
+    pub(super) fn secured(&mut self, news: Secured) -> Result<(), Trouble> {
+        let Secured { tag: token, outcome } = news;
+        let Some(mut client) = self.take(token) else { return Ok(()) };
+        client.securing = false;
+        if let Some(Gathering { bytes: Gathered::File(spill), envelope, .. }) = &mut client.letter {
+            spill.secured(envelope.is_some());
+        }
+        self.or_refuse(&mut client, outcome)?;
+        let envelope = client.letter.as_mut().and_then(|letter| letter.envelope.take());
+        if let Some(envelope) = envelope
+            && let Ok(envelope) = Envelope::new(&envelope)
+        {
+            self.envelope(token, &mut client, envelope)?;
+        }
+        let alive = client.out.is_empty() || client.out.send(&client.sock).is_ok();
+        self.put_back_or_drop(token, client, alive);
+        Ok(())
     }
 
     /// Moves a client's letter from memory to a file.
@@ -133,66 +156,102 @@ impl Server {
         client: &mut Client,
         envelope: Envelope<'_>,
     ) -> Result<bool, Trouble> {
-        let Some(gathering) = client.letter.take() else { return Ok(false) };
+        let Some(mut gathering) = client.letter.take() else { return Ok(false) };
         client.since = sys::clock::monotonic();
+        if let Some((until, answer)) = self.judge(client, &gathering, envelope) {
+            self.forget(&gathering.bytes);
+            if let Some(answer) = answer {
+                self.hold(token, client, until, answer);
+            }
+            return Ok(true);
+        }
+        if let Gathered::File(spill) = &gathering.bytes
+            && !spill.is_secured()
+        {
+            self.queue.secure(spill, true, token);
+            client.securing = true;
+            gathering.envelope = Some(envelope.as_bytes().to_vec());
+            client.letter = Some(gathering);
+            return Ok(true);
+        }
+        self.take_letter(token, client, &gathering, envelope)?;
+        Ok(true)
+    }
+
+    /// Is there a reason not to take a letter? Then the answer, if there is one to give.
+    fn judge(
+        &self,
+        client: &Client,
+        gathering: &Gathering,
+        envelope: Envelope<'_>,
+    ) -> Option<(Until, Option<Answer<'static>>)> {
         if client.gone {
             // Its patience was shorter than we were slow: it has told its own client to come again,
             // and a letter taken now would be there twice.
-            self.forget(&gathering.bytes);
-            return Ok(true);
+            return Some((Until::Now, None));
         }
         if envelope.recipients().count() > limits::LOGGED_RECIPIENTS {
-            self.forget(&gathering.bytes);
-            self.hold(token, client, &Answer::Refused(Outcome::Never, TOO_LONG));
-            return Ok(true);
+            return Some((Until::Now, Some(Answer::Refused(Outcome::Never, TOO_LONG))));
         }
+        if let Origin::Bounce { finishes: old } = gathering.origin
+            && self.queue.index().get(old).is_none()
+        {
+            // Its bounce is in the queue already; the answer was lost on the way.
+            return Some((Until::Synced(self.last()), Some(Answer::Accepted(old))));
+        }
+        match gathering.bytes {
+            Gathered::Refused(text) => {
+                Some((Until::Now, Some(Answer::Refused(Outcome::Later, text))))
+            }
+            Gathered::Memory(_) | Gathered::File(_) => None,
+        }
+    }
+
+    /// The last record there is.
+    fn last(&self) -> u64 {
+        self.queue.next_id().saturating_sub(1)
+    }
+
+    fn take_letter(
+        &mut self,
+        token: u64,
+        client: &mut Client,
+        gathering: &Gathering,
+        envelope: Envelope<'_>,
+    ) -> Result<(), Trouble> {
+        let content = match &gathering.bytes {
+            Gathered::Memory(bytes) => Content::Inline(bytes),
+            Gathered::File(spill) => Content::Spilled(spill),
+            Gathered::Refused(_) => return Ok(()),
+        };
         let finishes = match gathering.origin {
             Origin::Bounce { finishes } => Some(finishes),
             Origin::Local | Origin::Network => None,
         };
-        if let Some(old) = finishes.filter(|&old| self.queue.index().get(old).is_none()) {
-            // Its bounce is in the queue already; the answer was lost on the way.
-            self.forget(&gathering.bytes);
-            self.hold(token, client, &Answer::Accepted(old));
-            return Ok(true);
-        }
-        let content = match &gathering.bytes {
-            Gathered::Memory(bytes) => Content::Inline(bytes),
-            Gathered::File(spill) => Content::Spilled(spill),
-            Gathered::Refused(text) => {
-                self.hold(token, client, &Answer::Refused(Outcome::Later, text));
-                return Ok(true);
-            }
-        };
         let birth = sys::clock::now();
         let (uid, pid) = (client.peer.uid, client.peer.pid);
         let new = NewLetter { birth, uid, pid, finishes, envelope, content };
-        client.promises = client.promises.saturating_add(1);
-        // Held before the attempt, so that it hears `Z` if this is the end.
-        let outcome = self.queue.accept(&new);
-        let answer = match &outcome {
-            Ok(id) => Answer::Accepted(*id),
-            Err(_) => Answer::Refused(Outcome::Later, DISK_FULL),
-        };
-        self.hold(token, client, &answer);
-        match outcome {
-            Ok(_) => {
-                (self.turn.sync, self.turn.busy) = (true, true);
+        match self.queue.accept(&new) {
+            Ok(id) => {
+                self.handing_in = self.handing_in.saturating_add(usize::from(!client.hands_in));
+                client.hands_in = true;
+                self.busy = true;
                 self.say_full(None);
+                self.hold(token, client, Until::Synced(id), Answer::Accepted(id));
             }
             Err(Trouble::Full(error)) => {
                 self.forget(&gathering.bytes);
                 self.say_full(Some(&error));
+                self.hold(token, client, Until::Now, Answer::Refused(Outcome::Later, DISK_FULL));
             }
             Err(broken) => {
-                for _ in 0..client.promises {
-                    client.out.push(&Answer::Refused(Outcome::Later, TROUBLE));
-                }
+                client.refuse(&REFUSAL);
+                client.out.push(&REFUSAL);
                 let _ = client.out.send(&client.sock);
                 return Err(broken);
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     fn forget(&mut self, bytes: &Gathered) {
@@ -204,64 +263,65 @@ impl Server {
     /// Notes; a refusal if there is no room even for that.
     fn note(
         &mut self,
+        serial: u64,
         letter: u64,
         index: u32,
         note: Note<'_>,
-    ) -> Result<Option<Answer<'static>>, Trouble> {
+    ) -> Result<(Until, Answer<'static>), Trouble> {
         let failed = matches!(note, Note::Failed(_));
-        match self.queue.note(letter, index, note) {
-            Ok(true) => {
-                self.turn.busy = true;
-                // The only words about a failure: they must be there when the bounce is made.
-                self.turn.sync |= failed;
-                Ok(None)
-            }
-            Ok(false) => {
-                self.warn(format_args!(
-                    "a note on recipient {index} of letter {letter}, which is not there"
-                ));
-                Ok(None)
-            }
+        let known = match self.queue.note(letter, index, note) {
+            Ok(known) => known,
             Err(Trouble::Full(error)) => {
                 self.say_full(Some(&error));
-                Ok(Some(Answer::Refused(Outcome::Later, DISK_FULL)))
+                return Ok((Until::Now, Answer::Refused(Outcome::Later, DISK_FULL)));
             }
-            Err(broken) => Err(broken),
+            Err(broken) => return Err(broken),
+        };
+        if !known {
+            self.warn(format_args!(
+                "a note on recipient {index} of letter {letter}, which is not there"
+            ));
         }
+        self.busy |= known;
+        // The only words about a failure: they must be there when the bounce is made.
+        let until = if failed { Until::Synced } else { Until::Written };
+        Ok((until(self.last()), Answer::Ack(serial)))
     }
 
-    fn finish(&mut self, id: u64) -> Result<Answer<'static>, Trouble> {
+    fn finish(&mut self, id: u64) -> Result<(Until, Answer<'static>), Trouble> {
         match self.queue.finish(id) {
             Ok(known) => {
-                self.turn.busy |= known;
-                Ok(Answer::Accepted(id))
+                self.busy |= known;
+                Ok((Until::Written(self.last()), Answer::Accepted(id)))
             }
             Err(Trouble::Full(error)) => {
                 self.say_full(Some(&error));
-                Ok(Answer::Refused(Outcome::Later, DISK_FULL))
+                Ok((Until::Now, Answer::Refused(Outcome::Later, DISK_FULL)))
             }
             Err(broken) => Err(broken),
         }
     }
 
+    /// Answers at once: nothing that is asked for here is still on its way to the disk.
     fn open(&mut self, token: u64, client: &mut Client, id: u64) {
-        let size = self.queue.index().get(id).map_or(0, |known| known.size);
-        let opened: std::io::Result<OwnedFd> = match self.queue.content(id) {
-            Ok(Stored::Inline(bytes)) => sys::fd::memfd("letter", &bytes),
-            Ok(Stored::Apart(file)) => Ok(file),
+        let opened = match self.queue.apart(id) {
+            Ok(Some(file)) => sys::at::len(&file).map(|size| (file, size)),
+            Ok(None) => self
+                .queue
+                .with_content(id, |bytes| {
+                    sys::fd::memfd("letter", bytes).map(|fd| (fd, bytes.len() as u64))
+                })
+                .flatten(),
             Err(error) => Err(error),
         };
         match opened {
-            Ok(fd) => {
-                if client.held.is_empty() {
-                    self.turn.held.push(token);
-                }
-                client.held.push_with(&Answer::Opened(size), fd);
+            Ok((fd, size)) => {
+                self.hold_with(token, client, Until::Now, Answer::Opened(size), Some(fd));
             }
             Err(error) => {
                 complain(id, &error);
                 let text = b"qq unable to open the letter (#4.3.0)";
-                self.hold(token, client, &Answer::Refused(Outcome::Later, text));
+                self.hold(token, client, Until::Now, Answer::Refused(Outcome::Later, text));
             }
         }
     }

@@ -1,6 +1,7 @@
-//! The loop: hear everybody, write what they said in one piece, sync once, answer all.
+//! The loop: hear everybody, write what they said in one piece, have it synced, answer those who
+//! waited for it. It never stands still for the disk: see `helper`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -13,21 +14,27 @@ use store::queue::{Queue, Trouble};
 use sys::poll::{Event, Interest, Poller};
 use sys::signal::Signals;
 
-use super::client::Client;
-use super::crowd::ROUND;
+use super::client::{Client, Until};
+use super::crowd::{PIECE, ROUND};
+use super::gather::Gather;
+use super::helper::Bell;
 use super::rights::Rules;
+use super::slots::Slots;
 use super::warnings::Warnings;
 
-/// Tokens below this are not clients.
+/// Tokens that are not clients.
 pub(super) const LISTENER: u64 = 0;
 const SIGNALS: u64 = 1;
-const FIRST_CLIENT: u64 = 2;
+const BELL: u64 = 2;
 /// Notes that nobody waits for are on disk after this time at the latest.
 const LINGER: Duration = Duration::from_millis(100);
-/// How often more events are asked for before a turn's batch is written.
-const GATHER: u32 = 8;
+/// Time between two steps of carrying forward.
+const STROLL: Duration = Duration::from_millis(5);
+/// Time between two attempts to make a spare segment on a full disk.
+const SIGH: Duration = Duration::from_secs(1);
 
 pub(super) const DISK_FULL: &[u8] = b"qq write error or disk full (#4.3.0)";
+pub(super) const REFUSAL: Answer<'static> = Answer::Refused(Outcome::Later, TROUBLE);
 pub(super) const TROUBLE: &[u8] = b"qq trouble creating files in queue (#4.3.0)";
 
 /// Why the loop ended.
@@ -41,39 +48,41 @@ pub(super) enum End {
     Poll(io::Error),
 }
 
-/// What one turn has gathered.
-#[derive(Debug, Default)]
-pub(super) struct Turn {
-    /// Somebody waits for the disk.
-    pub(super) sync: bool,
-    /// The log was appended to.
-    pub(super) busy: bool,
-    /// Clients with answers held back until the log is written.
-    pub(super) held: Vec<u64>,
-}
-
 pub(super) struct Server {
     pub(super) queue: Queue<Kernel>,
     pub(super) rules: Rules,
-    pub(super) turn: Turn,
     pub(super) follower: Option<u64>,
     pub(super) poller: Poller,
     pub(super) listener: OwnedFd,
     signals: Signals,
-    pub(super) clients: BTreeMap<u64, Client>,
+    /// Rings when work given away is done; none in a test.
+    bell: Option<Bell>,
+    pub(super) clients: Slots,
     /// Clients to hold at once.
     pub(super) most: usize,
-    pub(super) next_token: u64,
-    /// Bytes that the clients in the map make us hold.
+    /// Clients that have handed in a letter.
+    pub(super) handing_in: usize,
+    /// Bytes that the clients in their places make us hold.
     pub(super) weight: usize,
+    /// Room for what is read at a time.
+    pub(super) piece: Vec<u8>,
     /// Clients to which a list is being sent.
-    pub(super) streaming: BTreeSet<u64>,
+    pub(super) streaming: Vec<u64>,
     /// Clients that said more than was heard.
     pub(super) stalled: BTreeSet<u64>,
+    /// The log was appended to since it was tended.
+    pub(super) busy: bool,
+    /// Clients with answers held back until the log is written.
+    awaiting_write: Vec<u64>,
+    /// Clients with answers held back until the log is on disk up to a record.
+    awaiting_sync: VecDeque<(u64, u64)>,
+    pub(super) gather: Gather,
     /// Since when written notes wait for a sync.
     unsynced: Option<Duration>,
     pub(super) deaf_until: Option<Duration>,
     pub(super) next_round: Duration,
+    /// When the log is to be tended though nothing happens.
+    next_tending: Option<Duration>,
     warnings: Warnings,
     /// The disk was full the last time something was tried.
     full: bool,
@@ -85,28 +94,38 @@ impl Server {
         rules: Rules,
         listener: OwnedFd,
         signals: Signals,
+        bell: Option<Bell>,
     ) -> io::Result<Self> {
         let poller = Poller::new()?;
         sys::fd::set_nonblocking(&listener, true)?;
         poller.add(&listener, LISTENER, Interest::READ)?;
         poller.add(&signals, SIGNALS, Interest::READ)?;
+        if let Some(bell) = &bell {
+            poller.add(bell, BELL, Interest::READ)?;
+        }
         Ok(Self {
             queue,
             rules,
-            turn: Turn::default(),
             follower: None,
             poller,
             listener,
             signals,
-            clients: BTreeMap::new(),
+            bell,
+            clients: Slots::default(),
             most: limits::QUEUED_CLIENTS,
-            next_token: FIRST_CLIENT,
+            handing_in: 0,
             weight: 0,
-            streaming: BTreeSet::new(),
+            piece: vec![0; PIECE],
+            streaming: Vec::new(),
             stalled: BTreeSet::new(),
+            busy: false,
+            awaiting_write: Vec::new(),
+            awaiting_sync: VecDeque::new(),
+            gather: Gather::default(),
             unsynced: None,
             deaf_until: None,
             next_round: Duration::ZERO,
+            next_tending: Some(Duration::ZERO),
             warnings: Warnings::default(),
             full: false,
         })
@@ -127,12 +146,15 @@ impl Server {
         }
     }
 
-    /// Writes and answers what this turn has taken: a client cut off before its answer would hand
-    /// in again a letter that is in the queue.
+    /// Writes and answers what has been taken: a client cut off before its answer would hand in
+    /// again a letter that is in the queue.
     pub(super) fn stop(&mut self) -> End {
-        self.turn.sync = true;
-        match self.settle() {
-            Ok(()) => End::Asked,
+        match self.queue.commit() {
+            Ok(()) => {
+                self.release_written();
+                self.release_synced();
+                End::Asked
+            }
             Err(trouble) => {
                 self.refuse_waiting();
                 End::Broken(trouble)
@@ -146,18 +168,12 @@ impl Server {
             self.resume(token).map_err(End::Broken)?;
         }
         let mut events = Vec::new();
-        let mut limit = if self.turn.held.is_empty() { self.patience() } else { Duration::ZERO };
-        for _ in 0..GATHER {
-            self.poller.wait(&mut events, Some(limit)).map_err(End::Poll)?;
-            if events.is_empty() {
-                break;
+        let limit = if self.stalled.is_empty() { self.patience() } else { Duration::ZERO };
+        self.poller.wait(&mut events, Some(limit)).map_err(End::Poll)?;
+        for event in &events {
+            if !self.event(*event)? {
+                return Ok(false);
             }
-            for event in &events {
-                if !self.event(*event)? {
-                    return Ok(false);
-                }
-            }
-            limit = Duration::ZERO;
         }
         self.settle().map_err(End::Broken)?;
         self.round();
@@ -168,7 +184,11 @@ impl Server {
     fn patience(&self) -> Duration {
         let now = sys::clock::monotonic();
         let sync = self.unsynced.map(|since| since.saturating_add(LINGER));
-        let times = [sync, self.deaf_until, Some(self.next_round)];
+        let gathered = self.gather.deadline();
+        // While a sync is under way the bell tells when the next may begin.
+        let sync = [sync, gathered].into_iter().flatten().min();
+        let sync = sync.filter(|_| !self.queue.is_syncing());
+        let times = [sync, self.deaf_until, self.next_tending, Some(self.next_round)];
         times.into_iter().flatten().min().map_or(ROUND, |at| at.saturating_sub(now))
     }
 
@@ -176,54 +196,132 @@ impl Server {
         match event.token {
             LISTENER => self.accept(),
             SIGNALS => return Ok(!matches!(self.signals.next(), Ok(Some(_)))),
+            BELL => self.hear_bell().map_err(End::Broken)?,
             token => self.client_event(token, event).map_err(End::Broken)?,
         }
         Ok(true)
     }
 
-    /// Keeps an answer back until this turn's records are written.
-    pub(super) fn hold(&mut self, token: u64, client: &mut Client, answer: &Answer<'_>) {
-        if client.held.is_empty() {
-            self.turn.held.push(token);
+    /// Work given away is done.
+    fn hear_bell(&mut self) -> Result<(), Trouble> {
+        if let Some(bell) = &self.bell {
+            bell.heard();
         }
-        client.held.push(answer);
+        let before = self.queue.synced();
+        while let Err(trouble) = self.queue.poll() {
+            let Trouble::Full(error) = trouble else { return Err(trouble) };
+            self.say_full(Some(&error));
+            self.next_tending = Some(sys::clock::monotonic().saturating_add(SIGH));
+        }
+        if self.queue.synced() > before {
+            self.gather.landed();
+            self.release_synced();
+        }
+        for news in self.queue.take_secured() {
+            self.secured(news)?;
+        }
+        Ok(())
     }
 
-    /// Writes and, if somebody waits for it, syncs; then lets the answers go.
+    /// Keeps an answer back until the log has come so far, behind those that wait already. An
+    /// answer for [`Until::Now`] that waits for no other goes out with this turn.
+    pub(super) fn hold(
+        &mut self,
+        token: u64,
+        client: &mut Client,
+        until: Until,
+        answer: Answer<'static>,
+    ) {
+        self.hold_with(token, client, until, answer, None);
+    }
+
+    /// The same of an answer that may carry a descriptor.
+    pub(super) fn hold_with(
+        &mut self,
+        token: u64,
+        client: &mut Client,
+        until: Until,
+        answer: Answer<'static>,
+        fd: Option<OwnedFd>,
+    ) {
+        client.hold(until, answer, fd);
+        match until {
+            Until::Now => {}
+            Until::Written(_) => {
+                if self.awaiting_write.last() != Some(&token) {
+                    self.awaiting_write.push(token);
+                }
+            }
+            Until::Synced(at) => {
+                self.awaiting_sync.push_back((at, token));
+                self.gather.came(sys::clock::monotonic());
+            }
+        }
+        client.release(self.queue.written(), self.queue.synced());
+    }
+
+    /// Writes what somebody waits for; begins a sync if it is time; tends the log.
     fn settle(&mut self) -> Result<(), Trouble> {
+        if !self.awaiting_write.is_empty() {
+            self.queue.flush()?;
+            self.release_written();
+        }
         let now = sys::clock::monotonic();
         let late = self.unsynced.is_some_and(|since| now.saturating_sub(since) >= LINGER);
-        if self.turn.sync || late {
-            self.queue.commit()?;
-        } else if self.turn.busy {
-            self.queue.flush()?;
+        if (late || self.gather.is_time(now, self.handing_in)) && self.queue.begin_sync()? {
+            self.gather.begun();
+            self.unsynced = None;
         }
         self.unsynced = if self.queue.is_dirty() { self.unsynced.or(Some(now)) } else { None };
-        let Turn { busy, held, .. } = std::mem::take(&mut self.turn);
-        for token in held {
-            self.with_client(token, |client| {
-                client.promises = 0;
-                client.out.take(&mut client.held);
-            });
-        }
         self.feed();
-        if busy || self.full {
+        let due = self.next_tending.is_some_and(|at| now >= at);
+        if due || (self.busy && !self.full) {
             self.tend(now)?;
         }
         Ok(())
     }
 
+    /// Answers those who waited for the log to be written.
+    fn release_written(&mut self) {
+        let (written, synced) = (self.queue.written(), self.queue.synced());
+        let mut waiting = std::mem::take(&mut self.awaiting_write);
+        waiting.retain(|&token| {
+            self.with_client(token, |client| client.release(written, synced));
+            self.clients.get_mut(token).is_some_and(|client| client.waits_for_write(written))
+        });
+        self.awaiting_write.append(&mut waiting);
+    }
+
+    /// Answers those who waited for the disk.
+    fn release_synced(&mut self) {
+        let (written, synced) = (self.queue.written(), self.queue.synced());
+        while let Some((_, token)) = self.awaiting_sync.pop_front_if(|(at, _)| *at <= synced) {
+            self.with_client(token, |client| client.release(written, synced));
+        }
+    }
+
     /// Quiet work on the log.
     fn tend(&mut self, now: Duration) -> Result<(), Trouble> {
+        self.busy = false;
+        self.next_tending = None;
         match self.queue.tend() {
-            Ok(_) => {}
+            Ok(true) => self.next_tending = Some(now.saturating_add(STROLL)),
+            Ok(false) => {}
             Err(Trouble::Full(error)) => self.say_full(Some(&error)),
             Err(broken) => return Err(broken),
+        }
+        if self.full {
+            self.next_tending = Some(now.saturating_add(SIGH));
         }
         if self.queue.is_dirty() && self.unsynced.is_none() {
             self.unsynced = Some(now);
         }
         Ok(())
+    }
+
+    /// The log is to be tended in the next turn, whatever happens.
+    pub(super) fn tend_soon(&mut self) {
+        self.next_tending = self.next_tending.or(Some(Duration::ZERO));
     }
 
     /// Warns of what a client brought about, but does not let it fill the log.
@@ -255,12 +353,10 @@ impl Server {
 
     /// Nothing can be promised any more: who waits for a promise hears `Z`.
     fn refuse_waiting(&mut self) {
-        for token in std::mem::take(&mut self.turn.held) {
-            self.with_client(token, |client| {
-                for _ in 0..client.promises {
-                    client.out.push(&Answer::Refused(Outcome::Later, TROUBLE));
-                }
-            });
+        let waiting = self.awaiting_sync.drain(..).map(|(_, token)| token);
+        let waiting: BTreeSet<u64> = waiting.chain(self.awaiting_write.drain(..)).collect();
+        for token in waiting {
+            self.with_client(token, |client| client.refuse(&REFUSAL));
         }
     }
 }

@@ -43,7 +43,7 @@ impl Running {
         let listener = sys::pass::listen(&dir.join("queued"), Kind::Stream, 0o666, 16).unwrap();
         let signals = Signals::catch(&[]).unwrap();
         std::thread::spawn(move || {
-            let _ = serve(queue, rules, listener, signals);
+            let _ = serve(&dir, queue, rules, listener, signals);
         })
     }
 
@@ -234,19 +234,19 @@ fn by_hand(queued: &Running) -> (Server, QueueClient) {
     let listener = sys::pass::listen(&dir.join("queued"), Kind::Stream, 0o666, 16).unwrap();
     let client = queued.client();
     let signals = Signals::catch(&[]).unwrap();
-    let mut server = Server::new(queue, rules, listener, signals).ok().unwrap();
+    let mut server = Server::new(queue, rules, listener, signals, None).ok().unwrap();
     server.accept();
     (server, client)
 }
 
 /// The token of the one client that stays; others (such as `listen`'s own probe) have gone.
 fn hear(server: &mut Server) -> u64 {
-    let tokens: Vec<u64> = server.clients.keys().copied().collect();
+    let tokens: Vec<u64> = server.clients.iter().map(|(token, _)| token).collect();
     for token in tokens {
         let event = Event { token, readable: true, writable: false, hangup: false };
         server.client_event(token, event).unwrap();
     }
-    *server.clients.keys().next().unwrap()
+    server.clients.iter().next().unwrap().0
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn a_letter_is_not_taken_from_a_client_that_has_hung_up_but_its_notes_are() {
             server.client_event(event.token, *event).unwrap();
         }
     }
-    assert!(server.clients.is_empty() && server.queue.index().len() == 1);
+    assert!(server.clients.len() == 0 && server.queue.index().len() == 1);
     assert_eq!(std::fs::read_dir(queued.dir.join("queue/big")).unwrap().count(), 0);
     let (_, known) = server.queue.index().after(0).unwrap();
     assert!(known.progress().eq([Progress::Failed]));
@@ -314,10 +314,10 @@ fn a_frame_that_has_not_all_come_is_not_copied_each_turn() {
     server.accept();
     io::Write::write_all(&mut stream, b"i\x01\0\0\0le\0\0\x01\0half an envelope").unwrap();
     let token = hear(&mut server);
-    let place = |server: &Server| server.clients.get(&token).unwrap().inbox.as_ptr();
-    let before = place(&server);
+    let place = |server: &mut Server| server.clients.get_mut(token).unwrap().inbox.as_ptr();
+    let before = place(&mut server);
     server.resume(token).unwrap();
-    assert_eq!(place(&server), before);
+    assert_eq!(place(&mut server), before);
 }
 
 #[test]

@@ -63,6 +63,8 @@ pub enum Alarm {
     Big {
         /// The letter.
         id: u64,
+        /// The file's name below `queue/big`.
+        name: u64,
         /// Bytes it should have.
         size: u64,
         /// Bytes it has.
@@ -105,13 +107,14 @@ impl fmt::Display for Alarm {
                 "queue/log/{file} was written by a later version (format {version}): start that \
                  version"
             ),
-            Self::Big { id, size, found: None } => write!(
+            Self::Big { id, name, size, found: None } => write!(
                 f,
-                "queue/big/{id} is missing; it held the {size} bytes of letter {id}: {MEND}"
+                "queue/big/{name} is missing; it held the {size} bytes of letter {id}: {MEND}"
             ),
-            Self::Big { id, size, found: Some(found) } => {
-                write!(f, "queue/big/{id} has {found} bytes instead of {size}: {MEND}")
-            }
+            Self::Big { id, name, size, found: Some(found) } => write!(
+                f,
+                "queue/big/{name} (letter {id}) has {found} bytes instead of {size}: {MEND}"
+            ),
         }
     }
 }

@@ -1,22 +1,26 @@
 //! Carrying forward: what has stayed long in the oldest segment is said again at the end of the
-//! log, so that the segment can be used again.
+//! log, so that the segment can be used again. The segment itself is read for it, a little at a
+//! time: nobody needs to know by heart what lies where.
 
 use base::wire::queue::progress_block;
 
 use super::index::{Item, Place};
 use super::log::Trouble;
-use super::record::{Found, Record};
+use super::record::{Bytes, Found, HEAD, Record};
+use super::segment::BLOCK;
 use super::{Letter, Queue};
 use crate::disk::Disk;
 
-/// Bytes carried at a time, so that nobody waits long.
+/// Bytes read at a time, so that nobody waits long.
 const STEP: u64 = 256 << 10;
 
-/// What is to be carried out of the oldest segment.
+/// How far the oldest segment has been read.
 #[derive(Debug, Default)]
 pub(super) struct Carry {
     segment: u64,
-    items: Vec<Item>,
+    offset: u64,
+    /// The sequence of the record that should be there.
+    next: u64,
     /// A segment with a record that cannot be read any more: it stays.
     stuck: u64,
 }
@@ -32,33 +36,32 @@ impl<D: Disk> Queue<D> {
             if !self.worth_carrying() {
                 return Ok(false);
             }
-            self.carry.segment = oldest;
-            self.carry.items = self.index.items_in(oldest);
+            let next = self.log.segment(oldest).map_or(0, |s| s.first);
+            self.carry = Carry { segment: oldest, offset: BLOCK, next, ..self.carry };
         }
-        let mut budget = STEP;
-        while budget > 0 {
-            let Some(item) = self.carry.items.pop() else { break };
-            budget = budget.saturating_sub(self.carry(oldest, item)?);
+        let until = self.carry.offset.saturating_add(STEP);
+        while self.carry.offset < until && self.index.needs(oldest) {
+            if !self.carry_next(oldest)? {
+                self.carry.stuck = oldest;
+                return Ok(false);
+            }
         }
         self.log.release(|segment| self.index.needs(segment));
-        let more = !self.carry.items.is_empty();
-        if !more {
-            self.carry.segment = 0;
-        }
-        Ok(more)
+        Ok(self.index.needs(oldest))
     }
 
     /// Carries everything, and begins a segment whose header counts nothing older as the log's.
     pub(super) fn carry_all(&mut self) -> Result<(), Trouble> {
         let newest = self.log.newest();
-        for segment in self.index.segments().into_iter().filter(|&s| s != newest) {
-            for item in self.index.items_in(segment) {
-                self.carry(segment, item)?;
+        for item in self.index.older_than(newest) {
+            if let Some(place) = self.index.place(item) {
+                self.say_again(item, place)?;
             }
         }
         self.commit()?;
         self.log.forget_older(newest);
-        self.log.turn()
+        self.log.turn()?;
+        self.commit()
     }
 
     fn worth_carrying(&self) -> bool {
@@ -66,41 +69,96 @@ impl<D: Disk> Queue<D> {
         segments > self.config.carry_above && self.index.live_bytes().saturating_mul(2) < bytes
     }
 
-    /// Says one thing again, if it still lies there; how many bytes that took.
-    fn carry(&mut self, segment: u64, item: Item) -> Result<u64, Trouble> {
-        let Some(place) = self.place_of(item).filter(|place| place.segment == segment) else {
-            return Ok(0);
+    /// Looks at the next record of a segment and says it again if it matters; false if there is
+    /// no next one, though there should be.
+    fn carry_next(&mut self, segment: u64) -> Result<bool, Trouble> {
+        let sequence = self.carry.next;
+        let Some((offset, len)) = self.head_at(segment, self.carry.offset, sequence) else {
+            return Ok(false);
         };
-        let bytes = self.log.read(place)?;
-        let Some(old) = Found::body(&bytes).and_then(Record::decode) else {
-            self.carry.stuck = segment;
-            return Ok(0);
+        let place = Place { segment, offset, len };
+        // A letter's number is its record's sequence, unless it was carried: then read on.
+        let item = match self.index.place(Item::Letter(sequence)) {
+            Some(there) if there == place => Some(Item::Letter(sequence)),
+            _ => self.item_at(place),
+        };
+        if let Some(item) = item {
+            self.say_again(item, place)?;
+        }
+        self.carry.offset = u64::from(offset).saturating_add(len.into());
+        self.carry.next = sequence.saturating_add(1);
+        Ok(self.carry.stuck != segment)
+    }
+
+    /// Place and length of the record with this sequence: where the last ended, or at the next
+    /// block.
+    fn head_at(&self, segment: u64, offset: u64, sequence: u64) -> Option<(u32, u32)> {
+        let salt = self.log.segment(segment)?.salt;
+        [offset, offset.next_multiple_of(BLOCK)].into_iter().find_map(|offset| {
+            let offset = u32::try_from(offset).ok()?;
+            let (head, _) = self.log.read(Place { segment, offset, len: 0 }, HEAD).ok()?;
+            Found::claim(&head, salt).filter(|&claim| claim == sequence)?;
+            Some((offset, u32::try_from(Found::len_by_head(&head)?).ok()?))
+        })
+    }
+
+    /// Which thing that matters is said by a record that is no letter that just came.
+    fn item_at(&self, place: Place) -> Option<Item> {
+        // Kind, number, recipient: all that is needed of a carried letter or a failure.
+        let (bytes, _) = self.log.read(place, (HEAD + 13).min(place.len as usize)).ok()?;
+        let item = Item::of_body(bytes.get(HEAD..)?)?;
+        (self.index.place(item) == Some(place)).then_some(item)
+    }
+
+    /// Says one thing again that lies there.
+    fn say_again(&mut self, item: Item, place: Place) -> Result<(), Trouble> {
+        let Ok((bytes, proved)) = self.log.read(place, place.len as usize) else {
+            self.carry.stuck = place.segment;
+            return Ok(());
+        };
+        let bytes = bytes.into_owned();
+        let body = if proved { Found::unproved_body(&bytes) } else { Found::body(&bytes) };
+        let Some(old) = body.and_then(Record::decode) else {
+            self.carry.stuck = place.segment;
+            return Ok(());
         };
         let progress;
         let again = match (item, old) {
             (Item::Letter(id), Record::Letter(letter) | Record::Carried { letter, .. }) => {
                 progress = self.progress_of(id);
-                Record::Carried {
-                    id,
-                    letter: Letter { finishes: None, ..letter },
-                    progress: &progress,
-                }
+                let bytes = match letter.bytes {
+                    Bytes::Apart { name, size } => {
+                        Bytes::Apart { name: Some(name.unwrap_or(id)), size }
+                    }
+                    here @ Bytes::Here(_) => here,
+                };
+                let letter = Letter { finishes: None, bytes, ..letter };
+                Record::Carried { id, letter, progress: &progress }
             }
             (_, record) => record,
         };
-        self.record(&again)?;
-        Ok(u64::from(place.len))
-    }
-
-    fn place_of(&self, item: Item) -> Option<Place> {
-        match item {
-            Item::Letter(id) => self.index.get(id).map(|known| known.place),
-            Item::Paragraph(id, index) => self.index.get(id)?.paragraph(index),
-        }
+        self.record(&again).map(|_| ())
     }
 
     fn progress_of(&self, id: u64) -> Vec<u8> {
         let known = self.index.get(id).filter(|known| known.tried());
         known.map(|known| progress_block(known.progress())).unwrap_or_default()
+    }
+}
+
+impl Item {
+    /// What the record with this body says, if it is a carried letter or a failure.
+    fn of_body(body: &[u8]) -> Option<Self> {
+        let (kind, rest) = body.split_first()?;
+        let (id, rest) = rest.split_first_chunk()?;
+        let id = u64::from_le_bytes(*id);
+        match kind {
+            b'C' => Some(Self::Letter(id)),
+            b'D' => {
+                let (index, _) = rest.split_first_chunk()?;
+                Some(Self::Paragraph(id, u32::from_le_bytes(*index)))
+            }
+            _ => None,
+        }
     }
 }

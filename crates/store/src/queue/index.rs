@@ -1,4 +1,9 @@
 //! What is known of every letter in the queue, in memory; made again from the log at every start.
+//!
+//! A million letters must fit, so a letter has 40 bytes here and the rest is looked up in its
+//! record: where that lies, how many recipients there are, and, for the one recipient that most
+//! letters have, how far it has come. What few letters have (more recipients, failures, a file of
+//! their own) stands in tables beside.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +13,7 @@ use base::wire::queue::Progress;
 use super::record::{Bytes, Letter, Record};
 
 /// Where a record lies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The segment's number.
     pub segment: u64,
@@ -18,30 +23,29 @@ pub struct Place {
     pub len: u32,
 }
 
-/// One letter; under 100 bytes, whatever its size (a test says so).
-#[derive(Debug)]
-pub struct Known {
-    /// When it was queued.
-    pub birth: Moment,
-    /// Its bytes, the `Received` line included.
-    pub size: u64,
-    /// Who queued it.
-    pub uid: u32,
-    /// Which process queued it.
-    pub pid: u32,
+/// One letter, as it is kept.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    place: Place,
     /// How many recipients it has.
-    pub recipients: u32,
-    /// Its bytes lie in `queue/big/<id>`.
-    pub apart: bool,
-    /// Its record.
-    pub place: Place,
-    /// `None` as long as nobody was tried.
-    progress: Option<Box<[Progress]>>,
-    failures: Option<Box<Paragraphs>>,
+    recipients: u32,
+    /// Whoever was tried: of one recipient the progress, packed; of more, [`TRIED`].
+    progress: u64,
 }
 
-/// Where the failure paragraph of each failed recipient lies.
-type Paragraphs = BTreeMap<u32, Place>;
+/// More than one recipient, and somebody was tried: see [`Index::many`].
+const TRIED: u64 = 1;
+
+/// One letter, as it is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// How many recipients it has.
+    pub recipients: u32,
+    /// Its record.
+    pub place: Place,
+    one: u64,
+    many: &'a [u64],
+}
 
 /// How much of a segment is still needed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,7 +54,7 @@ struct Usage {
     bytes: u64,
 }
 
-/// One thing in a segment that is still needed.
+/// One thing in the log that is still needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Item {
     /// A letter.
@@ -59,69 +63,74 @@ pub(super) enum Item {
     Paragraph(u64, u32),
 }
 
+/// A letter's bytes in a file of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Apart {
+    /// The file is `queue/big/<name>`.
+    pub(super) name: u64,
+    pub(super) size: u64,
+}
+
 /// Every letter, by its number.
 #[derive(Debug, Default)]
 pub struct Index {
-    letters: BTreeMap<u64, Known>,
+    letters: BTreeMap<u64, Kept>,
+    /// How far each recipient has come, packed, of letters with more than one.
+    many: BTreeMap<u64, Box<[u64]>>,
+    /// Where each failed recipient's paragraph lies. While the log is being read there may be some
+    /// here whose letter has been carried past them and comes later.
+    failures: BTreeMap<(u64, u32), Place>,
+    apart: BTreeMap<u64, Apart>,
     usage: BTreeMap<u64, Usage>,
-    /// Paragraphs whose letter's record has been carried past them: it comes later in the log.
-    early: BTreeMap<u64, Paragraphs>,
+    /// Bytes of all records that matter.
+    bytes: u64,
 }
 
-impl Known {
+/// Progress in eight bytes: a letter, and a moment for `Z`. 0 is waiting.
+fn pack(progress: Progress) -> u64 {
+    const KIND: u32 = 56;
+    match progress {
+        Progress::Waiting => 0,
+        Progress::Done => u64::from(b'K') << KIND,
+        Progress::Failed => u64::from(b'D') << KIND,
+        // 56 bits of microseconds reach to the year 4253.
+        Progress::Deferred(at) => u64::from(b'Z') << KIND | at.micros().min((1 << KIND) - 1),
+    }
+}
+
+fn unpack(packed: u64) -> Progress {
+    let [moment @ .., kind] = packed.to_le_bytes();
+    let [a, b, c, d, e, f, g] = moment;
+    match kind {
+        b'K' => Progress::Done,
+        b'D' => Progress::Failed,
+        b'Z' => {
+            Progress::Deferred(Moment::from_micros(u64::from_le_bytes([a, b, c, d, e, f, g, 0])))
+        }
+        _ => Progress::Waiting,
+    }
+}
+
+impl<'a> Known<'a> {
     /// How far each recipient has come.
-    pub fn progress(&self) -> impl Iterator<Item = Progress> + '_ {
-        let known = self.progress.as_deref().unwrap_or_default();
-        let untried = (self.recipients as usize).saturating_sub(known.len());
-        known.iter().copied().chain(std::iter::repeat_n(Progress::Waiting, untried))
+    pub fn progress(&self) -> impl Iterator<Item = Progress> + use<'a> {
+        let one = (self.recipients == 1).then_some(self.one);
+        let told = self.many.len().saturating_add(usize::from(one.is_some()));
+        let untried = (self.recipients as usize).saturating_sub(told);
+        let known = one.into_iter().chain(self.many.iter().copied()).map(unpack);
+        known.chain(std::iter::repeat_n(Progress::Waiting, untried))
     }
 
     /// Has anybody been tried?
     pub(super) fn tried(&self) -> bool {
-        self.progress.is_some()
-    }
-
-    /// Where the failure paragraphs lie, in the order of the recipients.
-    pub fn paragraphs(&self) -> impl Iterator<Item = Place> + '_ {
-        self.failures.iter().flat_map(|f| f.values()).copied()
-    }
-
-    /// The first recipient from `index` on with a paragraph, and where that lies.
-    pub(super) fn paragraph_from(&self, index: u32) -> Option<(u32, Place)> {
-        self.failures.as_ref()?.range(index..).next().map(|(index, place)| (*index, *place))
-    }
-
-    /// Where the paragraph of one recipient lies.
-    pub(super) fn paragraph(&self, index: u32) -> Option<Place> {
-        self.failures.as_ref()?.get(&index).copied()
-    }
-
-    fn set(&mut self, index: u32, progress: Progress) {
-        let all = self.recipients as usize;
-        let known = self.progress.get_or_insert_with(|| vec![Progress::Waiting; all].into());
-        if let Some(slot) = known.get_mut(index as usize) {
-            *slot = progress;
-        }
-    }
-
-    fn new(letter: &Letter<'_>, place: Place) -> Self {
-        Self {
-            birth: letter.birth,
-            size: letter.bytes.size(),
-            uid: letter.uid,
-            pid: letter.pid,
-            recipients: u32::try_from(letter.envelope.recipients().count()).unwrap_or(u32::MAX),
-            apart: matches!(letter.bytes, Bytes::Apart(_)),
-            place,
-            progress: None,
-            failures: None,
-        }
+        self.one != 0
     }
 }
 
 impl Index {
-    /// Takes note of a record that is (about to be) in the log. The letter it finishes is returned
-    /// if its bytes lie apart: once the record is on disk, that file may go.
+    /// Takes note of a record that is (about to be) in the log. Returned is the name of the file
+    /// with the bytes of the letter it finishes, if they lie apart: once the record is on disk,
+    /// that file may go.
     pub(super) fn apply(
         &mut self,
         sequence: u64,
@@ -130,39 +139,49 @@ impl Index {
     ) -> Option<u64> {
         match record {
             Record::Letter(letter) => {
-                self.insert(sequence, Known::new(letter, place));
-                letter.finishes.and_then(|old| self.remove(old))
+                self.insert(sequence, letter, place);
+                return letter.finishes.and_then(|old| self.remove(old));
             }
             Record::Carried { id, letter, progress } => {
-                self.carried(*id, Known::new(letter, place), progress);
-                None
+                self.insert(*id, letter, place);
+                for (index, said) in (0..).zip(progress_of(progress)) {
+                    self.set(*id, index, said);
+                }
             }
             Record::Done { id, index } => self.set(*id, *index, Progress::Done),
             Record::Deferred { id, index, next } => {
-                self.set(*id, *index, Progress::Deferred(*next))
+                self.set(*id, *index, Progress::Deferred(*next));
             }
-            Record::Failed { id, index, .. } => {
-                self.failed(*id, *index, place);
-                None
-            }
-            Record::Finished(id) => self.remove(*id),
+            Record::Failed { id, index, .. } => self.failed(*id, *index, place),
+            Record::Finished(id) => return self.remove(*id),
         }
+        None
     }
 
     /// The letter with this number.
-    pub fn get(&self, id: u64) -> Option<&Known> {
-        self.letters.get(&id)
+    pub fn get(&self, id: u64) -> Option<Known<'_>> {
+        self.letters.get(&id).map(|kept| self.known(id, kept))
     }
 
     /// The first letter with a number above `id`.
-    pub fn after(&self, id: u64) -> Option<(u64, &Known)> {
+    pub fn after(&self, id: u64) -> Option<(u64, Known<'_>)> {
         let from = (std::ops::Bound::Excluded(id), std::ops::Bound::Unbounded);
-        self.letters.range(from).next().map(|(id, known)| (*id, known))
+        self.letters.range(from).next().map(|(id, kept)| (*id, self.known(*id, kept)))
     }
 
     /// Every letter, oldest number first.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, &Known)> {
-        self.letters.iter().map(|(id, known)| (*id, known))
+    pub fn iter(&self) -> impl Iterator<Item = (u64, Known<'_>)> {
+        self.letters.iter().map(|(id, kept)| (*id, self.known(*id, kept)))
+    }
+
+    fn known(&self, id: u64, kept: &Kept) -> Known<'_> {
+        let many = if kept.progress == TRIED { self.many.get(&id) } else { None };
+        Known {
+            recipients: kept.recipients,
+            place: kept.place,
+            one: kept.progress,
+            many: many.map(|many| &**many).unwrap_or_default(),
+        }
     }
 
     /// How many letters there are.
@@ -175,6 +194,40 @@ impl Index {
         self.letters.is_empty()
     }
 
+    /// The file that a letter's bytes lie in, if they lie apart.
+    pub(super) fn apart(&self, id: u64) -> Option<Apart> {
+        self.apart.get(&id).copied()
+    }
+
+    /// Every letter whose bytes lie apart.
+    pub(super) fn all_apart(&self) -> impl Iterator<Item = (u64, Apart)> {
+        self.apart.iter().map(|(id, apart)| (*id, *apart))
+    }
+
+    /// Where the failure paragraphs of a letter lie, in the order of its recipients.
+    pub fn paragraphs(&self, id: u64) -> impl Iterator<Item = (u32, Place)> {
+        self.paragraphs_from(id, 0)
+    }
+
+    /// Those from one recipient on.
+    pub(super) fn paragraphs_from(
+        &self,
+        id: u64,
+        index: u32,
+    ) -> impl Iterator<Item = (u32, Place)> {
+        self.failures
+            .range((id, index)..=(id, u32::MAX))
+            .map(|((_, index), place)| (*index, *place))
+    }
+
+    /// Where one thing that is still needed lies.
+    pub(super) fn place(&self, item: Item) -> Option<Place> {
+        match item {
+            Item::Letter(id) => self.letters.get(&id).map(|kept| kept.place),
+            Item::Paragraph(id, index) => self.failures.get(&(id, index)).copied(),
+        }
+    }
+
     /// Does anything in this segment matter?
     pub(super) fn needs(&self, segment: u64) -> bool {
         self.usage.contains_key(&segment)
@@ -182,99 +235,95 @@ impl Index {
 
     /// Bytes of all records that matter.
     pub(super) fn live_bytes(&self) -> u64 {
-        self.usage.values().fold(0, |sum, u| sum.saturating_add(u.bytes))
+        self.bytes
     }
 
-    /// Every segment that matters.
-    pub(super) fn segments(&self) -> Vec<u64> {
-        self.usage.keys().copied().collect()
+    /// Everything that lies in older segments than this one, in the order of the log.
+    pub(super) fn older_than(&self, segment: u64) -> Vec<Item> {
+        let letters = self.letters.iter().map(|(id, kept)| (kept.place, Item::Letter(*id)));
+        let failures = self.failures.iter();
+        let failures = failures.map(|((id, index), place)| (*place, Item::Paragraph(*id, *index)));
+        let all = letters.chain(failures).filter(|(place, _)| place.segment < segment);
+        let mut all: Vec<_> = all.collect();
+        all.sort_unstable_by_key(|(place, _)| *place);
+        all.into_iter().map(|(_, item)| item).collect()
     }
 
-    /// Everything in a segment that matters.
-    pub(super) fn items_in(&self, segment: u64) -> Vec<Item> {
-        let mut items = Vec::new();
-        for (&id, known) in &self.letters {
-            if known.place.segment == segment {
-                items.push(Item::Letter(id));
-            }
-            for (&recipient, place) in known.failures.iter().flat_map(|f| f.iter()) {
-                if place.segment == segment {
-                    items.push(Item::Paragraph(id, recipient));
-                }
-            }
-        }
-        items
-    }
-
-    /// The whole log has been read: what still waits for its letter waits in vain.
+    /// The whole log has been read: a paragraph that still waits for its letter waits in vain.
     pub(super) fn settle(&mut self) {
-        for place in std::mem::take(&mut self.early).into_values().flat_map(Paragraphs::into_values)
-        {
-            self.release(place);
+        let vain = self.failures.iter().filter(|((id, _), _)| !self.letters.contains_key(id));
+        let vain: Vec<_> = vain.map(|(key, _)| *key).collect();
+        for key in vain {
+            if let Some(place) = self.failures.remove(&key) {
+                self.release(place);
+            }
         }
     }
 
-    fn set(&mut self, id: u64, index: u32, progress: Progress) -> Option<u64> {
-        if let Some(known) = self.letters.get_mut(&id) {
-            known.set(index, progress);
+    fn set(&mut self, id: u64, index: u32, progress: Progress) {
+        let Some(kept) = self.letters.get_mut(&id).filter(|kept| index < kept.recipients) else {
+            return;
+        };
+        let packed = pack(progress);
+        if kept.recipients == 1 {
+            kept.progress = packed;
+            return;
         }
-        None
+        kept.progress = TRIED;
+        let all = kept.recipients as usize;
+        let many = self.many.entry(id).or_insert_with(|| vec![0; all].into());
+        if let Some(slot) = many.get_mut(index as usize) {
+            *slot = packed;
+        }
     }
 
-    fn insert(&mut self, id: u64, known: Known) {
-        self.hold(known.place);
-        if let Some(before) = self.letters.insert(id, known) {
+    fn insert(&mut self, id: u64, letter: &Letter<'_>, place: Place) {
+        self.hold(place);
+        let recipients = u32::try_from(letter.envelope.recipients().count()).unwrap_or(u32::MAX);
+        if let Bytes::Apart { name, size } = letter.bytes {
+            self.apart.insert(id, Apart { name: name.unwrap_or(id), size });
+        }
+        if let Some(before) = self.letters.insert(id, Kept { place, recipients, progress: 0 }) {
             self.release(before.place);
         }
     }
 
-    fn carried(&mut self, id: u64, mut known: Known, progress: &[u8]) {
-        known.failures = match self.letters.get_mut(&id) {
-            Some(before) => before.failures.take(),
-            None => self.early.remove(&id).map(Box::new),
-        };
-        for (index, said) in (0..).zip(progress_of(progress)) {
-            known.set(index, said);
-        }
-        self.insert(id, known);
-    }
-
     fn failed(&mut self, id: u64, index: u32, place: Place) {
         self.hold(place);
-        let paragraphs = match self.letters.get_mut(&id) {
-            Some(known) => {
-                known.set(index, Progress::Failed);
-                known.failures.get_or_insert_default()
-            }
-            None => self.early.entry(id).or_default(),
-        };
-        if let Some(before) = paragraphs.insert(index, place) {
+        self.set(id, index, Progress::Failed);
+        if let Some(before) = self.failures.insert((id, index), place) {
             self.release(before);
         }
     }
 
     fn remove(&mut self, id: u64) -> Option<u64> {
-        for place in self.early.remove(&id).unwrap_or_default().into_values() {
-            self.release(place);
+        if !self.failures.is_empty() {
+            let said: Vec<_> = self.paragraphs(id).collect();
+            for (index, place) in said {
+                self.failures.remove(&(id, index));
+                self.release(place);
+            }
         }
-        let known = self.letters.remove(&id)?;
-        self.release(known.place);
-        for place in known.paragraphs() {
-            self.release(place);
+        let kept = self.letters.remove(&id)?;
+        self.release(kept.place);
+        if kept.progress == TRIED {
+            self.many.remove(&id);
         }
-        known.apart.then_some(id)
+        self.apart.remove(&id).map(|apart| apart.name)
     }
 
     fn hold(&mut self, place: Place) {
         let usage = self.usage.entry(place.segment).or_default();
         usage.items = usage.items.saturating_add(1);
         usage.bytes = usage.bytes.saturating_add(u64::from(place.len));
+        self.bytes = self.bytes.saturating_add(u64::from(place.len));
     }
 
     fn release(&mut self, place: Place) {
         let Some(usage) = self.usage.get_mut(&place.segment) else { return };
         usage.items = usage.items.saturating_sub(1);
         usage.bytes = usage.bytes.saturating_sub(u64::from(place.len));
+        self.bytes = self.bytes.saturating_sub(u64::from(place.len));
         if usage.items == 0 {
             self.usage.remove(&place.segment);
         }
@@ -318,17 +367,18 @@ mod tests {
         index.apply(1, &Record::Letter(letter()), place(1));
         index.apply(2, &Record::Failed { id: 1, index: 1, paragraph: b"p" }, place(2));
         assert!(index.needs(1) && index.needs(2));
-        assert_eq!(index.items_in(2), [Item::Paragraph(1, 1)]);
+        assert_eq!(index.older_than(3), [Item::Letter(1), Item::Paragraph(1, 1)]);
         let progress = progress_block(index.get(1).unwrap().progress());
         let carried = Record::Carried { id: 1, letter: letter(), progress: &progress };
         index.apply(3, &carried, place(3));
         assert!(!index.needs(1) && index.needs(2) && index.needs(3));
+        assert_eq!(index.older_than(3), [Item::Paragraph(1, 1)]);
         index.apply(4, &Record::Failed { id: 1, index: 1, paragraph: b"p" }, place(3));
         assert!(!index.needs(2));
-        assert_eq!(index.get(1).unwrap().paragraphs().count(), 1);
+        assert_eq!(index.paragraphs(1).count(), 1);
         index.apply(5, &Record::Finished(1), place(3));
         assert!(index.is_empty() && !index.needs(3));
-        assert_eq!(index.live_bytes(), 0);
+        assert_eq!((index.live_bytes(), index.many.len(), index.failures.len()), (0, 0, 0));
     }
 
     #[test]
@@ -338,17 +388,38 @@ mod tests {
         index.apply(8, &Record::Failed { id: 3, index: 0, paragraph: b"p" }, place(2));
         index.apply(9, &Record::Carried { id: 1, letter: letter(), progress: &[] }, place(3));
         index.settle();
-        assert_eq!(index.get(1).unwrap().paragraph(0), Some(place(2)));
+        assert_eq!(index.paragraphs(1).collect::<Vec<_>>(), [(0, place(2))]);
+        assert_eq!(index.paragraphs(3).count(), 0);
         index.apply(10, &Record::Finished(1), place(3));
         assert!(!index.needs(2));
     }
 
     #[test]
-    fn a_letter_with_one_recipient_takes_far_less_than_300_bytes() {
-        // Twice the size: a B-tree's nodes are at least half full. Once tried, its progress.
-        let tree = 2 * (size_of::<Known>() + size_of::<u64>());
-        let tried = size_of::<Progress>() + 16;
-        assert!(tree + tried <= 300, "{tree} + {tried}");
-        assert!(size_of::<Known>() <= 100);
+    fn progress_is_kept_for_one_recipient_and_for_many() {
+        let late = Progress::Deferred(Moment::from_micros(1_795_355_198_123_456));
+        for p in [Progress::Waiting, Progress::Done, Progress::Failed, late] {
+            assert_eq!(unpack(pack(p)), p);
+        }
+        let mut index = Index::default();
+        index.apply(1, &Record::Letter(letter()), place(1));
+        assert!(index.get(1).unwrap().progress().eq([Progress::Waiting; 2]));
+        assert!(!index.get(1).unwrap().tried());
+        index.set(1, 1, late);
+        index.set(1, 2, Progress::Done);
+        assert!(index.get(1).unwrap().progress().eq([Progress::Waiting, late]));
+        let one = Letter { envelope: Envelope::new(b"s\0a\0").unwrap(), ..letter() };
+        index.apply(2, &Record::Letter(one), place(1));
+        assert!(index.get(2).unwrap().progress().eq([Progress::Waiting]));
+        index.set(2, 0, late);
+        assert!(index.get(2).unwrap().progress().eq([late]) && index.get(2).unwrap().tried());
+        assert!(index.many.len() == 1);
+    }
+
+    #[test]
+    fn a_letter_with_one_recipient_takes_at_most_110_bytes() {
+        // The nodes of a B-tree that grows at its end are six elevenths full, and have a head.
+        let kept = size_of::<Kept>() + size_of::<u64>();
+        let tree = (kept * 11 + 16 + 8) / 6;
+        assert!(tree <= 110, "{tree}");
     }
 }

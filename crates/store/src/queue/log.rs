@@ -1,14 +1,19 @@
-//! The log: records gathered, written in one piece, made durable by one sync.
+//! The log: records gathered, written in one piece, made durable by one sync, which nobody stands
+//! still for: while one sync is under way the next records are gathered and written behind it.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Config;
 use super::index::Place;
+use super::recent::Recent;
 use super::record::Record;
-use super::segment::{BLOCK, HEADER, Header, RESTATED};
+use super::segment::BLOCK;
+use super::work::{Hands, Job, Lane, Work};
 use crate::disk::Disk;
 
 /// Why a record could not be taken.
@@ -54,36 +59,74 @@ pub(super) struct Segment<F> {
     pub(super) slot: u64,
     /// The segment number it holds; 0 if it never held one.
     pub(super) number: u64,
-    pub(super) file: F,
+    /// Its first record.
+    pub(super) first: u64,
+    /// What the sequences of its records are written under.
+    pub(super) salt: u64,
+    pub(super) file: Arc<F>,
     pub(super) size: u64,
+}
+
+/// A piece of the log's work that is not known to be done.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Flight {
+    /// After it everything up to here is durable.
+    Sync { upto: u64 },
+    /// The same, and the newest segment may be written to; its header names this as the oldest.
+    Turn { upto: u64, oldest: u64 },
+}
+
+/// A piece of the other work.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Errand {
+    Make { slot: u64 },
+    Secure { tag: u64 },
+    Remove,
+}
+
+/// A large letter's bytes are durable, or not.
+#[derive(Debug)]
+pub struct Secured {
+    /// As given to [`super::Queue::secure`].
+    pub tag: u64,
+    /// What the disk said.
+    pub outcome: io::Result<()>,
 }
 
 /// The log, open at its end.
 #[derive(Debug)]
 pub(super) struct Log<D: Disk> {
     pub(super) disk: D,
-    config: Config,
+    pub(super) config: Config,
+    pub(super) hands: Hands<D::File>,
     /// From the oldest that matters to the one that is being written.
-    live: VecDeque<Segment<D::File>>,
+    pub(super) live: VecDeque<Segment<D::File>>,
     /// Files that may hold a segment when `number < named`.
-    free: Vec<Segment<D::File>>,
+    pub(super) free: Vec<Segment<D::File>>,
     /// The oldest segment that the newest header on disk counts as part of the log.
-    named: u64,
+    pub(super) named: u64,
     /// The newest segment's first record, as its header says.
-    first: u64,
-    /// Its salt.
-    salt: u64,
+    pub(super) first: u64,
     /// How often that header was said again.
-    restated: u64,
-    next: u64,
-    synced: u64,
+    pub(super) restated: u64,
+    pub(super) next: u64,
+    /// The last record that is in its file.
+    pub(super) written: u64,
+    /// The last record that is durable.
+    pub(super) synced: u64,
     buffer: Vec<u8>,
     /// Where in the newest segment the buffer goes.
-    at: u64,
-    /// Bytes were written since the last sync.
-    dirty: bool,
-    /// Large letters have names that are not durable yet: no record may speak of them before.
-    pub(super) renamed: bool,
+    pub(super) at: u64,
+    /// Bytes were written since the last sync was begun.
+    pub(super) dirty: bool,
+    /// The newest segment's header is not on disk yet: nothing may be written behind it.
+    pub(super) turning: bool,
+    pub(super) flights: VecDeque<Flight>,
+    errands: VecDeque<Errand>,
+    /// A spare segment is being made.
+    pub(super) making: bool,
+    secured: Vec<Secured>,
+    recent: Recent,
     broken: bool,
 }
 
@@ -104,21 +147,28 @@ impl<D: Disk> Log<D> {
         let mut log = Self {
             disk,
             config,
+            hands: Hands::ours(),
             named: live.front().map_or(u64::MAX, |s| s.number),
             live,
             free,
             first: next,
-            salt: 0,
             restated: 0,
             next,
+            written: next.saturating_sub(1),
             synced: next.saturating_sub(1),
             buffer: Vec::new(),
             at: 0,
             dirty: false,
-            renamed: false,
+            turning: false,
+            flights: VecDeque::new(),
+            errands: VecDeque::new(),
+            making: false,
+            secured: Vec::new(),
+            recent: Recent::default(),
             broken: false,
         };
         log.turn()?;
+        log.commit()?;
         Ok(log)
     }
 
@@ -127,40 +177,9 @@ impl<D: Disk> Log<D> {
         self.next
     }
 
-    /// The number of the oldest segment, if it is not also the newest.
-    pub(super) fn oldest(&self) -> Option<u64> {
-        self.live.front().filter(|_| self.live.len() > 1).map(|s| s.number)
-    }
-
-    /// The number of the segment that is being written.
-    pub(super) fn newest(&self) -> u64 {
-        self.live.back().map_or(0, |s| s.number)
-    }
-
-    /// Takes everything older than a segment out of the log.
-    pub(super) fn forget_older(&mut self, number: u64) {
-        self.release(|n| n >= number);
-    }
-
-    /// How many segments the log has, and bytes in all of them but the newest.
-    pub(super) fn extent(&self) -> (usize, u64) {
-        let older = self.live.iter().rev().skip(1);
-        (self.live.len(), older.fold(0, |sum, s| sum.saturating_add(s.size)))
-    }
-
-    /// Has anything been appended or written since the last sync?
+    /// Has anything been appended or written that no sync under way will make durable?
     pub(super) fn is_dirty(&self) -> bool {
         self.dirty || !self.buffer.is_empty()
-    }
-
-    /// Makes sure that a record of this length can be taken and that a spare segment remains after
-    /// it. New letters ask this first, so that on a full disk there is still room to note what
-    /// becomes of the old ones.
-    ///
-    /// # Errors
-    /// [`Trouble`]; nothing has changed.
-    pub(super) fn reserve(&mut self, len: usize) -> Result<(), Trouble> {
-        self.prepare(if self.fits(len) { 1 } else { 2 })
     }
 
     /// Takes a record into the buffer; its sequence and place.
@@ -177,225 +196,204 @@ impl<D: Disk> Log<D> {
             self.turn()?;
         }
         let offset = self.at.saturating_add(self.buffer.len() as u64);
+        let (segment, salt) = self.live.back().map_or((0, 0), |s| (s.number, s.salt));
         let place = Place {
-            segment: self.live.back().map_or(0, |s| s.number),
+            segment,
             offset: u32::try_from(offset).unwrap_or(u32::MAX),
             len: u32::try_from(len).unwrap_or(u32::MAX),
         };
         let sequence = self.next;
-        record.encode(sequence, self.synced, self.salt, &mut self.buffer);
+        record.encode(sequence, self.synced, salt, &mut self.buffer);
         self.next = self.next.saturating_add(1);
         Ok((sequence, place))
     }
 
-    /// Writes what has been appended; not durable yet.
+    /// Writes what has been appended, unless the newest segment's header is still on its way to
+    /// the disk; not durable yet.
     ///
     /// # Errors
     /// What the disk says. The log is then broken: it takes and says nothing any more.
     pub(super) fn flush(&mut self) -> Result<(), Trouble> {
         self.check()?;
-        if std::mem::take(&mut self.renamed) {
-            let outcome = self.disk.sync_dir(Path::new("big"));
-            self.or_broken(outcome)?;
-        }
-        let Some(segment) = self.live.back().filter(|_| !self.buffer.is_empty()) else {
+        let Some(segment) = self.live.back().filter(|_| !self.turning && !self.buffer.is_empty())
+        else {
             return Ok(());
         };
         let outcome = self.disk.write_at(&segment.file, &self.buffer, self.at);
-        self.at = self.at.saturating_add(self.buffer.len() as u64);
-        self.buffer.clear();
-        self.buffer.shrink_to(super::BUFFER_KEPT);
+        let bytes = std::mem::take(&mut self.buffer);
+        let (number, at) = (segment.number, self.at);
+        self.at = at.saturating_add(bytes.len() as u64);
+        self.buffer = self.recent.keep(number, at, bytes);
         self.dirty = true;
-        self.or_broken(outcome)
+        self.or_broken(outcome)?;
+        self.written = self.next.saturating_sub(1);
+        Ok(())
     }
 
-    /// Writes what has been appended and makes everything written durable: one write, one sync.
+    /// Writes what has been appended and begins to make everything written durable, unless that
+    /// is under way for earlier records: then ask again when it has landed. True if it was begun.
+    ///
+    /// # Errors
+    /// As [`Log::flush`].
+    pub(super) fn begin_sync(&mut self) -> Result<bool, Trouble> {
+        self.flush()?;
+        if !self.flights.is_empty() || !self.dirty {
+            return Ok(false);
+        }
+        let Some(segment) = self.live.back() else { return Ok(false) };
+        let work = Work(Job::Sync(segment.file.clone()));
+        self.hands.start(&self.disk, Lane::Log, work);
+        self.flights.push_back(Flight::Sync { upto: self.written });
+        self.dirty = false;
+        // What may be promised shares no block with what comes.
+        self.at = self.at.next_multiple_of(BLOCK);
+        Ok(true)
+    }
+
+    /// Writes what has been appended and waits until everything is durable.
     ///
     /// # Errors
     /// What the disk says. The log is then broken.
     pub(super) fn commit(&mut self) -> Result<(), Trouble> {
-        self.flush()?;
-        if let Some(segment) = self.live.back().filter(|_| self.dirty) {
-            let outcome = self.disk.sync(&segment.file);
-            self.or_broken(outcome)?;
-        }
-        self.dirty = false;
-        self.synced = self.next.saturating_sub(1);
-        // What is on disk shares no block with what comes.
-        self.at = self.at.next_multiple_of(BLOCK);
-        Ok(())
-    }
-
-    /// Frees segments at the old end that `needs` does not claim.
-    pub(super) fn release(&mut self, needs: impl Fn(u64) -> bool) {
-        while self.live.len() > 1 && self.live.front().is_some_and(|s| !needs(s.number)) {
-            self.free.extend(self.live.pop_front());
+        loop {
+            self.begin_sync()?;
+            if self.flights.is_empty() && !self.is_dirty() {
+                return Ok(());
+            }
+            while !self.flights.is_empty() {
+                self.land(true)?;
+            }
         }
     }
 
-    /// Makes one spare segment ready if there is none, and removes files that are too many.
+    /// Hears of the log's next piece of work, waiting for it if told to; false if none is done.
     ///
     /// # Errors
-    /// [`Trouble`]; `Full` costs nothing.
-    pub(super) fn tend(&mut self) -> Result<(), Trouble> {
-        self.prepare(1)?;
-        while self.free.len() > self.config.spares {
-            let Some(n) = self.reusable() else { break };
-            let segment = self.free.swap_remove(n);
-            // If it comes back after a crash it is still older than what any header names.
-            self.disk.unlink(&path(segment.slot)).map_err(Trouble::Broken)?;
+    /// What the disk said. The log is then broken.
+    pub(super) fn land(&mut self, wait: bool) -> Result<bool, Trouble> {
+        self.check()?;
+        if self.flights.is_empty() {
+            return Ok(false);
         }
+        let outcome = match self.hands.next(&self.disk, Lane::Log, wait) {
+            Some(done) => done.0.map(|_| ()),
+            None if wait => Err(io::Error::other("who syncs the log is gone")),
+            None => return Ok(false),
+        };
+        self.or_broken(outcome)?;
+        match self.flights.pop_front() {
+            Some(Flight::Sync { upto }) => self.synced = upto,
+            Some(Flight::Turn { upto, oldest }) => {
+                (self.synced, self.named, self.turning) = (upto, oldest, false);
+            }
+            None => {}
+        }
+        Ok(true)
+    }
+
+    /// Gives a piece of other work away.
+    pub(super) fn send(&mut self, errand: Errand, job: Job<D::File>) {
+        self.hands.start(&self.disk, Lane::Apart, Work(job));
+        self.errands.push_back(errand);
+    }
+
+    /// Hears of the next piece of other work, waiting for it if told to; false if none is done.
+    ///
+    /// # Errors
+    /// [`Trouble`] if it was to make a spare segment; `Full` costs nothing.
+    pub(super) fn return_errand(&mut self, wait: bool) -> Result<bool, Trouble> {
+        let Some(&errand) = self.errands.front() else { return Ok(false) };
+        let outcome = match self.hands.next(&self.disk, Lane::Apart, wait) {
+            Some(done) => done.0,
+            None if wait => Err(io::Error::other("who makes segments is gone")),
+            None => return Ok(false),
+        };
+        self.errands.pop_front();
+        match errand {
+            Errand::Make { slot } => {
+                self.making = false;
+                self.made(slot, outcome)?;
+            }
+            Errand::Secure { tag } => {
+                self.secured.push(Secured { tag, outcome: outcome.map(|_| ()) });
+            }
+            Errand::Remove => {}
+        }
+        Ok(true)
+    }
+
+    fn made(&mut self, slot: u64, outcome: io::Result<Option<D::File>>) -> Result<(), Trouble> {
+        match outcome.map_err(Trouble::from) {
+            Ok(file) => {
+                let size = self.config.segment;
+                self.free.extend(file.map(|file| {
+                    let file = Arc::new(file);
+                    Segment { slot, number: 0, first: 0, salt: 0, file, size }
+                }));
+                Ok(())
+            }
+            Err(Trouble::Broken(error)) => self.or_broken(Err(error)),
+            Err(full) => Err(full),
+        }
+    }
+
+    /// Hears of everything that is done.
+    ///
+    /// # Errors
+    /// [`Trouble`]; after `Full` ask again.
+    pub(super) fn poll(&mut self) -> Result<(), Trouble> {
+        while self.land(false)? {}
+        while self.return_errand(false)? {}
         Ok(())
     }
 
-    /// The bytes of a record that was appended.
+    /// The large letters of which news has come since this was asked last.
+    pub(super) fn take_secured(&mut self) -> Vec<Secured> {
+        std::mem::take(&mut self.secured)
+    }
+
+    /// The first `len` bytes of a record that was appended, and whether they are as we wrote them
+    /// for certain: they did not come from the disk.
     ///
     /// # Errors
     /// What the disk says.
-    pub(super) fn read(&mut self, place: Place) -> Result<Vec<u8>, Trouble> {
-        self.flush()?;
-        let segment = self.live.iter().find(|s| s.number == place.segment);
-        let segment = segment.ok_or(Trouble::Broken(io::ErrorKind::NotFound.into()))?;
-        crate::disk::read_exact(&self.disk, &segment.file, place.offset.into(), place.len as usize)
-            .map_err(Trouble::Broken)
+    pub(super) fn read(&self, place: Place, len: usize) -> io::Result<(Cow<'_, [u8]>, bool)> {
+        let gathered = u64::from(place.offset).checked_sub(self.at);
+        if let Some(from) = gathered.filter(|_| place.segment == self.newest()) {
+            let from = usize::try_from(from).unwrap_or(usize::MAX);
+            let bytes = self.buffer.get(from..from.saturating_add(len));
+            return bytes.map(|b| (b.into(), true)).ok_or(io::ErrorKind::NotFound.into());
+        }
+        if let Some(bytes) = self.recent.get(place, len) {
+            return Ok((bytes.into(), true));
+        }
+        let segment = self.segment(place.segment).ok_or(io::ErrorKind::NotFound)?;
+        crate::disk::read_exact(&self.disk, &segment.file, place.offset.into(), len)
+            .map(|bytes| (bytes.into(), false))
     }
 
-    fn fits(&self, len: usize) -> bool {
+    /// A segment of the log, by its number.
+    pub(super) fn segment(&self, number: u64) -> Option<&Segment<D::File>> {
+        let n = self.live.binary_search_by_key(&number, |s| s.number).ok()?;
+        self.live.get(n)
+    }
+
+    pub(super) fn fits(&self, len: usize) -> bool {
         let end = self.at.saturating_add(self.buffer.len() as u64).saturating_add(len as u64);
         self.live.back().is_some_and(|s| end <= s.size)
     }
 
-    fn check(&self) -> Result<(), Trouble> {
+    pub(super) fn check(&self) -> Result<(), Trouble> {
         if self.broken {
             return Err(Trouble::Broken(io::Error::other("an earlier write or sync failed")));
         }
         Ok(())
     }
 
-    fn or_broken(&mut self, outcome: io::Result<()>) -> Result<(), Trouble> {
+    pub(super) fn or_broken(&mut self, outcome: io::Result<()>) -> Result<(), Trouble> {
         outcome.map_err(|error| {
             self.broken = true;
             Trouble::Broken(error)
         })
     }
-
-    /// A file whose segment no header on disk counts as part of the log.
-    fn reusable(&self) -> Option<usize> {
-        self.free.iter().position(|s| self.is_reusable(s))
-    }
-
-    fn is_reusable(&self, segment: &Segment<D::File>) -> bool {
-        segment.number < self.named && self.is_whole(segment)
-    }
-
-    /// One of another length (damaged, or of another version's size) goes at the next start.
-    fn is_whole(&self, segment: &Segment<D::File>) -> bool {
-        segment.size == self.config.segment
-    }
-
-    /// Has so many spare files ready.
-    fn prepare(&mut self, wanted: usize) -> Result<(), Trouble> {
-        self.check()?;
-        while self.ready() < wanted {
-            let segment = make(&self.disk, self.unused_slot(), self.config.segment);
-            match segment.map_err(Trouble::from) {
-                Ok(segment) => self.free.push(segment),
-                Err(Trouble::Broken(error)) => return self.or_broken(Err(error)),
-                Err(full) if self.free.iter().all(|s| self.is_reusable(s) || !self.is_whole(s)) => {
-                    return Err(full);
-                }
-                Err(Trouble::Full(_)) => self.restate()?,
-            }
-        }
-        Ok(())
-    }
-
-    fn ready(&self) -> usize {
-        self.free.iter().filter(|s| self.is_reusable(s)).count()
-    }
-
-    /// Says the newest header again, in another of its sectors, with what is the oldest segment
-    /// now: so that what was freed since can be used again though there is no room to begin
-    /// another. What freed it is on disk before.
-    fn restate(&mut self) -> Result<(), Trouble> {
-        self.commit()?;
-        let (Some(front), Some(back)) = (self.live.front(), self.live.back()) else {
-            return Ok(());
-        };
-        let (oldest, number, size) = (front.number, back.number, back.size);
-        let sector = (self.restated % RESTATED).saturating_add(1);
-        let (first, salt) = (self.first, self.salt);
-        let header = Header { number, first, oldest, size, salt }.encode();
-        let at = sector.saturating_mul(HEADER as u64);
-        let written = self.disk.write_at(&back.file, &header, at);
-        let outcome = written.and_then(|()| self.disk.sync(&back.file));
-        self.or_broken(outcome)?;
-        self.restated = self.restated.saturating_add(1);
-        self.named = oldest;
-        Ok(())
-    }
-
-    fn unused_slot(&self) -> u64 {
-        let used = |slot| self.live.iter().chain(&self.free).any(|s| s.slot == slot);
-        (1..=u64::MAX).find(|slot| !used(*slot)).unwrap_or(0)
-    }
-
-    /// Begins the next segment. All records before it are on disk before its header is, and the
-    /// header before its first record.
-    pub(super) fn turn(&mut self) -> Result<(), Trouble> {
-        self.prepare(1)?;
-        if !self.live.is_empty() {
-            self.commit()?;
-        }
-        let Some(n) = self.reusable() else { return Ok(()) };
-        let mut segment = self.free.swap_remove(n);
-        segment.number = self.live.back().map_or(1, |s| s.number.saturating_add(1));
-        let oldest = self.live.front().map_or(segment.number, |s| s.number);
-        let (number, size) = (segment.number, segment.size);
-        let salt = salt(self.config.secret, number);
-        let header = Header { number, first: self.next, oldest, size, salt };
-        let written = self.disk.write_at(&segment.file, &header.block(), 0);
-        let outcome = written.and_then(|()| self.disk.sync(&segment.file));
-        self.or_broken(outcome)?;
-        self.live.push_back(segment);
-        (self.named, self.at) = (oldest, BLOCK);
-        (self.first, self.salt, self.restated) = (self.next, salt, 0);
-        Ok(())
-    }
-}
-
-/// The salt of a segment: another for each, all from one secret (SplitMix64).
-const fn salt(secret: u64, number: u64) -> u64 {
-    let mut z = secret.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-/// Makes a file of zeros, all of it on disk, so that later writes change no metadata.
-fn make<D: Disk>(disk: &D, slot: u64, size: u64) -> io::Result<Segment<D::File>> {
-    let name = path(slot);
-    crate::disk::remove(disk, &name)?;
-    let file = disk.create(&name)?;
-    let outcome = fill(disk, &file, size).and_then(|()| disk.sync_dir(Path::new("log")));
-    if let Err(error) = outcome {
-        // Half a file would keep the disk full.
-        let _ = disk.unlink(&name);
-        return Err(error);
-    }
-    Ok(Segment { slot, number: 0, file, size })
-}
-
-/// Writes `size` bytes of zeros and syncs them.
-fn fill<D: Disk>(disk: &D, file: &D::File, size: u64) -> io::Result<()> {
-    const CHUNK: u64 = 1 << 20;
-    let zeros = vec![0; CHUNK.min(size) as usize];
-    let mut at = 0;
-    while at < size {
-        let left = usize::try_from(size.saturating_sub(at)).unwrap_or(usize::MAX);
-        let chunk = zeros.get(..left).unwrap_or(&zeros);
-        disk.write_at(file, chunk, at)?;
-        at = at.saturating_add(chunk.len() as u64);
-    }
-    disk.sync(file)
 }

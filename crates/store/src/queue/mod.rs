@@ -6,9 +6,11 @@
 //! ```
 //!
 //! What is promised: a letter [`Queue::accept`]ed is there, whole and once, after every crash that
-//! comes after the [`Queue::commit`] that followed; a crash before it leaves it there whole or not
-//! at all. What recipients came to may be forgotten until the next commit. `tests/crash` cuts the
-//! power at every step of all of this.
+//! comes after [`Queue::synced`] has reached its number; a crash before it leaves it there whole or
+//! not at all. What recipients came to may be forgotten until then. Nobody stands still for the
+//! disk: [`Queue::begin_sync`] gives the sync away and [`Queue::poll`] hears of it;
+//! [`Queue::commit`] does both and waits. `tests/crash` cuts the power at every step of all of
+//! this.
 //!
 //! A segment is used again when nothing in it matters any more. What stays long is carried forward
 //! once the log is more than twice as long as what matters in it. Decision page
@@ -20,12 +22,16 @@ mod carry;
 mod crc;
 mod index;
 mod log;
+mod recent;
 mod record;
 mod recover;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod turn;
+mod work;
 
+use std::collections::VecDeque;
 use std::io;
 
 use base::limits;
@@ -35,17 +41,19 @@ use base::wire::queue::{Envelope, Note};
 pub use alarm::Alarm;
 pub use big::Spill;
 pub use crc::crc32c;
-pub use index::{Index, Known};
-pub use log::Trouble;
+pub use index::{Index, Known, Place};
+pub use log::{Secured, Trouble};
 pub use segment::BLOCK;
+pub use work::{Done, Helper, Lane, Work, Worker};
 
 use crate::disk::{Access, Disk};
 use carry::Carry;
-use log::Log;
-use record::{Bytes, Found, Letter, Record};
+use log::{Errand, Log};
+use record::{Bytes, Found, Glance, Letter, Record};
+use work::{Hands, Job};
 
-/// Bytes of the batch buffer that are kept from one commit to the next.
-const BUFFER_KEPT: usize = 1 << 20;
+/// Bytes of a record that are read first where only its beginning is wanted.
+const GLANCE: usize = 512;
 
 /// Sizes of a queue; a test's are small.
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +124,21 @@ pub enum Stored<F> {
     Apart(F),
 }
 
+/// What a follower or a list is told of a letter, besides its progress.
+#[derive(Clone, Copy, Debug)]
+pub struct Described<'a> {
+    /// When it was queued.
+    pub birth: Moment,
+    /// Its bytes, the `Received` line included.
+    pub size: u64,
+    /// Who queued it.
+    pub uid: u32,
+    /// Which process queued it.
+    pub pid: u32,
+    /// Sender and recipients.
+    pub envelope: Envelope<'a>,
+}
+
 /// The queue, open.
 #[derive(Debug)]
 pub struct Queue<D: Disk> {
@@ -123,9 +146,10 @@ pub struct Queue<D: Disk> {
     log: Log<D>,
     index: Index,
     carry: Carry,
-    /// Files in `big/` to remove once it is durable that they are not needed.
-    unneeded: Vec<u64>,
-    serial: u64,
+    /// Files in `big/` to remove once it is durable that they are not needed: by this record.
+    unneeded: VecDeque<(u64, u64)>,
+    /// The name of the next file in `big/`.
+    name: u64,
 }
 
 impl<D: Disk> Queue<D> {
@@ -136,10 +160,11 @@ impl<D: Disk> Queue<D> {
     /// An [`Alarm`]; then nothing was changed that mattered.
     pub fn open(disk: D, config: Config) -> Result<(Self, Vec<Alarm>), Alarm> {
         let recover::Recovered { log, index, passed } = recover::recover(disk, config)?;
-        let mut queue =
-            Self { config, log, index, carry: Carry::default(), unneeded: Vec::new(), serial: 0 };
+        let (carry, unneeded) = (Carry::default(), VecDeque::new());
+        let mut queue = Self { config, log, index, carry, unneeded, name: 0 };
         let passed = queue.check_big(passed)?;
-        big::sweep(&queue.log.disk, &queue.index)?;
+        // A name may have been used by letters that are gone; their files are, too.
+        queue.name = big::sweep(&queue.log.disk, &queue.index)?.max(queue.log.next());
         if !passed.is_empty() {
             let outcome = queue.carry_all();
             outcome.map_err(|t| Alarm::Disk {
@@ -148,6 +173,11 @@ impl<D: Disk> Queue<D> {
             })?;
         }
         Ok((queue, passed))
+    }
+
+    /// From now on somebody else waits for the disk. Before, the queue itself does.
+    pub fn set_helper(&mut self, helper: Box<dyn Helper<D::File>>) {
+        self.log.hands = Hands::Helper(helper);
     }
 
     fn check_big(&mut self, mut passed: Vec<Alarm>) -> Result<Vec<Alarm>, Alarm> {
@@ -175,9 +205,24 @@ impl<D: Disk> Queue<D> {
         self.log.next()
     }
 
-    /// Is anything written or appended that is not durable yet?
+    /// The last record that is in its file: a crash of the program alone cannot lose it.
+    pub fn written(&self) -> u64 {
+        self.log.written
+    }
+
+    /// The last record that is on disk.
+    pub fn synced(&self) -> u64 {
+        self.log.synced
+    }
+
+    /// Has anything been taken or written that no sync under way will make durable?
     pub fn is_dirty(&self) -> bool {
         self.log.is_dirty()
+    }
+
+    /// Is a sync of the log under way?
+    pub fn is_syncing(&self) -> bool {
+        !self.log.flights.is_empty()
     }
 
     /// Begins a file for a letter that is too large for memory or for the log.
@@ -185,8 +230,8 @@ impl<D: Disk> Queue<D> {
     /// # Errors
     /// What the disk says; nothing has changed.
     pub fn spill(&mut self) -> io::Result<Spill<D::File>> {
-        self.serial = self.serial.saturating_add(1);
-        big::begin(&self.log.disk, self.serial)
+        self.name = self.name.saturating_add(1);
+        big::begin(&self.log.disk, self.name)
     }
 
     /// Appends to such a file.
@@ -197,12 +242,36 @@ impl<D: Disk> Queue<D> {
         big::push(&self.log.disk, spill, bytes)
     }
 
+    /// Begins to make its bytes durable, and its name if it is `whole`. [`Queue::take_secured`]
+    /// has the news under this tag; until then nothing more may be pushed to it.
+    pub fn secure(&mut self, spill: &Spill<D::File>, whole: bool, tag: u64) {
+        let job = Job::Secure { file: spill.file.clone(), whole };
+        self.log.send(Errand::Secure { tag }, job);
+    }
+
+    /// Makes such a file durable, and waits for it.
+    ///
+    /// # Errors
+    /// What the disk says. [`Queue::discard`] the file then.
+    pub fn secure_now(&mut self, spill: &mut Spill<D::File>) -> io::Result<()> {
+        self.log.disk.sync(&spill.file)?;
+        self.log.disk.sync_dir(std::path::Path::new("big"))?;
+        spill.secured(true);
+        Ok(())
+    }
+
+    /// The large letters of which news has come; see [`Queue::poll`].
+    pub fn take_secured(&mut self) -> Vec<Secured> {
+        self.log.take_secured()
+    }
+
     /// Forgets such a file.
     pub fn discard(&mut self, spill: &Spill<D::File>) {
         big::discard(&self.log.disk, spill);
     }
 
-    /// Takes a letter; its number. It is promised when [`Queue::commit`] has returned.
+    /// Takes a letter; its number. It is promised when [`Queue::synced`] has reached that. A
+    /// spilled file must be whole and secured before.
     ///
     /// # Errors
     /// [`Trouble::Full`]: the letter is not taken, all else is well. A spilled file is then still
@@ -210,7 +279,10 @@ impl<D: Disk> Queue<D> {
     pub fn accept(&mut self, new: &NewLetter<'_, D::File>) -> Result<u64, Trouble> {
         let bytes = match new.content {
             Content::Inline(bytes) => Bytes::Here(bytes),
-            Content::Spilled(spill) => Bytes::Apart(spill.len()),
+            Content::Spilled(spill) if !spill.is_secured() => {
+                return Err(Trouble::Full(io::Error::other("the letter's file is not secured")));
+            }
+            Content::Spilled(spill) => Bytes::Apart { name: Some(spill.name), size: spill.len() },
         };
         let NewLetter { birth, uid, pid, finishes, envelope, .. } = *new;
         let record = Record::Letter(Letter { birth, uid, pid, finishes, envelope, bytes });
@@ -220,10 +292,6 @@ impl<D: Disk> Queue<D> {
             return Err(Trouble::Full(io::ErrorKind::FileTooLarge.into()));
         }
         self.log.reserve(record.encoded_len())?;
-        if let Content::Spilled(spill) = new.content {
-            big::place(&self.log.disk, spill, self.log.next())?;
-            self.log.renamed = true;
-        }
         self.record(&record)
     }
 
@@ -256,7 +324,8 @@ impl<D: Disk> Queue<D> {
         Ok(known)
     }
 
-    /// Writes what was taken, without making it durable.
+    /// Writes what was taken, without making it durable. What belongs to a segment that is just
+    /// being begun stays in memory until its header is on disk: see [`Queue::written`].
     ///
     /// # Errors
     /// [`Trouble`]
@@ -264,21 +333,54 @@ impl<D: Disk> Queue<D> {
         self.log.flush()
     }
 
-    /// Makes everything taken so far durable: one write, one sync (and one for the names of large
-    /// letters, if there were any).
+    /// Writes what was taken and begins to make it durable, unless a sync is under way: then ask
+    /// again when that is done. True if one was begun now.
+    ///
+    /// # Errors
+    /// [`Trouble::Broken`]: nothing may be acknowledged any more; stop and start again.
+    pub fn begin_sync(&mut self) -> Result<bool, Trouble> {
+        self.log.begin_sync()
+    }
+
+    /// Hears what has become of the work given away; look at [`Queue::synced`],
+    /// [`Queue::written`] and [`Queue::take_secured`] then.
+    ///
+    /// # Errors
+    /// [`Trouble::Broken`]: nothing may be acknowledged any more. [`Trouble::Full`]: no spare
+    /// segment could be made; ask again, there may be more to hear.
+    pub fn poll(&mut self) -> Result<(), Trouble> {
+        self.log.poll()?;
+        self.remove_unneeded();
+        Ok(())
+    }
+
+    /// Without a helper: does the next piece of the log's work, of which [`Queue::poll`] will
+    /// hear. False if there is none.
+    pub fn carry_out(&mut self) -> bool {
+        self.log.hands.carry_out(&self.log.disk)
+    }
+
+    /// Makes everything taken so far durable, and waits for it.
     ///
     /// # Errors
     /// [`Trouble::Broken`]: nothing may be acknowledged any more; stop and start again.
     pub fn commit(&mut self) -> Result<(), Trouble> {
         self.log.commit()?;
-        for id in std::mem::take(&mut self.unneeded) {
-            // If this fails, the next start removes it.
-            let _ = self.log.disk.unlink(&big::path(id));
-        }
+        self.remove_unneeded();
         Ok(())
     }
 
-    /// Work for a quiet moment: free segments, a spare one ready, a few letters carried forward.
+    fn remove_unneeded(&mut self) {
+        let mut names = Vec::new();
+        while self.unneeded.front().is_some_and(|(sequence, _)| *sequence <= self.log.synced) {
+            names.extend(self.unneeded.pop_front().map(|(_, name)| name));
+        }
+        if !names.is_empty() {
+            self.log.send(Errand::Remove, Job::Remove(names));
+        }
+    }
+
+    /// Work for a quiet moment: free segments, spare ones ready, a few letters carried forward.
     /// True if there is more to carry.
     ///
     /// # Errors
@@ -295,22 +397,55 @@ impl<D: Disk> Queue<D> {
     ///
     /// # Errors
     /// `NotFound`, `InvalidData` if the disk has lost or changed it, or what the disk says.
-    pub fn envelope(&mut self, id: u64) -> io::Result<Vec<u8>> {
+    pub fn envelope(&self, id: u64) -> io::Result<Vec<u8>> {
         self.with_letter(id, |letter| letter.envelope.as_bytes().to_vec())
+    }
+
+    /// Shows what is to be told of a letter. Only the beginning of its record is read, so this
+    /// proves nothing about the bytes that follow; that was done at the start.
+    ///
+    /// # Errors
+    /// As [`Queue::envelope`].
+    pub fn describe<T>(&self, id: u64, show: impl FnOnce(&Described<'_>) -> T) -> io::Result<T> {
+        let place = self.index.get(id).ok_or(io::ErrorKind::NotFound)?.place;
+        let whole = place.len as usize;
+        let (mut bytes, _) = self.log.read(place, whole.min(GLANCE))?;
+        if Glance::at(&bytes).is_none() {
+            (bytes, _) = self.log.read(place, whole)?;
+        }
+        let Glance { birth, size, uid, pid, envelope, .. } =
+            Glance::at(&bytes).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(show(&Described { birth, size, uid, pid, envelope }))
     }
 
     /// The letter's bytes.
     ///
     /// # Errors
     /// As [`Queue::envelope`].
-    pub fn content(&mut self, id: u64) -> io::Result<Stored<D::File>> {
-        let apart = self.index.get(id).ok_or(io::ErrorKind::NotFound)?.apart;
-        if apart {
-            return self.log.disk.open(&big::path(id), Access::Read).map(Stored::Apart);
+    pub fn content(&self, id: u64) -> io::Result<Stored<D::File>> {
+        match self.apart(id)? {
+            Some(file) => Ok(Stored::Apart(file)),
+            None => self.with_content(id, |bytes| Stored::Inline(bytes.to_vec())),
         }
+    }
+
+    /// The file with the letter's bytes, open for reading, if they lie apart.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn apart(&self, id: u64) -> io::Result<Option<D::File>> {
+        let Some(apart) = self.index.apart(id) else { return Ok(None) };
+        self.log.disk.open(&big::path(apart.name), Access::Read).map(Some)
+    }
+
+    /// Shows the letter's bytes, unless they lie apart: then none.
+    ///
+    /// # Errors
+    /// As [`Queue::envelope`].
+    pub fn with_content<T>(&self, id: u64, show: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
         self.with_letter(id, |letter| match letter.bytes {
-            Bytes::Here(bytes) => Stored::Inline(bytes.to_vec()),
-            Bytes::Apart(_) => Stored::Inline(Vec::new()),
+            Bytes::Here(bytes) => show(bytes),
+            Bytes::Apart { .. } => show(&[]),
         })
     }
 
@@ -318,50 +453,53 @@ impl<D: Disk> Queue<D> {
     ///
     /// # Errors
     /// As [`Queue::envelope`].
-    pub fn paragraphs(&mut self, id: u64) -> io::Result<Vec<Vec<u8>>> {
-        let known = self.index.get(id).ok_or(io::ErrorKind::NotFound)?;
-        let places: Vec<_> = known.paragraphs().collect();
-        places.into_iter().map(|place| self.paragraph_at(place)).collect()
+    pub fn paragraphs(&self, id: u64) -> io::Result<Vec<Vec<u8>>> {
+        self.index.get(id).ok_or(io::ErrorKind::NotFound)?;
+        self.index.paragraphs(id).map(|(_, place)| self.paragraph_at(place)).collect()
     }
 
     /// The failure paragraph of the first recipient from `index` on that has one.
     ///
     /// # Errors
     /// As [`Queue::envelope`].
-    pub fn paragraph_from(&mut self, id: u64, index: u32) -> io::Result<Option<(u32, Vec<u8>)>> {
-        let known = self.index.get(id).ok_or(io::ErrorKind::NotFound)?;
-        let Some((index, place)) = known.paragraph_from(index) else { return Ok(None) };
+    pub fn paragraph_from(&self, id: u64, index: u32) -> io::Result<Option<(u32, Vec<u8>)>> {
+        self.index.get(id).ok_or(io::ErrorKind::NotFound)?;
+        let Some((index, place)) = self.index.paragraphs_from(id, index).next() else {
+            return Ok(None);
+        };
         self.paragraph_at(place).map(|paragraph| Some((index, paragraph)))
     }
 
-    fn paragraph_at(&mut self, place: index::Place) -> io::Result<Vec<u8>> {
-        let bytes = self.read(place)?;
-        match Found::body(&bytes).and_then(Record::decode) {
-            Some(Record::Failed { paragraph, .. }) => Ok(paragraph.to_vec()),
-            _ => Err(io::ErrorKind::InvalidData.into()),
-        }
+    fn paragraph_at(&self, place: Place) -> io::Result<Vec<u8>> {
+        self.with_record(place, |record| match record {
+            Record::Failed { paragraph, .. } => Some(paragraph.to_vec()),
+            _ => None,
+        })
     }
 
-    fn with_letter<T>(&mut self, id: u64, act: impl FnOnce(&Letter<'_>) -> T) -> io::Result<T> {
+    fn with_letter<T>(&self, id: u64, act: impl FnOnce(&Letter<'_>) -> T) -> io::Result<T> {
         let place = self.index.get(id).ok_or(io::ErrorKind::NotFound)?.place;
-        let bytes = self.read(place)?;
-        match Found::body(&bytes).and_then(Record::decode) {
-            Some(Record::Letter(letter) | Record::Carried { letter, .. }) => Ok(act(&letter)),
-            _ => Err(io::ErrorKind::InvalidData.into()),
-        }
+        self.with_record(place, |record| match record {
+            Record::Letter(letter) | Record::Carried { letter, .. } => Some(act(&letter)),
+            _ => None,
+        })
     }
 
-    fn read(&mut self, place: index::Place) -> io::Result<Vec<u8>> {
-        match self.log.read(place) {
-            Ok(bytes) => Ok(bytes),
-            Err(Trouble::Full(error) | Trouble::Broken(error)) => Err(error),
-        }
+    fn with_record<T>(
+        &self,
+        place: Place,
+        act: impl FnOnce(Record<'_>) -> Option<T>,
+    ) -> io::Result<T> {
+        let (bytes, ours) = self.log.read(place, place.len as usize)?;
+        let body = if ours { Found::unproved_body(&bytes) } else { Found::body(&bytes) };
+        body.and_then(Record::decode).and_then(act).ok_or(io::ErrorKind::InvalidData.into())
     }
 
     /// Appends a record and takes note of it; its sequence.
     fn record(&mut self, record: &Record<'_>) -> Result<u64, Trouble> {
         let (sequence, place) = self.log.append(record)?;
-        self.unneeded.extend(self.index.apply(sequence, record, place));
+        let unneeded = self.index.apply(sequence, record, place);
+        self.unneeded.extend(unneeded.map(|name| (sequence, name)));
         Ok(sequence)
     }
 }

@@ -23,8 +23,13 @@ pub(super) const ALIGN: usize = 8;
 pub(super) enum Bytes<'a> {
     /// In the record.
     Here(&'a [u8]),
-    /// In `queue/big/<id>`, this many.
-    Apart(u64),
+    /// In `queue/big/<name>`, this many. Version 1 had no name: it was the letter's number.
+    Apart {
+        /// The file's name.
+        name: Option<u64>,
+        /// How many they are.
+        size: u64,
+    },
 }
 
 impl Bytes<'_> {
@@ -32,7 +37,7 @@ impl Bytes<'_> {
     pub(super) fn size(&self) -> u64 {
         match self {
             Self::Here(bytes) => bytes.len() as u64,
-            Self::Apart(size) => *size,
+            Self::Apart { size, .. } => *size,
         }
     }
 }
@@ -105,8 +110,6 @@ pub(super) struct Found<'a> {
     pub(super) sequence: u64,
     /// The highest sequence that was on disk for certain when this was written.
     pub(super) synced: u64,
-    /// Bytes it takes, head and padding included.
-    pub(super) len: usize,
     /// Kind and content.
     pub(super) body: &'a [u8],
 }
@@ -115,20 +118,33 @@ impl<'a> Found<'a> {
     /// Reads what lies at the beginning of `bytes` in a segment with this salt; `None` if it is not a
     /// whole, sound record.
     pub(super) fn at(bytes: &'a [u8], salt: u64) -> Option<Self> {
-        let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
+        let (head, _) = bytes.split_first_chunk::<HEAD>()?;
         let (len, after) = head.split_first_chunk::<4>()?;
         let (crc, counted) = after.split_first_chunk::<4>()?;
-        let body = rest.get(..u32::from_le_bytes(*len) as usize).filter(|body| !body.is_empty())?;
+        let body = Self::unproved_body(bytes)?;
+        let sum = crc32c(crc32c(crc32c(0, len), counted), body);
         let mut r = Take(counted);
         let (sequence, synced) = (r.u64()? ^ salt, r.u64()? ^ salt);
-        let sum = crc32c(crc32c(crc32c(0, len), counted), body);
-        let len = padded(body.len())?;
-        (sum == u32::from_le_bytes(*crc)).then_some(Self { sequence, synced, len, body })
+        (sum == u32::from_le_bytes(*crc)).then_some(Self { sequence, synced, body })
     }
 
     /// Reads a record whose place is known: its sequence does not matter.
     pub(super) fn body(bytes: &'a [u8]) -> Option<&'a [u8]> {
         Self::at(bytes, 0).map(|found| found.body)
+    }
+
+    /// The same of bytes of which nothing needs to be proved: it was, or they never left this
+    /// process.
+    pub(super) fn unproved_body(bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
+        let len = Take(head).u32()? as usize;
+        rest.get(..len).filter(|body| !body.is_empty())
+    }
+
+    /// How many bytes the record takes whose head this is, if it is one.
+    pub(super) fn len_by_head(head: &[u8]) -> Option<usize> {
+        let len = Take(head).u32()? as usize;
+        padded(len).filter(|_| len > 0)
     }
 
     /// The sequence that the beginning of `bytes` claims, sound or not.
@@ -240,13 +256,17 @@ impl<'a> Letter<'a> {
     fn encoded_len(&self) -> usize {
         let here = match self.bytes {
             Bytes::Here(bytes) => bytes.len(),
-            Bytes::Apart(_) => 0,
+            Bytes::Apart { name, .. } => name.map_or(0, |_| 8),
         };
         self.envelope.as_bytes().len().saturating_add(here).saturating_add(37)
     }
 
     fn put(&self, out: &mut Vec<u8>) {
-        out.push(u8::from(matches!(self.bytes, Bytes::Apart(_))));
+        out.push(match self.bytes {
+            Bytes::Here(_) => 0,
+            Bytes::Apart { name: None, .. } => 1,
+            Bytes::Apart { name: Some(_), .. } => 2,
+        });
         put64(out, self.finishes.unwrap_or(0));
         put64(out, self.birth.micros());
         put32(out, self.uid);
@@ -255,24 +275,59 @@ impl<'a> Letter<'a> {
         let envelope = self.envelope.as_bytes();
         put32(out, u32::try_from(envelope.len()).unwrap_or(u32::MAX));
         out.extend_from_slice(envelope);
-        if let Bytes::Here(bytes) = self.bytes {
-            out.extend_from_slice(bytes);
+        match self.bytes {
+            Bytes::Here(bytes) => out.extend_from_slice(bytes),
+            Bytes::Apart { name: Some(name), .. } => put64(out, name),
+            Bytes::Apart { name: None, .. } => {}
         }
     }
 
     fn take(mut r: Take<'a>) -> Option<Self> {
-        let apart = r.u8()? != 0;
+        let (kind, head) = Glance::take(&mut r)?;
+        let Glance { finishes, birth, uid, pid, size, envelope } = head;
+        let bytes = match (kind, r.0) {
+            (0, here) if here.len() as u64 == size => Bytes::Here(here),
+            (1, []) => Bytes::Apart { name: None, size },
+            (2, _) if r.0.len() == 8 => Bytes::Apart { name: Some(r.u64()?), size },
+            _ => return None,
+        };
+        Some(Self { birth, uid, pid, finishes, envelope, bytes })
+    }
+}
+
+/// All of a letter's record that stands before its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Glance<'a> {
+    pub(super) finishes: Option<u64>,
+    pub(super) birth: Moment,
+    pub(super) uid: u32,
+    pub(super) pid: u32,
+    pub(super) size: u64,
+    pub(super) envelope: Envelope<'a>,
+}
+
+impl<'a> Glance<'a> {
+    /// From the beginning of a letter's record, head included; `None` if that is not enough of it.
+    pub(super) fn at(record: &'a [u8]) -> Option<Self> {
+        let (kind, rest) = record.get(HEAD..)?.split_first()?;
+        let mut r = Take(rest);
+        if *kind == b'C' {
+            r.u64()?;
+            let len = r.u32()? as usize;
+            r.bytes(len)?;
+        }
+        Self::take(&mut r).map(|(_, glance)| glance).filter(|_| matches!(kind, b'L' | b'C'))
+    }
+
+    /// Where the bytes are, and the rest.
+    fn take(r: &mut Take<'a>) -> Option<(u8, Self)> {
+        let kind = r.u8()?;
         let finishes = Some(r.u64()?).filter(|&id| id != 0);
         let birth = Moment::from_micros(r.u64()?);
         let (uid, pid, size) = (r.u32()?, r.u32()?, r.u64()?);
         let len = r.u32()? as usize;
         let envelope = Envelope::new(r.bytes(len)?).ok()?;
-        let bytes = match (apart, r.0) {
-            (true, []) => Bytes::Apart(size),
-            (false, here) if here.len() as u64 == size => Bytes::Here(here),
-            _ => return None,
-        };
-        Some(Self { birth, uid, pid, finishes, envelope, bytes })
+        Some((kind, Self { finishes, birth, uid, pid, size, envelope }))
     }
 }
 
@@ -335,7 +390,12 @@ mod tests {
         };
         vec![
             Record::Letter(letter),
-            Record::Letter(Letter { bytes: Bytes::Apart(1 << 33), finishes: Some(3), ..letter }),
+            Record::Letter(Letter {
+                bytes: Bytes::Apart { name: Some(7), size: 1 << 33 },
+                finishes: Some(3),
+                ..letter
+            }),
+            Record::Letter(Letter { bytes: Bytes::Apart { name: None, size: 9 }, ..letter }),
             Record::Carried { id: 2, letter, progress: &[b'K', 0, 0, 0, 0, 0, 0, 0, 0] },
             Record::Done { id: 1, index: 2 },
             Record::Deferred { id: 1, index: 2, next: Moment::from_secs(9) },
@@ -351,8 +411,9 @@ mod tests {
             record.encode(77, 76, 5, &mut out);
             let bytes = &out[3..];
             assert_eq!(bytes.len(), record.encoded_len());
+            assert_eq!(Found::len_by_head(bytes), Some(bytes.len()));
             let found = Found::at(bytes, 5).unwrap();
-            assert_eq!((found.sequence, found.synced, found.len), (77, 76, bytes.len()));
+            assert_eq!((found.sequence, found.synced), (77, 76));
             assert_eq!(Found::claim(bytes, 5), Some(77));
             assert_eq!(Found::body(bytes), Some(found.body));
             assert_eq!(Record::decode(found.body), Some(record));
@@ -373,5 +434,22 @@ mod tests {
             }
         }
         assert!(Found::at(&[0; 64], 0).is_none());
+    }
+
+    #[test]
+    fn a_glance_needs_no_more_than_the_envelope() {
+        for record in samples() {
+            let mut out = Vec::new();
+            record.encode(77, 76, 0, &mut out);
+            let (Record::Letter(letter) | Record::Carried { letter, .. }) = record else {
+                assert_eq!(Glance::at(&out), None);
+                continue;
+            };
+            let glance = Glance::at(&out).unwrap();
+            assert_eq!((glance.size, glance.envelope), (letter.bytes.size(), letter.envelope));
+            assert_eq!((glance.birth, glance.uid, glance.pid), (letter.birth, 7, 8));
+            let needed = (0..out.len()).find(|&n| Glance::at(&out[..n]).is_some()).unwrap();
+            assert!(needed < 100 && Glance::at(&out[..needed]) == Some(glance));
+        }
     }
 }

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Config;
 use super::alarm::{Alarm, doing};
@@ -71,7 +72,7 @@ pub(super) fn recover<D: Disk>(disk: D, config: Config) -> Result<Recovered<D>, 
         // Else a power cut brings it back, and by then its sequences may be behind ours.
         doing("sync the directory queue/log", disk.sync_dir(Path::new("log")))?;
     }
-    let live = live.into_iter().map(|(number, s)| segment(s.slot, number, s.file, s.len));
+    let live = live.into_iter().map(|(number, s)| segment(s, number));
     let live: VecDeque<_> = live.collect();
     let free = keep_ready(&disk, free, config.segment)?;
     let mut log = Log::begin(disk, config, live, free, next).map_err(begin_failed)?;
@@ -79,8 +80,12 @@ pub(super) fn recover<D: Disk>(disk: D, config: Config) -> Result<Recovered<D>, 
     Ok(Recovered { log, index, passed: alarms.passed })
 }
 
-fn segment<F>(slot: u64, number: u64, file: F, size: u64) -> Segment<F> {
-    Segment { slot, number, file, size }
+fn segment<F>(slot: Slot<F>, number: u64) -> Segment<F> {
+    let (first, salt) = match slot.top {
+        Top::Sound(header) => (header.first, header.salt),
+        Top::Blank | Top::Newer(_) | Top::Damaged => (0, 0),
+    };
+    Segment { slot: slot.slot, number, first, salt, file: Arc::new(slot.file), size: slot.len }
 }
 
 fn begin_failed(trouble: Trouble) -> Alarm {
@@ -190,7 +195,7 @@ fn keep_ready<D: Disk>(
     for s in free {
         let number = number(&s.top);
         if number > 0 && s.len == size {
-            ready.push(segment(s.slot, number, s.file, s.len));
+            ready.push(segment(s, number));
         } else {
             doing("remove an unfinished segment", disk.unlink(&path(s.slot)))?;
         }
@@ -207,16 +212,87 @@ fn read_all<D: Disk>(
 ) -> Result<u64, Alarm> {
     let mut next = 1;
     let mut following = live.values().skip(1);
+    let mut window = Vec::new();
     for slot in live.values() {
         let Top::Sound(header) = slot.top else { continue };
         let until = following.next().and_then(|s| match s.top {
             Top::Sound(h) => Some(h.first),
             Top::Blank | Top::Newer(_) | Top::Damaged => None,
         });
-        next = Reading { disk, slot, header, next: header.first }.run(until, index, alarms)?;
+        let (size, found) = (header.size, slot.len);
+        if found < size {
+            // A segment has its full length before its header is written.
+            alarms.raise(Alarm::Short { file: slot.slot.to_string(), size, found })?;
+        }
+        let len = size.min(found);
+        let mut reading = Reading { disk, slot, header, next: header.first };
+        let mut view = Window { disk, slot, len, start: 0, bytes: std::mem::take(&mut window) };
+        view.bytes.clear();
+        let at = reading.records(&mut view, BLOCK, until, index)?;
+        window = view.bytes;
+        next = if until == Some(reading.next) {
+            reading.next
+        } else {
+            reading.end(at, len, until, index, alarms)?
+        };
     }
     index.settle();
     Ok(next)
+}
+
+/// Bytes of a segment that are looked at together: few enough to stay near the processor.
+const WINDOW: u64 = 256 << 10;
+
+/// A part of a segment in memory.
+struct Window<'a, D: Disk> {
+    disk: &'a D,
+    slot: &'a Slot<D::File>,
+    /// Bytes of the segment.
+    len: u64,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl<D: Disk> Window<'_, D> {
+    /// So many bytes from an offset on; `None` if the segment has not so many.
+    fn get(&mut self, at: u64, len: usize) -> Result<Option<&[u8]>, Alarm> {
+        let end = at.saturating_add(len as u64);
+        if end > self.len {
+            return Ok(None);
+        }
+        let has = self.start.saturating_add(self.bytes.len() as u64);
+        if at < self.start || end > has {
+            self.load(at, (len as u64).max(WINDOW).min(self.len.saturating_sub(at)))?;
+        }
+        let from = usize::try_from(at.saturating_sub(self.start)).unwrap_or(usize::MAX);
+        Ok(self.bytes.get(from..from.saturating_add(len)))
+    }
+
+    fn load(&mut self, at: u64, len: u64) -> Result<(), Alarm> {
+        self.start = at;
+        self.bytes.resize(usize::try_from(len).unwrap_or(usize::MAX), 0);
+        let read = self.disk.read_at(&self.slot.file, &mut self.bytes, at);
+        let n = doing(&format!("read queue/log/{}", self.slot.slot), read)?;
+        self.bytes.truncate(n);
+        Ok(())
+    }
+
+    /// Where the record with this sequence is, and its length: at an offset, or at the block after
+    /// it (where a sync ended).
+    fn find(&mut self, at: u64, sequence: u64, salt: u64) -> Result<Option<(u64, usize)>, Alarm> {
+        let mut begins = Some(at);
+        while let Some(at) = begins {
+            let ours = |head: &&[u8]| Found::claim(head, salt) == Some(sequence);
+            let head = self.get(at, HEAD)?.filter(ours);
+            if let Some(len) = head.and_then(Found::len_by_head)
+                && self.get(at, len)?.and_then(Found::body).is_some()
+            {
+                return Ok(Some((at, len)));
+            }
+            begins = Some(at.next_multiple_of(BLOCK)).filter(|&block| block != at);
+        }
+        Ok(None)
+    }
 }
 
 /// One segment being read.
@@ -228,65 +304,67 @@ struct Reading<'a, D: Disk> {
 }
 
 impl<D: Disk> Reading<'_, D> {
-    /// Reads up to the sequence `until`, or as far as there is anything if this is the newest.
-    fn run(
+    /// Takes records one after the other; where the first that is not there should be.
+    fn records(
+        &mut self,
+        window: &mut Window<'_, D>,
+        mut at: u64,
+        until: Option<u64>,
+        index: &mut Index,
+    ) -> Result<u64, Alarm> {
+        let salt = self.header.salt;
+        while until.is_none_or(|until| self.next < until) {
+            let Some((begin, len)) = window.find(at, self.next, salt)? else { break };
+            let body = window.get(begin, len)?.and_then(Found::unproved_body);
+            let record = body
+                .and_then(Record::decode)
+                .ok_or_else(|| Alarm::Newer { file: self.slot.slot.to_string(), version: 0 })?;
+            let place = Place {
+                segment: self.header.number,
+                offset: u32::try_from(begin).unwrap_or(u32::MAX),
+                len: u32::try_from(len).unwrap_or(u32::MAX),
+            };
+            index.apply(self.next, &record, place);
+            at = begin.saturating_add(len as u64);
+            self.next = self.next.saturating_add(1);
+        }
+        Ok(at)
+    }
+
+    /// Judges the place where the next record is missing: the end, or a hole. The sequence after
+    /// the last record.
+    fn end(
         mut self,
+        at: u64,
+        len: u64,
         until: Option<u64>,
         index: &mut Index,
         alarms: &mut Alarms,
     ) -> Result<u64, Alarm> {
-        let (size, found) = (self.header.size, self.slot.len);
-        if found < size {
-            // A segment has its full length before its header is written.
-            alarms.raise(Alarm::Short { file: self.slot.slot.to_string(), size, found })?;
-        }
-        let len = usize::try_from(size.min(found)).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; len];
-        let doing_what = format!("read queue/log/{}", self.slot.slot);
-        let n = doing(&doing_what, self.disk.read_at(&self.slot.file, &mut bytes, 0))?;
-        bytes.truncate(n);
-        let mut at = BLOCK as usize;
+        let mut window =
+            Window { disk: self.disk, slot: self.slot, len, start: 0, bytes: Vec::new() };
+        // All of it: what proves a hole may lie anywhere behind it.
+        window.load(0, len)?;
+        let mut at = at;
         loop {
-            at = self.records(&bytes, at, until, index)?;
-            if until == Some(self.next) {
+            let begin = usize::try_from(at).unwrap_or(usize::MAX);
+            let Some((place, known)) = self.proof(&window.bytes, begin, until) else {
                 return Ok(self.next);
-            }
-            let Some((place, known)) = self.proof(&bytes, at, until) else { return Ok(self.next) };
+            };
             alarms.raise(Alarm::Hole {
                 file: self.slot.slot.to_string(),
-                offset: begins(&bytes, at, self.next, self.header.salt),
+                offset: begins(&window.bytes, begin, self.next, self.header.salt),
                 missing: self.next,
                 known,
             })?;
             // Only to salvage: go on with what is there.
             let Some(place) = place else { return Ok(known) };
-            (at, self.next) = (place, known);
+            self.next = known;
+            at = self.records(&mut window, place as u64, until, index)?;
+            if until == Some(self.next) {
+                return Ok(self.next);
+            }
         }
-    }
-
-    /// Takes records one after the other; where the first that is not there should be.
-    fn records(
-        &mut self,
-        bytes: &[u8],
-        mut at: usize,
-        until: Option<u64>,
-        index: &mut Index,
-    ) -> Result<usize, Alarm> {
-        while until.is_none_or(|until| self.next < until) {
-            let expected = expected(bytes, at, self.next, self.header.salt);
-            let Some((begin, found)) = expected else { break };
-            let record = Record::decode(found.body)
-                .ok_or_else(|| Alarm::Newer { file: self.slot.slot.to_string(), version: 0 })?;
-            let place = Place {
-                segment: self.header.number,
-                offset: u32::try_from(begin).unwrap_or(u32::MAX),
-                len: u32::try_from(found.len).unwrap_or(u32::MAX),
-            };
-            index.apply(found.sequence, &record, place);
-            at = begin.saturating_add(found.len);
-            self.next = self.next.saturating_add(1);
-        }
-        Ok(at)
     }
 
     /// What proves that the next record was on disk: a later record that says so (and where it
@@ -313,15 +391,6 @@ fn begins(bytes: &[u8], at: usize, sequence: u64, salt: u64) -> usize {
     let claim = |at: usize| bytes.get(at..).and_then(|rest| Found::claim(rest, salt));
     let claims = |at: &usize| claim(*at) == Some(sequence);
     [at, at.next_multiple_of(BLOCK as usize)].into_iter().find(claims).unwrap_or(at)
-}
-
-/// The record with this sequence, at `at` or at the block after it (where a sync ended).
-fn expected(bytes: &[u8], at: usize, sequence: u64, salt: u64) -> Option<(usize, Found<'_>)> {
-    [at, at.next_multiple_of(BLOCK as usize)].into_iter().find_map(|at| {
-        let rest = bytes.get(at..)?;
-        Found::claim(rest, salt).filter(|&claim| claim == sequence)?;
-        Some((at, Found::at(rest, salt)?))
-    })
 }
 
 /// A file whose header cannot be read is no loss unless records of this log follow it: recycling

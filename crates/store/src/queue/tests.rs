@@ -5,7 +5,9 @@ use std::path::Path;
 use base::time::Moment;
 use base::wire::queue::{Envelope, Note, Progress};
 
+use super::record::{Bytes, Letter, Record};
 use super::{Alarm, Config, Content, NewLetter, Queue, Stored, Trouble};
+use crate::disk::Access;
 use crate::disk::sim::{Fault, Sim};
 
 fn small() -> Config {
@@ -61,7 +63,8 @@ fn a_letter_and_what_came_of_it_survive_a_start() {
     let mut queue = open(&sim);
     let known = queue.index().get(id).unwrap();
     assert!(known.progress().eq([Progress::Done, Progress::Failed]));
-    assert_eq!((known.uid, known.pid, known.size), (5, 6, 5));
+    let told = queue.describe(id, |told| (told.uid, told.pid, told.size)).unwrap();
+    assert_eq!(told, (5, 6, 5));
     assert_eq!(inline(&mut queue, id), b"hello");
     assert_eq!(queue.envelope(id).unwrap(), b"s@x\0a@b\0c@d\0");
     assert_eq!(queue.paragraphs(id).unwrap(), [b"<c@d>:\nno\n\n"]);
@@ -87,6 +90,13 @@ fn a_large_letter_lies_apart_until_it_is_finished() {
     let mut queue = open(&sim);
     let mut spill = queue.spill().unwrap();
     queue.push(&mut spill, &[b'x'; 1500]).unwrap();
+    let early = queue.accept(&letter(Content::Spilled(&spill))).unwrap_err();
+    assert!(matches!(early, Trouble::Full(_)), "{early}");
+    queue.secure(&spill, true, 7);
+    queue.poll().unwrap();
+    let news = queue.take_secured();
+    assert!(matches!(&news[..], [one] if one.tag == 7 && one.outcome.is_ok()));
+    spill.secured(true);
     let id = queue.accept(&letter(Content::Spilled(&spill))).unwrap();
     queue.commit().unwrap();
     let sim = sim.power_cut(|_| false);
@@ -262,4 +272,113 @@ fn on_a_full_disk_letters_are_refused_and_notes_are_still_taken() {
     sim.set_full(false);
     accept(&mut queue, b"there is room again");
     queue.commit().unwrap();
+}
+
+#[test]
+fn what_comes_while_a_sync_is_under_way_is_written_behind_it_and_promised_by_the_next() {
+    let sim = Sim::new();
+    let mut queue = open(&sim);
+    let first = accept(&mut queue, b"first");
+    assert!(queue.begin_sync().unwrap());
+    assert!(queue.synced() < first && queue.written() == first && queue.is_syncing());
+    // The disk has done it, and nobody has heard of it yet.
+    assert!(queue.carry_out());
+    let second = accept(&mut queue, b"second");
+    assert!(queue.note(first, 0, Note::Done).unwrap());
+    assert!(!queue.begin_sync().unwrap());
+    assert!(queue.synced() < first && queue.written() > second);
+    queue.poll().unwrap();
+    assert!(queue.synced() == first && queue.is_dirty() && !queue.is_syncing());
+    assert_eq!(inline(&mut queue, second), b"second");
+    let ids = |sim: &Sim| open(sim).index().iter().map(|(id, _)| id).collect::<Vec<_>>();
+    assert_eq!(ids(&sim.power_cut(|_| false)), [first]);
+    assert_eq!(ids(&sim.power_cut(|_| true)), [first, second]);
+    assert!(queue.begin_sync().unwrap() && queue.carry_out());
+    queue.poll().unwrap();
+    assert!(queue.synced() > second && !queue.is_dirty());
+    assert_eq!(ids(&sim.power_cut(|_| false)), [first, second]);
+}
+
+#[test]
+fn behind_a_header_on_its_way_records_wait_in_memory_and_can_be_read() {
+    let sim = Sim::new();
+    let mut queue = open(&sim);
+    let ids: Vec<u64> = (0..40).map(|n| accept(&mut queue, &[n; 500])).collect();
+    let last = *ids.last().unwrap();
+    assert!(queue.is_syncing() && queue.written() < last);
+    queue.flush().unwrap();
+    assert!(queue.written() < last, "nothing is written before its segment's header is on disk");
+    for (n, &id) in (0..).zip(&ids) {
+        assert_eq!(inline(&mut queue, id), [n; 500]);
+        assert_eq!(queue.describe(id, |told| told.size).unwrap(), 500);
+    }
+    while queue.carry_out() {
+        queue.poll().unwrap();
+    }
+    queue.flush().unwrap();
+    assert!(queue.written() == last && queue.synced() < last);
+    queue.commit().unwrap();
+    assert_eq!(open(&sim.power_cut(|_| false)).index().len(), 40);
+}
+
+#[test]
+fn after_a_failed_sync_nothing_that_was_to_follow_it_happens() {
+    let sim = Sim::new();
+    let mut queue = open(&sim);
+    let kept = accept(&mut queue, b"kept");
+    queue.commit().unwrap();
+    accept(&mut queue, b"never on disk");
+    assert!(queue.begin_sync().unwrap());
+    // The segment is full, the next one's header waits for the sync that will fail.
+    for n in 0..40 {
+        if queue.written() + 1 < queue.next_id() {
+            break;
+        }
+        accept(&mut queue, &[n; 600]);
+    }
+    sim.fail_at(sim.steps(), Fault::Io);
+    while queue.carry_out() {}
+    assert!(matches!(queue.poll(), Err(Trouble::Broken(_))));
+    assert!(matches!(queue.poll(), Err(Trouble::Broken(_))));
+    let sim = sim.killed();
+    let queue = open(&sim);
+    assert_eq!(queue.index().iter().map(|(id, _)| id).collect::<Vec<_>>(), [kept]);
+}
+
+#[test]
+fn a_log_of_version_1_is_read_and_written_anew() {
+    let sim = Sim::new();
+    let mut queue = open(&sim);
+    accept(&mut queue, b"new");
+    queue.commit().unwrap();
+    drop(queue);
+    // The same segment, as version 1 wrote it: a letter, and one with a file of its number.
+    let header = super::segment::Header { number: 1, first: 1, oldest: 1, size: 20480, salt: 0 };
+    let mut top = header.encode();
+    top[8] = 1;
+    let crc = super::crc32c(0, &top[..44]).to_le_bytes();
+    top[44..48].copy_from_slice(&crc);
+    top[48..].fill(0);
+    let mut bytes = top.to_vec();
+    bytes.resize(4096, 0);
+    let envelope = Envelope::new(b"s@x\0a@b\0").unwrap();
+    let old = |bytes| {
+        let birth = Moment::from_secs(9);
+        Record::Letter(Letter { birth, uid: 1, pid: 2, finishes: None, envelope, bytes })
+    };
+    old(Bytes::Here(b"old")).encode(1, 0, 0, &mut bytes);
+    old(Bytes::Apart { name: None, size: 3 }).encode(2, 0, 0, &mut bytes);
+    let file = crate::disk::Disk::open(&sim, Path::new("log/1"), Access::Write).unwrap();
+    crate::disk::Disk::write_at(&sim, &file, &bytes, 0).unwrap();
+    let big = crate::disk::Disk::create(&sim, Path::new("big/2")).unwrap();
+    crate::disk::Disk::write_at(&sim, &big, b"big", 0).unwrap();
+    let mut queue = open(&sim);
+    for _ in 0..2 {
+        assert_eq!(inline(&mut queue, 1), b"old");
+        assert!(matches!(queue.content(2).unwrap(), Stored::Apart(_)));
+        assert_eq!(queue.index().len(), 2);
+        queue.carry_all().unwrap();
+        drop(queue);
+        queue = open(&sim);
+    }
 }

@@ -7,7 +7,7 @@
 use base::wire::queue::Progress;
 use store::disk::sim::{Sim, SimFile};
 use store::disk::{Disk, read_exact};
-use store::queue::{Known, Queue, Stored};
+use store::queue::{Queue, Stored};
 
 use super::script::{CONFIG, ENVELOPE, Ledger, Line, PARAGRAPH, Sure, accept};
 use crate::report::{Broken, Violation, violation};
@@ -102,7 +102,7 @@ fn check_letter(
 }
 
 fn check_notes(queue: &mut Queue<&Sim>, line: &Line, id: u64) -> Found {
-    let progress: Vec<_> = queue.index().get(id).into_iter().flat_map(Known::progress).collect();
+    let progress: Vec<_> = queue.index().get(id).into_iter().flat_map(|k| k.progress()).collect();
     let done = progress.first() == Some(&Progress::Done);
     let failed = progress.get(1) == Some(&Progress::Failed);
     for (what, sure, is) in [("done", line.done, done), ("failed", line.failed, failed)] {

@@ -51,7 +51,7 @@ impl History {
             let n = usize::try_from(lot.draw()).unwrap_or(0).checked_rem(live.len());
             n.and_then(|n| live.get(n)).copied()
         };
-        let drawn = self.lot.draw() % 18;
+        let drawn = self.lot.draw() % 24;
         let one = pick(&mut self.lot, live);
         match (drawn, one) {
             (0..=1, _) => Op::Tend,
@@ -69,6 +69,9 @@ impl History {
             }
             (12, _) => Op::NoRoom,
             (13, _) => Op::Room,
+            (14..=15, _) => Op::Begin,
+            (16..=17, _) => Op::Run,
+            (18..=19, _) => Op::Land,
             (_, Some(name)) if live.len() > AT_ONCE => {
                 live.retain(|other| *other != name);
                 Op::Finish(name)

@@ -12,8 +12,8 @@ pub(crate) const CONFIG: Config = Config {
     envelope: 1_000,
     spares: 1,
     carry_above: 2,
-    secret: 7,
     salvage: false,
+    secret: 7,
 };
 
 /// The envelope of every letter.
@@ -41,6 +41,12 @@ pub(crate) enum Op {
     Flush,
     /// Write and sync; promises everything before it.
     Commit,
+    /// Write, and give the sync away; a large letter's too.
+    Begin,
+    /// The disk has done the next piece of that work; nobody has heard of it.
+    Run,
+    /// Hear of it: promises what was written before its sync began, and nothing since.
+    Land,
     /// Quiet work.
     Tend,
     /// From now on the disk has no room.
@@ -49,7 +55,9 @@ pub(crate) enum Op {
     Room,
 }
 
-use Op::{Bounce, Commit, Done, Failed, Finish, Flush, NoRoom, Offer, Room, Tend};
+use Op::{
+    Begin, Bounce, Commit, Done, Failed, Finish, Flush, Land, NoRoom, Offer, Room, Run, Tend,
+};
 
 /// Every script: up to three letters at a time.
 pub(crate) const SCRIPTS: &[(&str, &[Op])] = &[
@@ -199,6 +207,133 @@ pub(crate) const SCRIPTS: &[(&str, &[Op])] = &[
         ],
     ),
     (
+        "written while a sync is under way",
+        &[
+            Offer(b'a', 700),
+            Offer(b'b', 300),
+            Begin,
+            Offer(b'c', 600),
+            Flush,
+            Run,
+            Offer(b'd', 10),
+            Flush,
+            Land,
+            Done(b'a'),
+            Begin,
+            Finish(b'b'),
+            Flush,
+            Offer(b'e', 500),
+            Run,
+            Flush,
+            Land,
+            Begin,
+            Run,
+            Land,
+        ],
+    ),
+    (
+        "the sync is late",
+        &[
+            Offer(b'a', 700),
+            Begin,
+            Offer(b'b', 600),
+            Flush,
+            Offer(b'c', 2_000),
+            Failed(b'b'),
+            Flush,
+            Run,
+            Land,
+            Finish(b'a'),
+            Begin,
+            Offer(b'd', 300),
+            Flush,
+            Run,
+            Land,
+            Commit,
+        ],
+    ),
+    (
+        "a segment is begun while a sync is under way",
+        &[
+            Offer(b'a', 1_390),
+            Offer(b'b', 1_391),
+            Begin,
+            Offer(b'c', 1_392),
+            Finish(b'a'),
+            Offer(b'd', 1_393),
+            Offer(b'e', 1_394),
+            Offer(b'f', 1_395),
+            Offer(b'g', 1_396),
+            Flush,
+            Run,
+            Land,
+            Tend,
+            Done(b'd'),
+            Flush,
+            Run,
+            Land,
+            Begin,
+            Finish(b'd'),
+            Flush,
+            Offer(b'h', 1_397),
+            Run,
+            Land,
+            Offer(b'i', 1_398),
+            Offer(b'j', 1_399),
+            Begin,
+            Run,
+            Offer(b'k', 1_200),
+            Flush,
+            Land,
+            Run,
+            Land,
+            Begin,
+            Run,
+            Land,
+        ],
+    ),
+    (
+        "used again while syncs are under way",
+        &[
+            Offer(b'a', 400),
+            Offer(b'b', 1_300),
+            Offer(b'c', 1_300),
+            Commit,
+            Offer(b'd', 1_300),
+            Begin,
+            Finish(b'b'),
+            Finish(b'c'),
+            Offer(b'e', 1_300),
+            Offer(b'f', 1_300),
+            Run,
+            Tend,
+            Land,
+            Finish(b'd'),
+            Offer(b'g', 1_300),
+            Begin,
+            Finish(b'e'),
+            Offer(b'h', 1_300),
+            Tend,
+            Run,
+            Land,
+            Finish(b'f'),
+            Offer(b'i', 1_300),
+            Begin,
+            Tend,
+            Offer(b'j', 1_300),
+            Run,
+            Flush,
+            Land,
+            Tend,
+            Finish(b'a'),
+            Begin,
+            Offer(b'k', 1_300),
+            Flush,
+            Run,
+            Land,
+        ],
+    ),
+    (
         "more at once than a segment holds",
         &[
             Offer(b'a', 1_390),
@@ -254,6 +389,16 @@ pub(crate) struct Line {
     pub(crate) finished: Sure,
     /// The letter whose bounce it is.
     pub(crate) finishes: Option<Name>,
+    /// Which records said what became of it last.
+    pub(crate) at: Records,
+}
+
+/// Sequences of records.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Records {
+    done: u64,
+    failed: u64,
+    finished: u64,
 }
 
 /// What was promised so far.
@@ -279,10 +424,16 @@ impl Ledger {
         self.0.extend(offered.into_iter().map(|line| Line { id: 0, queued: Sure::No, ..line }));
     }
 
-    fn promise_all(&mut self) {
+    /// Everything up to a sequence is on disk.
+    fn promise(&mut self, synced: u64) {
         for line in &mut self.0 {
-            for sure in [&mut line.queued, &mut line.done, &mut line.failed, &mut line.finished] {
-                sure.promise();
+            let Line { queued, done, failed, finished, at, id, .. } = line;
+            let last =
+                [(queued, *id), (done, at.done), (failed, at.failed), (finished, at.finished)];
+            for (sure, at) in last {
+                if at <= synced {
+                    sure.promise();
+                }
             }
         }
     }
@@ -307,31 +458,32 @@ pub(crate) fn play(sim: &Sim, script: &[Op], ledger: &mut Ledger) {
 
 fn perform(queue: &mut Queue<&Sim>, op: Op, ledger: &mut Ledger) -> Result<(), Trouble> {
     let id = |ledger: &Ledger, name| ledger.line(name).map_or(0, |line| line.id);
+    // What is said now is said by the record that comes next, or earlier and then it is safe.
+    let next = queue.next_id();
     match op {
         Offer(name, size) => offer(queue, ledger, name, size, None)?,
         Bounce(name, of) => offer(queue, ledger, name, 500, Some(of))?,
         Done(name) => {
-            ledger.with(name, |line| line.done.ask());
+            ledger.with(name, |line| (_, line.at.done) = (line.done.ask(), next));
             queue.note(id(ledger, name), 0, Note::Done)?;
         }
         Failed(name) => {
-            ledger.with(name, |line| line.failed.ask());
+            ledger.with(name, |line| (_, line.at.failed) = (line.failed.ask(), next));
             queue.note(id(ledger, name), 1, Note::Failed(PARAGRAPH))?;
         }
         Finish(name) => {
-            ledger.with(name, |line| line.finished.ask());
+            ledger.with(name, |line| (_, line.at.finished) = (line.finished.ask(), next));
             queue.finish(id(ledger, name))?;
         }
         NoRoom | Room => {}
         Flush => queue.flush()?,
-        Commit => {
-            queue.commit()?;
-            ledger.promise_all();
-        }
-        Tend => {
-            queue.tend()?;
-        }
+        Commit => queue.commit()?,
+        Begin => _ = queue.begin_sync()?,
+        Run => _ = queue.carry_out(),
+        Land => queue.poll()?,
+        Tend => _ = queue.tend()?,
     }
+    ledger.promise(queue.synced());
     Ok(())
 }
 
@@ -347,7 +499,7 @@ fn offer(
     let (id, queued) = (queue.next_id(), Sure::Perhaps);
     ledger.0.push(Line { name, bytes: bytes.clone(), id, queued, finishes, ..Line::default() });
     if let Some(finishes) = finishes {
-        ledger.with(finishes, |line| line.finished.ask());
+        ledger.with(finishes, |line| (_, line.at.finished) = (line.finished.ask(), id));
     }
     accept(queue, &bytes, old).map(|_| ())
 }
@@ -362,7 +514,8 @@ pub(crate) fn accept(
         return accept_as(queue, Content::Inline(bytes), finishes);
     }
     let mut spill = queue.spill()?;
-    if let Err(error) = queue.push(&mut spill, bytes) {
+    let written = queue.push(&mut spill, bytes);
+    if let Err(error) = written.and_then(|()| queue.secure_now(&mut spill)) {
         queue.discard(&spill);
         return Err(error.into());
     }
