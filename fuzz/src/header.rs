@@ -130,7 +130,10 @@ fn addresses(text: &[u8]) {
     again.retain(|address| !address.is_empty());
     assert_eq!(again, found);
     let printed = token822::print(b"To", &completed);
-    assert_eq!(token822::parse(&printed[3..]).as_ref(), Ok(&completed));
+    // A host of nothing but a plus leaves an empty word, which nobody sees in print.
+    let mut seen = completed;
+    seen.retain(|token| *token != Token::Atom(Vec::new()));
+    assert_eq!(token822::parse(&printed[3..]).as_ref(), Ok(&seen));
 }
 
 /// Bytes of a token's text.
