@@ -93,8 +93,9 @@ impl Act {
             Self::Code => call(libc::SYS_mmap, [0, 4_096, 7]),
             Self::SetUid => call(libc::SYS_setuid, [0, 0, 0]),
             Self::Device(path) => {
-                let path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())?;
-                call(libc::SYS_mknodat, [-100, path.as_ptr() as i64, 0o020_600])
+                let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())?;
+                call(libc::SYS_mknodat, [-100, name.as_ptr() as i64, 0o020_600])?;
+                std::fs::remove_file(path)
             }
             Self::Trace => call(libc::SYS_ptrace, [16, parent(), 0]),
             Self::Mount => call(libc::SYS_mount, [0; 3]),

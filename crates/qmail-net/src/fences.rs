@@ -1,0 +1,35 @@
+//! What each program of this binary keeps once it has started. Closed in clean parents, before the
+//! first stranger is heard; children are in the same fence.
+
+use std::path::{Path, PathBuf};
+
+use sys::sandbox::{Calls, Fence};
+
+/// qmail-smtpd: settings, users (`/etc/passwd` is replaced as a whole, so its directory), queued.
+pub(crate) fn smtpd(home: &Path) -> Fence {
+    let settings = Fence::new().reads_and_links(home.join("control"));
+    let users = settings.reads_and_links(home.join("users")).reads("/etc");
+    users.calls(Calls::UNIX.and(Calls::FORK))
+}
+
+/// qmail-popup that asks qmail-pspawn: its socket.
+pub(crate) fn popup() -> Fence {
+    Fence::new().calls(Calls::UNIX.and(Calls::FORK))
+}
+
+/// qmail-pop3d: one Maildir.
+pub(crate) fn pop3d(maildir: &Path) -> Fence {
+    Fence::new().writes_and_links(maildir).calls(Calls::FORK)
+}
+
+/// qmail-remote: settings, the DNS and how to ask it, the table of slow hosts, servers.
+pub(crate) fn remote(home: &Path) -> Fence {
+    let settings = Fence::new().reads_and_links(home.join("control")).reads("/etc");
+    let dns = settings.reads(resolv_conf().parent().unwrap_or(Path::new("/etc")));
+    dns.writes(home.join("queue/lock")).connects().calls(Calls::FORK)
+}
+
+/// Where `/etc/resolv.conf` really is: often it is a link into `/run`.
+fn resolv_conf() -> PathBuf {
+    std::fs::canonicalize("/etc/resolv.conf").unwrap_or_default()
+}

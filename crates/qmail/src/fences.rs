@@ -1,0 +1,26 @@
+//! What the programs of this binary keep that serve for long. Those that become users (lspawn,
+//! pspawn) or run what users name cannot be fenced; a child that only writes into a Maildir is.
+
+use std::path::Path;
+
+use sys::sandbox::{Calls, Fence};
+
+/// qmail-queued: the queue. Its socket listens already.
+pub(crate) fn queued(queue: &Path) -> Fence {
+    Fence::new().writes_and_links(queue)
+}
+
+/// qmail-send: settings, queued.
+pub(crate) fn send(home: &Path) -> Fence {
+    Fence::new().reads_and_links(home.join("control")).calls(Calls::UNIX)
+}
+
+/// qmail-clean: queued.
+pub(crate) fn clean() -> Fence {
+    Fence::new().calls(Calls::UNIX)
+}
+
+/// A child of qmail-lspawn that writes into one Maildir.
+pub(crate) fn mailbox(maildir: &Path) -> Fence {
+    Fence::new().writes_and_links(maildir)
+}

@@ -1,0 +1,61 @@
+//! Each program's fence, with somebody inside who tries to get out. No test harness, so that a fork
+//! has one thread.
+
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by failing")]
+
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use probe::{Act, REFUSED, killed, left, refused};
+
+#[path = "../src/fences.rs"]
+mod fences;
+
+fn main() {
+    let home = std::env::temp_dir().join(format!("fences-{}", std::process::id()));
+    for dir in ["control", "users", "queue/log", "Maildir/new", "big"] {
+        std::fs::create_dir_all(home.join(dir)).unwrap();
+        std::fs::write(home.join(dir).join("file"), "x").unwrap();
+    }
+    std::os::unix::fs::symlink(home.join("big"), home.join("queue/big")).unwrap();
+    let sink = TcpListener::bind("127.0.0.1:0").unwrap();
+    let connect = Act::Connect(sink.local_addr().unwrap());
+    let socket = home.join("queue/queued");
+    let _queued = UnixListener::bind(&socket).unwrap();
+    let unix = Act::Unix(socket);
+    let (file, passwd) = (|name: &str| home.join(name), || "/etc/passwd".into());
+    let out = |who: &str, fence: &sys::sandbox::Fence| {
+        refused(who, fence, &[connect.clone(), Act::Udp, Act::Fork, Act::Read(passwd())]);
+        refused(who, fence, &[Act::Exec("/bin/true".into()), Act::Write(passwd())]);
+        refused(who, fence, &[Act::Write(file("control/file")), Act::Read(file("users/file"))]);
+        refused(who, fence, &REFUSED);
+        killed(who, fence);
+    };
+
+    let queued = fences::queued(&file("queue"));
+    left("queued", &queued, &[Act::Write(file("queue/log/1")), Act::Remove(file("queue/log/1"))]);
+    left("queued", &queued, &[Act::Write(file("queue/big/1"))]);
+    refused("queued", &queued, &[unix.clone(), Act::Read(file("Maildir/new/file"))]);
+    out("queued", &queued);
+
+    let send = fences::send(&home);
+    left("send", &send, &[Act::Read(file("control/file")), unix.clone()]);
+    refused(
+        "send",
+        &send,
+        &[Act::Write(file("queue/log/file")), Act::Read(file("queue/log/file"))],
+    );
+    out("send", &send);
+
+    let clean = fences::clean();
+    left("clean", &clean, &[unix.clone()]);
+    refused("clean", &clean, &[Act::Read(file("control/file")), Act::List(file("queue"))]);
+    out("clean", &clean);
+
+    let mailbox = fences::mailbox(&file("Maildir"));
+    left("a mailbox's worker", &mailbox, &[Act::Write(file("Maildir/new/1"))]);
+    refused("a mailbox's worker", &mailbox, &[unix, Act::Write(file("queue/log/file"))]);
+    out("a mailbox's worker", &mailbox);
+    let _gone = std::fs::remove_dir_all(Path::new(&home));
+}
