@@ -165,3 +165,32 @@ fn hup_reads_locals_again_and_a_bad_file_changes_nothing() {
     send.log_until("alert: unable to reread control/locals\n");
     assert_eq!(send.term(), Status::Exited(0));
 }
+
+#[test]
+fn a_paused_domain_waits_through_a_restart_and_goes_when_it_is_resumed() {
+    let place = Place::new("pause");
+    let pauses = place.home.join("control/pauses");
+    fs::write(&pauses, "far.test:\n").unwrap();
+    for run in 0..2 {
+        let mut send = Send::start(&place);
+        if run == 0 {
+            place.queue("s@far.test", &["ann@far.test", "joe@here.test"], b"\nhi\n");
+            let joe = send.local.next();
+            send.local.report(joe.slot, Outcome::Done, "");
+            let log = send.log_until("delivery 1: success");
+            assert!(!log.contains("remote ann@far.test"), "{log}");
+        } else {
+            send.log_until("status: ");
+            fs::write(&pauses, "far.test:nonsense\n").unwrap();
+            kill(send.pid, Signal::Hup).unwrap();
+            send.log_until("alert: unable to reread control/pauses\n");
+            fs::write(&pauses, "").unwrap();
+            kill(send.pid, Signal::Hup).unwrap();
+            let ann = send.remote.next();
+            assert_eq!((&ann.recipient[..], place.letters()), ("ann@far.test", 1));
+            send.remote.report(ann.slot, Outcome::Done, "");
+            send.log_until("end msg");
+        }
+        assert_eq!(send.term(), Status::Exited(0));
+    }
+}

@@ -357,3 +357,45 @@ fn a_letter_that_waits_is_small() {
     let slice = 24 + 1 + 24 + 1 + 2 + 16;
     assert!(letter + timer + slice <= 140, "{letter} + {timer} + {slice}");
 }
+
+#[test]
+#[ignore = "measures: run it alone, with --release"]
+fn two_hundred_thousand_letters_pass_through_the_schedule() {
+    let mut out = Actions::default();
+    let (routing, policy, limits) = (routing(), Policy::default(), [10, 100]);
+    let rules = Rules { routing, policy, limits, lifetime: 604_800, seed: 7 };
+    let mut schedule = Schedule::new(rules, &mut out);
+    let now = Moment::from_secs(1_000_000_000);
+    let progress = progress_block([Progress::Waiting].into_iter());
+    let (mut id, mut ended, mut serial) = (0, 0, 0);
+    let began = std::time::Instant::now();
+    schedule.step(Event::Listed, now, &mut out);
+    while ended < 200_000 {
+        let known: Vec<Known> = std::mem::take(&mut out.clean);
+        (out.log.clear(), out.notes.clear());
+        for _ in 0..50 {
+            id += 1;
+            let there = ["here", "far.org", "there.org"][id as usize % 3];
+            let block = format!("sender{id}@example.org\0recipient{}@{there}\0", id % 100);
+            let envelope = Envelope::new(block.as_bytes()).unwrap();
+            let entry = Entry::new(id, now, 4000, 0, 1, false, envelope, &progress).unwrap();
+            schedule.step(Event::Entry(entry), now, &mut out);
+        }
+        for (channel, bytes) in Channel::BOTH.into_iter().zip(std::mem::take(&mut out.deliver)) {
+            let mut bytes = &bytes[..];
+            while let Some((frame, used)) = frame::take(bytes, MAX_DELIVERY).unwrap() {
+                let slot = Delivery::decode(frame).unwrap().slot;
+                let report = Report { slot, outcome: Some(Outcome::Done), text: b"did 1+0+0\n" };
+                schedule.step(Event::Report(channel, report), now, &mut out);
+                serial += 1;
+                schedule.step(Event::Ack(serial), now, &mut out);
+                bytes = &bytes[used..];
+            }
+        }
+        ended += known.len();
+        for known in known {
+            schedule.step(Event::Cleaned(known, true), now, &mut out);
+        }
+    }
+    println!("{:?} a letter", began.elapsed() / 200_000);
+}
