@@ -5,9 +5,9 @@ use std::path::Path;
 
 use sys::sandbox::{Calls, Fence};
 
-/// qmail-queued: the queue. Its socket listens already.
+/// qmail-queued: the queue, and threads that wait for the disk. Its socket listens already.
 pub(crate) fn queued(queue: &Path) -> Fence {
-    Fence::new().writes_and_links(queue)
+    Fence::new().writes_and_links(queue).calls(Calls::THREADS)
 }
 
 /// qmail-send: settings, queued.

@@ -30,7 +30,8 @@ fn paths(dir: &Path, name: &str) -> [PathBuf; 3] {
 fn nothing_is_left_by_an_empty_fence(dir: &Path) {
     let fence = Fence::new();
     let [other, file, new] = paths(dir, "other");
-    let acts = [Act::Read(file), Act::Write(new), Act::List(other), Act::Udp, Act::Fork];
+    let acts =
+        [Act::Read(file), Act::Write(new), Act::List(other), Act::Udp, Act::Fork, Act::Thread];
     refused("an empty fence", &fence, &acts);
     refused("an empty fence", &fence, &REFUSED);
     refused("an empty fence", &fence, &[Act::Exec("/bin/true".into())]);
@@ -78,6 +79,9 @@ fn unix_sockets_processes_and_programs_are_left_if_they_are_asked_for(dir: &Path
     refused("a reader", &Fence::new().reads(dir), &[Act::Unix(path.clone())]);
     left("a client", &Fence::new().calls(Calls::UNIX), &[Act::Unix(path)]);
     left("a parent", &Fence::new().calls(Calls::FORK), &[Act::Fork]);
+    let weaver = Fence::new().calls(Calls::THREADS);
+    left("one with threads", &weaver, &[Act::Thread]);
+    refused("one with threads", &weaver, &[Act::Fork]);
     let program = std::fs::canonicalize("/bin/true").unwrap();
     let runs = Fence::new().runs(&program).reads("/lib").reads("/lib64").reads("/usr/lib");
     let libraries = runs.clone().runs("/lib").runs("/lib64").runs("/usr/lib");

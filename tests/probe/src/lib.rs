@@ -28,6 +28,8 @@ pub enum Act {
     Exec(PathBuf),
     /// Fork, and wait for the child.
     Fork,
+    /// Start a thread.
+    Thread,
     /// Connect by TCP.
     Connect(SocketAddr),
     /// Listen for TCP at any port.
@@ -84,6 +86,10 @@ impl Act {
                 Fork::Child => spawn::exit(0),
                 Fork::Parent(pid) => spawn::wait(pid).map(drop),
             },
+            Self::Thread => {
+                let thread = std::thread::Builder::new().spawn(|| ())?;
+                thread.join().map_err(|_| io::ErrorKind::Other.into())
+            }
             Self::Connect(to) => TcpStream::connect(to).map(drop),
             Self::Listen => TcpListener::bind(("127.0.0.1", 0)).map(drop),
             Self::Udp => UdpSocket::bind(("127.0.0.1", 0)).map(drop),

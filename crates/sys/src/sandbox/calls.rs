@@ -9,8 +9,8 @@ use std::io;
 
 use nix::libc;
 use seccompiler::{
-    Error, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
+    BackendError, Error, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch,
 };
 
 use super::Level;
@@ -32,7 +32,7 @@ impl Calls {
     pub const INET: Self = Self(1 << 3);
     /// Further processes, and signals to them.
     pub const FORK: Self = Self(1 << 4);
-    /// Further threads.
+    /// Further threads, but no processes.
     pub const THREADS: Self = Self(1 << 5);
     /// Running programs.
     pub const EXEC: Self = Self(1 << 6);
@@ -260,7 +260,7 @@ const FORK: &[i64] = &[
     libc::SYS_vfork,
 ];
 
-const THREADS: &[i64] = &[libc::SYS_clone3, libc::SYS_sched_setaffinity];
+const THREADS: &[i64] = &[libc::SYS_sched_setaffinity];
 
 const EXEC: &[i64] = &[libc::SYS_execve, libc::SYS_execveat];
 
@@ -330,6 +330,9 @@ const NAMESPACES: i32 = libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET;
 
+/// The call whose arguments no filter sees.
+const CLONE3: [(i64, Vec<SeccompRule>); 1] = [(libc::SYS_clone3, Vec::new())];
+
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Builds the fence, for every thread there is.
@@ -338,8 +341,11 @@ pub(super) fn restrict(calls: Calls) -> io::Result<Level> {
     let kills: Rules = KILLS.iter().map(|&call| (call, Vec::new())).collect();
     let (allow, kill) = (SeccompAction::Allow, SeccompAction::KillProcess);
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let unknown = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
     let whole = install(kills, allow.clone(), kill, arch)?
-        && install(allowed(calls).map_err(io::Error::other)?, refuse, allow, arch)?;
+        && install(allowed(calls).map_err(io::Error::other)?, refuse, allow.clone(), arch)?
+        // No filter can see what it is asked for; the C library then makes its threads by `clone`.
+        && (!calls.has(Calls::THREADS) || install(CLONE3.into(), allow, unknown, arch)?);
     Ok(if whole { Level::Whole } else { Level::Nothing })
 }
 
@@ -365,7 +371,7 @@ fn install(
 }
 
 /// The calls that are kept.
-fn allowed(calls: Calls) -> Result<Rules, seccompiler::BackendError> {
+fn allowed(calls: Calls) -> Result<Rules, BackendError> {
     let mut rules = Rules::new();
     let sets = SETS.iter().filter(|(set, _)| calls.has(*set));
     for (_, numbers) in sets {
@@ -381,20 +387,22 @@ fn allowed(calls: Calls) -> Result<Rules, seccompiler::BackendError> {
     if !families.is_empty() {
         rules.insert(libc::SYS_socket, one_of(&families)?);
     }
-    if calls.has(Calls::FORK) || calls.has(Calls::THREADS) {
-        rules.insert(libc::SYS_clone, vec![without(0, NAMESPACES)?]);
+    if calls.has(Calls::FORK) {
+        rules.insert(libc::SYS_clone, vec![masked(0, NAMESPACES, 0)?]);
+    } else if calls.has(Calls::THREADS) {
+        rules.insert(libc::SYS_clone, vec![masked(0, libc::CLONE_THREAD, libc::CLONE_THREAD)?]);
     }
     // Memory is never made executable; a program that is run may have to load its libraries.
     for number in [libc::SYS_mmap, libc::SYS_mprotect] {
         let rule =
-            if calls.has(Calls::EXEC) { Vec::new() } else { vec![without(2, libc::PROT_EXEC)?] };
+            if calls.has(Calls::EXEC) { Vec::new() } else { vec![masked(2, libc::PROT_EXEC, 0)?] };
         rules.insert(number, rule);
     }
     Ok(rules)
 }
 
 /// The first argument is one of these.
-fn one_of(numbers: &[i32]) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+fn one_of(numbers: &[i32]) -> Result<Vec<SeccompRule>, BackendError> {
     let rule = |&number: &i32| {
         let (word, eq) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq);
         SeccompRule::new(vec![SeccompCondition::new(
@@ -407,8 +415,10 @@ fn one_of(numbers: &[i32]) -> Result<Vec<SeccompRule>, seccompiler::BackendError
     numbers.iter().map(rule).collect()
 }
 
-/// The argument has none of these bits.
-fn without(argument: u8, bits: i32) -> Result<SeccompRule, seccompiler::BackendError> {
-    let masked = SeccompCmpOp::MaskedEq(u64::from(bits.unsigned_abs()));
-    SeccompRule::new(vec![SeccompCondition::new(argument, SeccompCmpArgLen::Dword, masked, 0)?])
+/// Of these bits the argument has just those that are wanted.
+fn masked(argument: u8, bits: i32, wanted: i32) -> Result<SeccompRule, BackendError> {
+    let [bits, wanted] = [bits, wanted].map(|bits| u64::from(bits.unsigned_abs()));
+    let masked = SeccompCmpOp::MaskedEq(bits);
+    let word = SeccompCmpArgLen::Dword;
+    SeccompRule::new(vec![SeccompCondition::new(argument, word, masked, wanted)?])
 }
