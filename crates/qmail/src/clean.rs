@@ -10,6 +10,8 @@ use store::home::Home;
 
 /// The longest request, its NUL included.
 const LONGEST: usize = 100;
+/// Bytes of requests that are read, and obeyed, together.
+const PIECE: usize = 4 << 10;
 
 /// Exit 0 at the end of requests; 111 if they cannot be read or answered.
 pub(crate) fn main(_args: &[OsString]) -> i32 {
@@ -17,16 +19,14 @@ pub(crate) fn main(_args: &[OsString]) -> i32 {
     let (from, to) = (sys::fd::take(0), sys::fd::take(1));
     let mut cleaner = Cleaner { home, client: None };
     let mut requests = Requests::default();
-    let mut piece = [0; 1024];
+    let mut piece = [0; PIECE];
     loop {
         match sys::fd::read(&from, &mut piece) {
             Ok(0) => return 0,
             Ok(n) => {
-                let mut answers = Vec::new();
-                for &byte in piece.get(..n).unwrap_or_default() {
-                    answers.extend(requests.take(byte).map(|order| cleaner.obey(order)));
-                }
-                if sys::fd::write_all(&to, &answers).is_err() {
+                let said = piece.get(..n).unwrap_or_default();
+                let orders: Vec<_> = said.iter().filter_map(|&byte| requests.take(byte)).collect();
+                if sys::fd::write_all(&to, &cleaner.obey(&orders)).is_err() {
                     return 111;
                 }
             }
@@ -90,23 +90,42 @@ struct Cleaner {
 }
 
 impl Cleaner {
-    fn obey(&mut self, order: Order) -> u8 {
-        match order {
-            Order::Malformed => b'x',
-            Order::Todo => b'+',
-            // queued may have been started anew since the last request.
-            Order::Forget(id) if self.forget(id) || self.forget(id) => b'+',
-            Order::Forget(_) => b'!',
-        }
+    /// The answers to some orders, in their order.
+    fn obey(&mut self, orders: &[Order]) -> Vec<u8> {
+        let forget = |order: &Order| match order {
+            Order::Forget(id) => Some(*id),
+            Order::Todo | Order::Malformed => None,
+        };
+        let ids: Vec<u64> = orders.iter().filter_map(forget).collect();
+        let mut told = Vec::with_capacity(ids.len());
+        self.forget(&ids, &mut told);
+        // queued may have been started anew since the last request.
+        let left = ids.get(told.len()..).unwrap_or_default();
+        self.forget(left, &mut told);
+        answers(orders, &told)
     }
 
-    fn forget(&mut self, id: u64) -> bool {
+    /// Asks queued to forget letters, all at once; whether it did, as far as it said.
+    fn forget(&mut self, ids: &[u64], told: &mut Vec<bool>) {
+        if ids.is_empty() {
+            return;
+        }
         let client = self.client.take().map_or_else(|| QueueClient::connect(&self.home), Ok);
-        let Ok(mut client) = client else { return false };
-        let done = client.finish(id).is_ok();
-        self.client = done.then_some(client);
-        done
+        let Ok(mut client) = client else { return };
+        let heard = client.finish_all(ids, |done| told.push(done));
+        self.client = heard.is_ok().then_some(client);
     }
+}
+
+/// One byte for each order; what queued said nothing of has failed.
+fn answers(orders: &[Order], told: &[bool]) -> Vec<u8> {
+    let mut told = told.iter();
+    let answer = |order: &Order| match order {
+        Order::Malformed => b'x',
+        Order::Todo => b'+',
+        Order::Forget(_) => told.next().map_or(b'!', |&done| if done { b'+' } else { b'!' }),
+    };
+    orders.iter().map(answer).collect()
 }
 
 #[cfg(test)]
@@ -131,6 +150,12 @@ mod tests {
                 Order::Malformed
             ]
         );
+    }
+
+    #[test]
+    fn every_request_is_answered_in_its_place() {
+        let orders = orders(b"foop/1\0x\0todo/1\0foop/2\0foop/3\0");
+        assert_eq!(answers(&orders, &[true, false]), b"+x+!!");
     }
 
     #[test]

@@ -16,7 +16,9 @@ use store::users::{Route, Routing, resolve};
 pub(crate) fn main(_args: &[OsString]) -> i32 {
     let outcome = Home::find().map_err(|e| e.to_string()).and_then(|home| {
         let routing = Routing::load(&Control::new(&home)).map_err(|e| e.to_string())?;
-        each(&home, |entry| show(&listing(&routing, entry)))
+        let mut page = Page::default();
+        each(&home, |entry| page.put(&listing(&routing, entry)))?;
+        page.show().map_err(|e| unable_to_write(&e))
     });
     conclude(outcome)
 }
@@ -53,7 +55,35 @@ fn each(home: &Home, mut act: impl FnMut(&Entry<'_>) -> io::Result<()>) -> Resul
         }
     });
     list.map_err(|e| unable("read the list from", &e))?;
-    shown.map_err(|e| format!("unable to write: {}", sys::errno::text(&e)))
+    shown.map_err(|e| unable_to_write(&e))
+}
+
+fn unable_to_write(error: &io::Error) -> String {
+    format!("unable to write: {}", sys::errno::text(error))
+}
+
+/// Text is written by the page; the first letter at once, however many follow.
+#[derive(Default)]
+struct Page {
+    text: Vec<u8>,
+    began: bool,
+}
+
+/// Bytes of a page.
+const PAGE: usize = 32 << 10;
+
+impl Page {
+    fn put(&mut self, text: &[u8]) -> io::Result<()> {
+        self.text.extend_from_slice(text);
+        let first = !std::mem::replace(&mut self.began, true);
+        if first || self.text.len() >= PAGE { self.show() } else { Ok(()) }
+    }
+
+    fn show(&mut self) -> io::Result<()> {
+        let outcome = show(&self.text);
+        self.text.clear();
+        outcome
+    }
 }
 
 fn show(text: &[u8]) -> io::Result<()> {

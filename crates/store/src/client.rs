@@ -65,6 +65,8 @@ impl From<io::Error> for Refusal {
 
 /// How long queued may take to take a request or to answer one. A letter waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Requests that are sent before their answers are read.
+const TOGETHER_ASKED: usize = 256;
 /// Descriptors that come with one message.
 const TOGETHER: usize = 16;
 /// Bytes asked of the socket at a time, at most.
@@ -191,6 +193,34 @@ impl QueueClient {
     pub fn finish(&mut self, letter: u64) -> Result<(), Refusal> {
         self.say(&Request::Finish(letter))?;
         self.accepted().map(|_| ())
+    }
+
+    /// Forgets many letters: asks for all at once, then tells `each` in their order whether it was
+    /// done.
+    ///
+    /// # Errors
+    /// The connection is lost: the letters that `each` was not told of are forgotten or not.
+    pub fn finish_all(
+        &mut self,
+        letters: &[u64],
+        mut each: impl FnMut(bool),
+    ) -> io::Result<()> {
+        for some in letters.chunks(TOGETHER_ASKED) {
+            let mut outbox = std::mem::take(&mut self.outbox);
+            some.iter().for_each(|&letter| Request::Finish(letter).encode(&mut outbox));
+            let written = self.write(&outbox);
+            outbox.clear();
+            self.outbox = outbox;
+            written?;
+            for _ in some {
+                match self.answer()? {
+                    Answer::Accepted(_) => each(true),
+                    Answer::Refused(..) => each(false),
+                    _ => return Err(unexpected()),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Every failure paragraph of a letter, in the order of its recipients.
@@ -441,6 +471,26 @@ mod tests {
             let (fd, size) = client.open(1).unwrap();
             assert_eq!((sys::fd::read_to_end(&fd, 9).unwrap(), size), (expected.to_vec(), 3));
         }
+    }
+
+    #[test]
+    fn many_letters_are_finished_in_one_go_and_each_is_told_of() {
+        let (mut client, queued) = pair();
+        for n in 0..5 {
+            let no = Answer::Refused(Outcome::Later, b"no");
+            let said = if n == 3 { no } else { Answer::Accepted(n) };
+            answer(&queued, &said, &[]);
+        }
+        let mut told = Vec::new();
+        client.finish_all(&[0, 1, 2, 3, 4], |done| told.push(done)).unwrap();
+        assert_eq!(told, [true, true, true, false, true]);
+        let mut said = [0; 999];
+        let mut expected = Vec::new();
+        (0..5).for_each(|n| Request::Finish(n).encode(&mut expected));
+        let (n, _) = pass::recv(&queued, &mut said, 1).unwrap();
+        assert_eq!(&said[..n], expected);
+        drop(queued);
+        assert!(client.finish_all(&[1], |_| panic!("told of nothing")).is_err());
     }
 
     #[test]
