@@ -142,9 +142,9 @@ impl Ring {
         let flow = flow % FLOWS;
         if let Some(row) = self.rows.get_mut(usize::from(flow)) {
             if front {
-                nodes.push_front(row, at)
+                nodes.push_front(row, at);
             } else {
-                nodes.push(row, at)
+                nodes.push(row, at);
             }
             self.filled |= 1 << flow;
             self.len = self.len.saturating_add(1);
@@ -175,7 +175,7 @@ struct Taking(u8);
 impl Taking {
     fn choose(&mut self, all: bool, waits: impl Fn(Lane) -> bool) -> Option<Lane> {
         self.0 = (self.0 + 1) % 6;
-        let first = if self.0 % 2 == 0 { 1 + usize::from(self.0 / 2) } else { 0 };
+        let first = if self.0.is_multiple_of(2) { 1 + usize::from(self.0 / 2) } else { 0 };
         let lanes = Lane::ALL.into_iter().cycle().skip(first).take(Lane::ALL.len());
         lanes.filter(|lane| all || !lane.is_behind()).find(|&lane| waits(lane))
     }

@@ -372,7 +372,8 @@ fn two_hundred_thousand_letters_pass_through_the_schedule() {
     schedule.step(Event::Listed, now, &mut out);
     while ended < 200_000 {
         let known: Vec<Known> = std::mem::take(&mut out.clean);
-        (out.log.clear(), out.notes.clear());
+        out.log.clear();
+        out.notes.clear();
         for _ in 0..50 {
             id += 1;
             let there = ["here", "far.org", "there.org"][id as usize % 3];
