@@ -51,14 +51,16 @@ pub(crate) fn dns_records(name: &[u8], behind: &[u8], kind: u8) -> Option<usize>
     }
 }
 
-/// The unique id of a Maildir name's stem.
-pub(crate) fn pop3_id(stem: &[u8]) -> Vec<u8> {
-    pop3_name::uid(stem)
+/// The unique id of a Maildir name.
+pub(crate) fn pop3_id(name: &[u8]) -> Vec<u8> {
+    let mut id = Vec::new();
+    pop3_name::put_uid(name.get(..pop3_name::parse(name).id).unwrap_or_default(), &mut id);
+    id
 }
 
 /// When a letter came, by its name.
 pub(crate) fn pop3_time(name: &[u8]) -> Option<(u64, u64)> {
-    pop3_name::time(name)
+    pop3_name::parse(name).time
 }
 
 /// The number of instructions, and whether each fits its line.

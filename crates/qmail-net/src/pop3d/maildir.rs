@@ -68,9 +68,12 @@ pub(super) struct Letter {
     /// When it came: seconds and microseconds.
     secs: u64,
     micros: u32,
-    /// Where in the list of names its own begins, and how long that is.
+    /// Where in the list of names its own begins, and how long that is, and what stays the same of
+    /// it, and what tells it from all others.
     begins: u32,
     length: u16,
+    stem: u16,
+    id: u16,
     place: Place,
     twin: Twin,
     pub(super) inode: u64,
@@ -139,24 +142,25 @@ impl Maildir {
         if name.starts_with(b".") || !is_file() {
             return true;
         }
-        let (secs, micros) = name::time(name).unwrap_or_else(|| changed(&path()));
+        let parts = name::parse(name);
+        let (secs, micros) = parts.time.unwrap_or_else(|| changed(&path()));
         let micros = u32::try_from(micros).unwrap_or(u32::MAX);
         let (begins, length) = (u32::try_from(self.names.len()), u16::try_from(name.len()));
+        // No file system has a longer name, and no mailbox so many.
         let (Ok(begins), Ok(length)) = (begins, length) else { return false };
+        let short = |part| u16::try_from(part).unwrap_or(length);
+        let (stem, id) = (short(parts.stem), short(parts.id));
         self.names.extend_from_slice(name);
         let twin = Twin::None;
-        self.letters.push(Letter { secs, micros, begins, length, place, twin, inode });
+        self.letters.push(Letter { secs, micros, begins, length, stem, id, place, twin, inode });
         true
     }
 
     /// By time, then by id, so that twins stand together, then by the rest.
     fn order(&self, a: &Letter, b: &Letter) -> Ordering {
         (a.secs, a.micros).cmp(&(b.secs, b.micros)).then_with(|| {
-            let key = |letter: &Letter| {
-                let name = self.name(letter);
-                (name::id(stem(name)), name, letter.place)
-            };
-            key(a).cmp(&key(b))
+            let key = |letter| (self.id(letter), self.name(letter));
+            key(a).cmp(&key(b)).then(a.place.cmp(&b.place))
         })
     }
 
@@ -164,25 +168,19 @@ impl Maildir {
     fn find_twins(&mut self) {
         let mut twins = Vec::new();
         let mut timeless: HashMap<&[u8], usize> = HashMap::new();
-        let mut first: Option<(usize, &Letter)> = None;
+        let mut first = 0;
         for (index, letter) in self.letters.iter().enumerate() {
-            let id = || name::id(stem(self.name(letter)));
-            let same_time =
-                |other: &Letter| (other.secs, other.micros) == (letter.secs, letter.micros);
-            match first {
-                Some((at, other))
-                    if same_time(other) && name::id(stem(self.name(other))) == id() =>
-                {
-                    twins.push((at, index));
-                    continue;
-                }
-                _ => first = Some((index, letter)),
+            let other = self.letters.get(first).filter(|_| first < index);
+            if other.is_some_and(|other| self.are_twins(other, letter)) {
+                twins.push((first, index));
+                continue;
             }
+            first = index;
             // Without a time in their names they need not stand together.
-            if name::time(self.name(letter)).is_none() {
-                match timeless.get(id()) {
+            if name::parse(self.name(letter)).time.is_none() {
+                match timeless.get(self.id(letter)) {
                     Some(at) => twins.push((*at, index)),
-                    None => drop(timeless.insert(id(), index)),
+                    None => drop(timeless.insert(self.id(letter), index)),
                 }
             }
         }
@@ -193,6 +191,10 @@ impl Maildir {
                 }
             }
         }
+    }
+
+    fn are_twins(&self, a: &Letter, b: &Letter) -> bool {
+        (a.secs, a.micros) == (b.secs, b.micros) && self.id(a) == self.id(b)
     }
 
     /// All letters, in their order.
@@ -206,9 +208,19 @@ impl Maildir {
         self.names.get(begins..begins.saturating_add(letter.length.into())).unwrap_or_default()
     }
 
-    /// Its stem.
+    /// What stays the same of it while flags change.
     pub(super) fn stem(&self, letter: &Letter) -> &[u8] {
-        stem(self.name(letter))
+        self.name(letter).get(..letter.stem.into()).unwrap_or_default()
+    }
+
+    /// What tells it from all others.
+    fn id(&self, letter: &Letter) -> &[u8] {
+        self.name(letter).get(..letter.id.into()).unwrap_or_default()
+    }
+
+    /// What stands in the stem behind the id: of our own names the sizes.
+    pub(super) fn sizes(&self, letter: &Letter) -> &[u8] {
+        self.stem(letter).get(letter.id.into()..).unwrap_or_default()
     }
 
     /// The Maildir itself.
@@ -282,16 +294,11 @@ impl Letters for &Maildir {
     /// place and name.
     fn put_uid(&self, index: usize, out: &mut Vec<u8>) {
         let Some(letter) = self.letters.get(index) else { return };
-        out.extend(match letter.twin {
-            Twin::Later => name::hash(self.file(letter).as_os_str().as_bytes()),
-            Twin::None | Twin::First => name::uid(self.stem(letter)),
-        });
+        match letter.twin {
+            Twin::Later => out.extend(name::hash(self.file(letter).as_os_str().as_bytes())),
+            Twin::None | Twin::First => name::put_uid(self.id(letter), out),
+        }
     }
-}
-
-/// What stays the same of a file's name while flags change: everything before the first colon.
-fn stem(name: &[u8]) -> &[u8] {
-    name.split(|&c| c == b':').next().unwrap_or(name)
 }
 
 /// When the file was last changed, in seconds and microseconds.

@@ -12,9 +12,13 @@ mod talk;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use sys::brood::{self, Serve};
 use sys::{clock, fd, net, signal, user};
+
+use crate::fences;
 
 use self::maildir::{Maildir, Trouble};
 use self::talk::Ends;
@@ -49,16 +53,36 @@ fn parent(sock: OwnedFd, path: Option<&OsString>) -> i32 {
         return 111;
     }
     sweep(path);
+    let fenced = path.and_then(|path| fence(path.as_ref()));
     let limits = Serve { max_children: CHILDREN, retire_after: RETIRE };
     let served = brood::serve(sock, limits, |_, fds| {
         let Some(connection) = fds.first() else { return 111 };
         // The home may be another directory by now, or gone.
         let path = path.filter(|_| std::env::set_current_dir(&home).is_ok());
         let _blocking = fd::set_nonblocking(connection, false);
+        if fenced.is_some() && path.and_then(|path| identity(path.as_ref())) != fenced {
+            // Another Maildir of the same name is behind our fence.
+            Ends::new(connection.as_fd(), connection.as_fd()).refuse("this mailbox has been replaced, try again");
+            brood::make_way();
+        }
         serve(path, connection.as_fd(), connection.as_fd());
         0
     });
     if served.is_ok() { 0 } else { 111 }
+}
+
+/// Keeps nothing but the Maildir; which it is. One that is not there is not served either.
+fn fence(path: &Path) -> Option<(u64, u64)> {
+    let maildir = identity(path)?;
+    if let Some(missing) = fences::pop3d(path).close_or_tell() {
+        let _gone = writeln!(io::stderr(), "qmail-pop3d: warning: {missing}");
+    }
+    Some(maildir)
+}
+
+/// By what a directory is known, whatever it is called.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 /// Removes what deliveries that died have left behind.

@@ -43,10 +43,12 @@ pub(super) fn of(maildir: &Maildir) -> Vec<u64> {
     let mut sizes = vec![0; maildir.letters().len()];
     let mut foreign = Vec::new();
     for (index, (letter, size)) in maildir.letters().iter().zip(&mut sizes).enumerate() {
-        let stem = maildir.stem(letter);
-        match name::wire(stem) {
+        match name::wire(maildir.sizes(letter)) {
             Some(wire) => *size = wire,
-            None => foreign.push(Foreign { key: (name::fnv(stem), letter.inode), index }),
+            None => {
+                let key = (name::fnv(maildir.stem(letter)), letter.inode);
+                foreign.push(Foreign { key, index });
+            }
         }
     }
     if !foreign.is_empty() {
