@@ -2,9 +2,12 @@
 //!
 //! `crash [--states N] [queue|maildir|pop3|all]`: one line for each part, exit 1 if any promise was
 //! broken. Without `--states` everything is tried.
+//!
+//! `crash fill HOME N`: no crash, but a queue of N letters to measure with (`fill`).
 #![forbid(unsafe_code)]
 
 mod cuts;
+mod fill;
 mod maildir;
 mod pop3;
 mod queue;
@@ -19,8 +22,14 @@ const PARTS: &[Part] =
     &[("queue", queue::explore), ("maildir", maildir::explore), ("pop3", pop3::explore)];
 
 fn main() -> std::process::ExitCode {
-    let Some((part, limit)) = arguments(std::env::args().skip(1)) else {
-        eprintln!("usage: crash [--states N] [queue|maildir|pop3|all]");
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [verb, home, count] = &words[..]
+        && verb == "fill"
+    {
+        return fill::main(home, count);
+    }
+    let Some((part, limit)) = arguments(words.into_iter()) else {
+        eprintln!("usage: crash [--states N] [queue|maildir|pop3|all] | crash fill HOME N");
         return 100.into();
     };
     let mut broken = false;
