@@ -5,6 +5,8 @@
 //! happens before, the delivery is repeated. Then the letter is there once: not lost, not torn, not
 //! doubled, even if a reader came in between.
 
+mod batch;
+
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -51,6 +53,7 @@ fn explore_on(blank: &Sim, limit: Option<u64>) -> Tally {
             exploration.fail_everywhere(&start);
         }
     }
+    batch::explore(&start, limit, batch::Order::Ours, &mut tally);
     tally
 }
 

@@ -44,6 +44,9 @@ const AGE: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(1);
 /// A worker that says nothing for so long gets no further deliveries.
 const SILENT: Duration = Duration::from_secs(1);
+/// How long a delivery waits for a child of its recipient to turn out to be a worker, before it gets
+/// a child of its own.
+const YOUNG: Duration = Duration::from_millis(30);
 /// Workers at a time, with those that wait for the disk only.
 const WORKERS: usize = 3 * CEILING as usize;
 /// With so few deliveries under way, a file is synced by itself: syncing a busy file system for a
@@ -78,6 +81,8 @@ struct Job {
     offers: u32,
     /// Jobs are counted as they are handed out.
     number: u64,
+    /// Until when it waits for a worker.
+    patience: Option<Duration>,
 }
 
 /// How far a delivery that is made has come.
@@ -123,7 +128,8 @@ impl Spawner for Lspawn {
             desk.ended(order.slot, (Outcome::Done, Vec::new()));
             return;
         }
-        self.offer(Job { order, letter, offers: 0, number: 0 }, desk);
+        self.look_at_users();
+        self.offer(Job { order, letter, offers: 0, number: 0, patience: None }, desk);
     }
 
     fn ready(&mut self, token: u64, desk: &mut Desk) {
@@ -132,7 +138,7 @@ impl Spawner for Lspawn {
         }
         match self.volumes.ready(token, self.given, desk) {
             Some((device, steps)) => {
-                steps.into_iter().for_each(|step| self.take(device, step, desk))
+                steps.into_iter().for_each(|step| self.take(device, step, desk));
             }
             None => self.hear(token, desk),
         }
@@ -152,50 +158,64 @@ impl Spawner for Lspawn {
         self.tell(desk);
         self.retire(now, desk);
         let crew = (self.crew.len() > 0).then_some(IDLE / 2);
-        again.into_iter().chain(crew).min()
+        let held = (!self.held.is_empty()).then_some(YOUNG);
+        again.into_iter().chain(crew).chain(held).min()
     }
 }
 
 impl Lspawn {
     /// Gives the delivery to a worker of its recipient, or to a new child.
     fn offer(&mut self, mut job: Job, desk: &mut Desk) {
-        self.look_at_users();
         let now = clock::monotonic();
-        job.offers = job.offers.saturating_add(1);
-        self.given = self.given.saturating_add(1);
-        job.number = self.given;
         let key = job.order.delivery().recipient.to_vec();
-        let fits = |member: &Member<Job>| {
-            let silent = !member.jobs.is_empty() && now.saturating_sub(member.since) > SILENT;
-            member.open && !silent && member.jobs.len() < AHEAD && job.offers <= OFFERS
-        };
-        if let Some(token) = self.crew.find(&key, fits)
-            && let Some(member) = self.crew.get(token)
-        {
-            let mut message = Vec::new();
-            Word::Job(job.letter.size, job.order.delivery()).encode(&mut message);
-            let given = member.say(&message, &[job.letter.fd.as_fd()]);
-            if member.jobs.is_empty() {
-                member.since = now;
-            }
-            member.jobs.push_back(job);
-            member.given = member.given.saturating_add(1);
-            if member.given >= JOBS {
-                member.open = false;
-            }
-            if given.is_err() {
-                self.lose(token, desk);
-            }
-            return;
+        if let Some(token) = self.worker(&key, &job, now) {
+            return self.give(token, job, now, desk);
         }
-        if self.crew.len() >= WORKERS && !self.make_room(desk) {
-            job.offers = job.offers.saturating_sub(1);
+        let young = |member: &Member<Job>| {
+            member.device.is_none() && now.saturating_sub(member.hired) < YOUNG
+        };
+        let patient = *job.patience.get_or_insert(now.saturating_add(YOUNG)) > now;
+        let waits = patient && job.offers == 0 && self.crew.find(&key, young).is_some();
+        if waits || self.crew.len() >= WORKERS && !self.make_room(desk) {
             self.held.push_back(job);
             return;
         }
+        self.count(&mut job);
         let slot = job.order.slot;
         if let Err(verdict) = self.fork(&key, job, now, desk) {
             desk.ended(slot, verdict);
+        }
+    }
+
+    /// The job is handed out.
+    fn count(&mut self, job: &mut Job) {
+        self.given = self.given.saturating_add(1);
+        job.number = self.given;
+        job.offers = job.offers.saturating_add(1);
+    }
+
+    /// A worker that can take the job.
+    fn worker(&self, key: &[u8], job: &Job, now: Duration) -> Option<u64> {
+        self.crew.find(key, |member| {
+            let silent = !member.jobs.is_empty() && now.saturating_sub(member.since) > SILENT;
+            member.open && !silent && member.jobs.len() < AHEAD && job.offers < OFFERS
+        })
+    }
+
+    fn give(&mut self, token: u64, mut job: Job, now: Duration, desk: &mut Desk) {
+        self.count(&mut job);
+        let Some(member) = self.crew.get(token) else { return };
+        let mut message = Vec::new();
+        Word::Job(job.letter.size, job.order.delivery()).encode(&mut message);
+        let given = member.say(&message, &[job.letter.fd.as_fd()]);
+        if member.jobs.is_empty() {
+            member.since = now;
+        }
+        member.jobs.push_back(job);
+        member.given = member.given.saturating_add(1);
+        member.open = member.given < JOBS;
+        if given.is_err() {
+            self.lose(token, desk);
         }
     }
 
@@ -391,7 +411,7 @@ impl Lspawn {
         }
         for (token, message) in messages {
             let told = self.crew.get(token).map(|member| member.say(&message, &[]));
-            if !told.is_some_and(|told| told.is_ok()) {
+            if told.is_none_or(|told| told.is_err()) {
                 self.lose(token, desk);
             }
         }

@@ -2,6 +2,8 @@
 //! their own if the test is run by root.
 
 #[cfg(test)]
+mod batches;
+#[cfg(test)]
 mod logins;
 #[cfg(test)]
 mod stage;

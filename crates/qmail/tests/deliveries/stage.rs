@@ -164,10 +164,22 @@ impl Spawner {
 
     /// Orders the delivery of a letter's only recipient.
     pub(crate) fn order(&self, slot: u32, letter: u64, recipient: &str, perhaps: bool) {
+        self.order_one(slot, letter, 0, recipient, perhaps);
+    }
+
+    /// Orders the delivery to one of a letter's recipients.
+    pub(crate) fn order_one(
+        &self,
+        slot: u32,
+        letter: u64,
+        index: u32,
+        recipient: &str,
+        perhaps: bool,
+    ) {
         let birth = Moment::from_micros(1_200_999_831_000_042);
         let (sender, recipient) = (&b"s@far.test"[..], recipient.as_bytes());
         let mut bytes = Vec::new();
-        Delivery { slot, letter, birth, index: 0, perhaps, sender, recipient }.encode(&mut bytes);
+        Delivery { slot, letter, birth, index, perhaps, sender, recipient }.encode(&mut bytes);
         fd::write_all(&self.commands, &bytes).unwrap();
     }
 
@@ -183,6 +195,51 @@ impl Spawner {
             assert!(n > 0, "the spawner is gone");
             self.heard.extend_from_slice(&buf[..n]);
         }
+    }
+
+    /// The next report of any kind: slot, and letter of the outcome and text, or `made`.
+    pub(crate) fn news(&mut self) -> (u32, String) {
+        self.next(|report| match report {
+            Report::Ended { slot, outcome, text } => {
+                let letter = char::from(outcome.map_or(b'?', Outcome::letter));
+                (slot, format!("{letter}{}", String::from_utf8_lossy(text)))
+            }
+            Report::Made(slot) => (slot, "made".into()),
+            Report::Ceiling(_) => panic!("a second ceiling"),
+        })
+    }
+
+    /// Makes deliveries to these recipients of a letter, each under its own number, at most a
+    /// hundred at a time beside those that wait for the disk; how they ended, and how many were
+    /// reported as made before. After each report `each` is called with how many have ended.
+    pub(crate) fn flood(
+        &mut self,
+        letter: u64,
+        indices: std::ops::Range<u32>,
+        perhaps: bool,
+        recipient: impl Fn(u32) -> String,
+        mut each: impl FnMut(usize),
+    ) -> (Vec<(u32, String)>, usize) {
+        let (mut ended, mut made) = (Vec::new(), std::collections::BTreeSet::new());
+        let (mut waiting, mut running) = (indices.clone(), 0);
+        while ended.len() < indices.len() {
+            while running < 100
+                && let Some(index) = waiting.next()
+            {
+                self.order_one(index, letter, index, &recipient(index), perhaps);
+                running += 1;
+            }
+            let (slot, said) = self.news();
+            if said == "made" {
+                assert!(made.insert(slot), "made twice");
+                running -= 1;
+                continue;
+            }
+            running -= usize::from(!made.contains(&slot));
+            ended.push((slot, said));
+            each(ended.len());
+        }
+        (ended, made.len())
     }
 
     /// The next report: slot, letter of the outcome and text in one.
@@ -208,6 +265,17 @@ impl Spawner {
         let (slot, text) = self.report();
         assert_eq!(slot, 7);
         text
+    }
+
+    /// Its pid.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Kills it, as a fault of ours might; its children live as long as they like.
+    pub(crate) fn kill(self) {
+        kill(self.pid, Signal::Kill).unwrap();
+        wait(self.pid).unwrap();
     }
 
     /// Ends the commands; how the spawner ends.

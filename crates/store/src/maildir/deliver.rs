@@ -190,40 +190,57 @@ pub struct Earlier {
 }
 
 impl Earlier {
-    /// Lists it. `tmp/` last, so that what an earlier process is about to show is found in one of
-    /// them; first `new/` of the other two: a reader moves files from there to `cur/`, never back.
+    /// Lists it: `tmp/` first, then `new/`, then `cur/`, as a file moves from one to the next and
+    /// never back.
     ///
     /// # Errors
     /// What the disk says.
     pub fn list<D: Disk>(disk: &D) -> io::Result<Self> {
+        let staged = list(disk, "tmp")?.into_iter().collect();
         let mut stems = BTreeSet::new();
         for dir in ["new", "cur"] {
             let names = list(disk, dir)?;
             stems.extend(names.iter().map(|name| Name::parse(name.as_bytes()).stem.to_vec()));
         }
-        Ok(Self { stems, staged: list(disk, "tmp")?.into_iter().collect() })
+        Ok(Self { stems, staged })
     }
 
     /// Whether the letter `name` was there; if so its name is made durable. If not, what an
-    /// earlier attempt has staged of it is removed, so that nobody can show it any more.
+    /// earlier attempt has staged of it is removed, so that nobody can show it any more; if
+    /// somebody just has, the letter is there after all.
     ///
     /// # Errors
     /// What the disk says.
     pub fn holds<D: Disk>(&self, disk: &D, name: &OsStr) -> io::Result<bool> {
-        if self.stems.contains(Name::parse(name.as_bytes()).stem) {
-            // Both, as it may be on its way from one to the other.
-            disk.sync_dir(Path::new("new"))?;
-            disk.sync_dir(Path::new("cur"))?;
-            return Ok(true);
+        if self.is_seen(name) {
+            return settled(disk).map(|()| true);
         }
         let mut prefix = name.to_owned();
         prefix.push(ATTEMPT);
         let from = self.staged.range(prefix.clone()..);
         for staged in from.take_while(|staged| staged.as_bytes().starts_with(prefix.as_bytes())) {
-            remove(disk, &Path::new("tmp").join(staged))?;
+            match disk.unlink(&Path::new("tmp").join(staged)) {
+                Err(err) if err.kind() == io::ErrorKind::NotFound => {
+                    if Self::list(disk)?.is_seen(name) {
+                        return settled(disk).map(|()| true);
+                    }
+                }
+                removed => removed?,
+            }
         }
         Ok(false)
     }
+
+    fn is_seen(&self, name: &OsStr) -> bool {
+        self.stems.contains(Name::parse(name.as_bytes()).stem)
+    }
+}
+
+/// Makes the names readers see durable: both directories, as a letter may be on its way from one to
+/// the other.
+fn settled<D: Disk>(disk: &D) -> io::Result<()> {
+    disk.sync_dir(Path::new("new"))?;
+    disk.sync_dir(Path::new("cur"))
 }
 
 /// The names in a directory that may be missing.
