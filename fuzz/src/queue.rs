@@ -5,6 +5,7 @@ mod forge;
 mod image;
 mod stranger;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,17 @@ const SMALL: Config = Config {
     secret: 7,
 };
 
+thread_local! {
+    static SECRET: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Sizes, and a secret that is another at every start, as `qmail-queued` takes it.
+fn config(salvage: bool) -> Config {
+    let secret = SECRET.get().wrapping_add(1);
+    SECRET.set(secret);
+    Config { salvage, secret, ..SMALL }
+}
+
 /// Every letter that was ever in the queue.
 type Letters = BTreeMap<u64, Vec<u8>>;
 
@@ -36,6 +48,7 @@ type Letters = BTreeMap<u64, Vec<u8>>;
 /// Whatever is on the disk, opening the queue ends, without panic; every letter it lists can be read
 /// whole and is what was accepted; and what is accepted afterwards is there at the next start.
 pub fn queue(data: &[u8]) {
+    SECRET.set(7);
     let mut raw = Raw(data);
     let first = raw.u8();
     if first >= 0xc0 {
@@ -55,15 +68,14 @@ pub fn queue(data: &[u8]) {
 
 /// Opens, looks at everything, adds a letter, and opens again after a power cut.
 fn start(sim: &Sim, salvage: bool, letters: Option<&Letters>) {
-    let config = Config { salvage, ..SMALL };
-    let Ok((mut queue, _)) = Queue::open(sim, config) else { return };
+    let Ok((mut queue, _)) = Queue::open(sim, config(salvage)) else { return };
     let before = look(&mut queue, letters);
     let id = accept(&mut queue, b"afterwards\n");
     queue.commit().expect("a sound disk");
     drop(queue);
     let sim = sim.power_cut(|_| false);
-    let (mut queue, passed) =
-        Queue::open(&sim, SMALL).unwrap_or_else(|alarm| panic!("it leaves a bad log: {alarm}"));
+    let (mut queue, passed) = Queue::open(&sim, config(false))
+        .unwrap_or_else(|alarm| panic!("it leaves a bad log: {alarm}"));
     assert!(passed.is_empty());
     let mut after = look(&mut queue, None);
     assert_eq!(after.remove(&id).as_deref(), Some(&b"afterwards\n"[..]));
@@ -84,12 +96,17 @@ fn accept(queue: &mut Queue<&Sim>, bytes: &[u8]) -> u64 {
 
 /// Every letter the queue lists, read.
 fn look(queue: &mut Queue<&Sim>, letters: Option<&Letters>) -> Letters {
-    let listed: Vec<_> = queue.index().iter().map(|(id, k)| (id, k.size, k.recipients)).collect();
+    let listed: Vec<_> = queue.index().iter().map(|(id, k)| (id, k.recipients)).collect();
     let mut found = Letters::new();
-    for (id, size, recipients) in listed {
+    for (id, recipients) in listed {
         let envelope = queue.envelope(id).expect("a letter it lists");
         let envelope = Envelope::new(&envelope).expect("an envelope it took");
         assert_eq!(envelope.recipients().count(), recipients as usize);
+        let size = queue.describe(id, |described| {
+            assert_eq!(described.envelope, envelope);
+            described.size
+        });
+        let size = size.expect("a letter it lists");
         let bytes = match queue.content(id).expect("a letter it lists") {
             Stored::Inline(bytes) => {
                 assert_eq!(bytes.len() as u64, size, "letter {id} is torn");

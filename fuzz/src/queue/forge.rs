@@ -37,14 +37,15 @@ fn note(kind: u8, raw: &mut Raw<'_>, more: &[u8]) -> Vec<u8> {
 }
 
 fn letter(head: &[u8], raw: &mut Raw<'_>) -> Vec<u8> {
-    let (apart, finishes) = (raw.u8() % 2, u64::from(raw.u16()));
+    // 0: its bytes follow; 1: they lie apart, as version 1 had it; 2: in the file whose name follows.
+    let (apart, finishes) = (raw.u8() % 3, u64::from(raw.u16()));
     let fields: [&[u8]; 2] = [raw.piece(), raw.piece()];
     let envelope: Vec<u8> = fields
         .iter()
         .flat_map(|f| [f.iter().copied().filter(|&c| c != 0).collect(), vec![0]].concat())
         .collect();
     let bytes = if apart == 1 { &[][..] } else { raw.piece() };
-    let size = if apart == 1 { u64::from(raw.u16()) } else { bytes.len() as u64 };
+    let size = if apart == 0 { bytes.len() as u64 } else { u64::from(raw.u16()) };
     [
         head,
         &[apart],

@@ -64,6 +64,7 @@ fn after(queue: &mut Queue<&Sim>, id: u64, n: usize) {
 fn spill(queue: &mut Queue<&Sim>) -> (u64, u64) {
     let mut spill = queue.spill().expect("a sound disk");
     queue.push(&mut spill, &[b'y'; 5_000]).expect("a sound disk");
+    queue.secure_now(&mut spill).expect("a sound disk");
     let size = spill.len();
     let new = NewLetter {
         birth: Moment::from_secs(2),

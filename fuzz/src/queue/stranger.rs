@@ -4,14 +4,14 @@
 use store::disk::sim::Sim;
 use store::queue::Queue;
 
-use super::{Letters, SMALL, accept, forge, look};
+use super::{Letters, SMALL, accept, config, forge, look};
 use crate::pick::Raw;
 
 /// Letters of forged records come and go until segments are used again; a few real ones stay. Then
 /// the program dies and starts: exactly the real ones are there, and there is no alarm.
 pub(super) fn stranger(mut raw: Raw<'_>) {
     let sim = Sim::new();
-    let mut queue = Queue::open(&sim, SMALL).expect("an empty disk").0;
+    let mut queue = Queue::open(&sim, config(false)).expect("an empty disk").0;
     let mut real = Letters::new();
     for round in 0..40 {
         let forged = letter(queue.next_id(), &mut raw);
@@ -25,16 +25,18 @@ pub(super) fn stranger(mut raw: Raw<'_>) {
         }
         while queue.tend().expect("a sound disk") {}
         if raw.u8() % 4 == 1 {
+            queue.commit().expect("a sound disk");
             drop(queue);
             queue = start(&sim, &real);
         }
     }
+    queue.commit().expect("a sound disk");
     drop(queue);
     start(&sim, &real);
 }
 
 fn start<'s>(sim: &'s Sim, real: &Letters) -> Queue<&'s Sim> {
-    let opened = Queue::open(sim, SMALL);
+    let opened = Queue::open(sim, config(false));
     let (mut queue, _) = opened.unwrap_or_else(|alarm| panic!("a letter is an alarm: {alarm}"));
     let found = look(&mut queue, Some(real));
     assert_eq!(found.len(), real.len(), "a letter has finished another");
