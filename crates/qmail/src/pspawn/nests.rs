@@ -76,10 +76,10 @@ impl Nests {
     ///
     /// # Errors
     /// The job, if there is none (`NotFound`), or if it cannot take it.
-    pub(super) fn hand_over(&mut self, job: Job) -> Result<(), (Job, io::Error)> {
+    pub(super) fn hand_over(&mut self, job: Job) -> Result<(), Box<(Job, io::Error)>> {
         let key = key(&job.account);
         let Some(nest) = self.by_key.get(&key).and_then(|number| self.nests.get_mut(number)) else {
-            return Err((job, io::ErrorKind::NotFound.into()));
+            return Err(Box::new((job, io::ErrorKind::NotFound.into())));
         };
         match nest.brood.hand_over(self.serial, b"", &[job.connection.as_fd()]) {
             Ok(()) => {
@@ -92,7 +92,7 @@ impl Nests {
                     nest.takes = false;
                     self.by_key.remove(&key);
                 }
-                Err((job, err))
+                Err(Box::new((job, err)))
             }
         }
     }
@@ -131,8 +131,14 @@ impl Nests {
                 Err(_) => return self.bury(number, news),
             }
         }
-        if !nest.takes && self.by_key.get(&nest.key) == Some(&number) {
-            self.by_key.remove(&nest.key);
+        if !nest.takes {
+            let idle = nest.is_idle();
+            if self.by_key.get(&nest.key) == Some(&number) {
+                self.by_key.remove(&nest.key);
+            }
+            if idle {
+                self.bury(number, news);
+            }
         }
     }
 
@@ -149,8 +155,7 @@ impl Nests {
 
     /// Lets go those that have had nothing to do for long, and the longest idle ones of too many.
     pub(super) fn thin_out(&mut self, now: Duration) {
-        let idle = |nest: &Nest| nest.jobs.is_empty() && nest.sessions == 0;
-        let idle = self.nests.iter().filter(|(_, nest)| idle(nest));
+        let idle = self.nests.iter().filter(|(_, nest)| nest.is_idle());
         let mut idle: Vec<_> = idle.map(|(number, nest)| (nest.since, *number)).collect();
         idle.sort_unstable();
         let many = idle.len().saturating_sub(limits::POP3_PARENTS_IDLE);
@@ -173,6 +178,10 @@ impl Nests {
 }
 
 impl Nest {
+    fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && self.sessions == 0
+    }
+
     fn note(&mut self, event: Event, now: Duration, news: &mut Vec<News>) {
         match event {
             Event::Started { serial, .. } => {
@@ -184,8 +193,14 @@ impl Nest {
                 self.sessions = self.sessions.saturating_sub(1);
                 self.since = now;
                 news.push(News::Closed(self.key.clone()));
-                if let Status::Killed(signal) = status {
-                    news.push(News::Crashed { signal, user: self.user.clone() });
+                match status {
+                    Status::Exited(0) => {}
+                    // A session that could not be: perhaps the next clean parent finds what this
+                    // one does not.
+                    Status::Exited(_) => self.takes = false,
+                    Status::Killed(signal) => {
+                        news.push(News::Crashed { signal, user: self.user.clone() });
+                    }
                 }
             }
             Event::Refused { serial, .. } => {
