@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod envdir;
+mod fences;
 mod fghack;
 mod getopt;
 mod message;

@@ -144,9 +144,10 @@ fn a_connection_gets_its_variables_and_is_logged_as_ever() {
 fn a_crash_is_logged_and_the_next_connection_is_served() {
     let mut server = Server::start(&[], false);
     let first = server.parent();
-    talk(server.connect(), "crash\n");
     server.line_of("tcpserver: end ");
-    assert!(server.line_of("tcpserver: end ").ends_with(" status 9"));
+    talk(server.connect(), "crash\n");
+    let line = server.line_of("tcpserver: end ");
+    assert!(line.ends_with(" status 9"), "{line}");
     assert_ne!(server.parent(), first);
 }
 

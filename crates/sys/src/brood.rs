@@ -10,11 +10,13 @@
 //! can say it itself and hand a connection over only when its client has answered; it then tells
 //! what was said in the variable [`GREETED`].
 
+mod annex;
 mod greeting;
 mod owner;
 mod parent;
 mod word;
 
+pub use annex::{Annex, make_way};
 pub use greeting::Greeting;
 pub use owner::Brood;
 pub use parent::{CleanParent, Serve, requested, serve, serve_as};

@@ -11,6 +11,7 @@ mod pause;
 mod processor;
 mod script;
 
+use crate::fences;
 use crate::message::{Voice, say};
 use base::tai::Label;
 use input::Input;
@@ -23,6 +24,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use sys::poll::{self, Interest};
 use sys::signal::{self, Signal};
 
@@ -74,6 +76,7 @@ impl Multilog {
                 (Action::Alert | Action::Status(_), _) => Step::Alert,
             });
         }
+        fence(&mut steps);
         Ok(Multilog { calm, input: Input::new(), lines: Lines::new(script.labels), steps })
     }
 
@@ -141,6 +144,17 @@ fn status_file(action: &Action) -> Result<Option<File>, i32> {
     let file = sys::file::open_write(name)
         .map_err(|e| VOICE.fatal(&[&"unable to write ", name], Some(&e)))?;
     Ok(Some(file))
+}
+
+/// Keeps the log directories and nothing else, unless a log has a processor, which may be anything.
+fn fence(steps: &mut [Step]) {
+    if logs(steps).any(|log| log.keep.processor.is_some()) {
+        return;
+    }
+    let fence = fences::multilog(logs(steps).map(|log| Path::new(&log.keep.dir)));
+    if let Some(missing) = fence.close_or_tell() {
+        VOICE.warning(&[&missing], None);
+    }
 }
 
 /// The logs among the steps.

@@ -199,8 +199,8 @@ impl Server<'_> {
     pub(super) fn attend(&mut self, source: Source) {
         let Some(front) = self.front() else { return };
         match source {
-            Source::Parent(_) => {
-                let news = front.nursery.hear();
+            Source::Parent(pid) => {
+                let news = front.nursery.hear(pid);
                 self.tell(news);
             }
             Source::Orphan(pid) => {

@@ -159,15 +159,10 @@ impl Nursery {
         None
     }
 
-    /// Hears all clean parents and says what became of connections.
-    pub(super) fn hear(&mut self) -> Vec<News> {
+    /// Hears a clean parent, one message of it, and says what became of connections.
+    pub(super) fn hear(&mut self, pid: u32) -> Vec<News> {
         let mut news = Vec::new();
-        for brood in std::mem::take(&mut self.retiring) {
-            if self.hear_one(&brood, &mut news) != Life::Gone {
-                self.retiring.push(brood);
-            }
-        }
-        if let Some(brood) = self.current.take() {
+        if let Some(brood) = self.current.take_if(|brood| brood.pid() == pid) {
             let life = self.hear_one(&brood, &mut news);
             self.take_greeting(&brood);
             match life {
@@ -175,6 +170,11 @@ impl Nursery {
                 Life::Retiring => self.retiring.push(brood),
                 Life::Gone if brood.ready() => news.push(News::Died),
                 Life::Gone => news.push(News::Stillborn),
+            }
+        }
+        for brood in self.retiring.extract_if(.., |brood| brood.pid() == pid).collect::<Vec<_>>() {
+            if self.hear_one(&brood, &mut news) != Life::Gone {
+                self.retiring.push(brood);
             }
         }
         self.rehouse(&mut news);
@@ -193,17 +193,18 @@ impl Nursery {
 
     fn hear_one(&mut self, brood: &Brood, news: &mut Vec<News>) -> Life {
         let mut life = Life::Serving;
-        loop {
-            match brood.next() {
-                Ok(None) => return life,
-                Ok(Some(Event::Retired)) => life = Life::Retiring,
-                Ok(Some(event)) => news.extend(self.event(event)),
-                Err(_) => {
-                    self.bereave(brood.pid(), news);
-                    return Life::Gone;
-                }
+        let Ok(mut heard) = brood.next() else {
+            self.bereave(brood.pid(), news);
+            return Life::Gone;
+        };
+        while let Some(event) = heard {
+            if event == Event::Retired {
+                life = Life::Retiring;
             }
+            news.extend(self.event(event));
+            heard = brood.next_heard();
         }
+        life
     }
 
     fn event(&mut self, event: Event) -> Option<News> {

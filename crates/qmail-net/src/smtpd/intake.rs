@@ -5,7 +5,6 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
-use base::limits;
 use base::wire::queue::{Envelope, Origin};
 use proto::smtp::server::Verdict;
 use store::client::{QueueClient, Refusal};
@@ -25,12 +24,7 @@ pub(crate) struct Intake<'a> {
     /// The connection to queued, kept from letter to letter.
     client: Option<QueueClient>,
     letter: Letter,
-    /// Bytes of the letter not handed on yet, so that a small letter is one write.
-    waiting: Vec<u8>,
 }
-
-/// How many bytes of a letter wait for more at most.
-const WAITING: usize = limits::CHUNK / 2;
 
 /// How long a program may keep a client waiting, in the middle of a letter or at its end.
 const PATIENCE: Duration = Duration::from_secs(3_600);
@@ -51,7 +45,7 @@ impl<'a> Intake<'a> {
     /// No letter yet; nothing is connected or started.
     pub(crate) fn new(home: &'a Home, about: &'a Circumstances) -> Self {
         let program = about.get("QMAILQUEUE").map(OsString::from_vec);
-        Self { home, about, program, client: None, letter: Letter::None, waiting: Vec::new() }
+        Self { home, about, program, client: None, letter: Letter::None }
     }
 
     /// Begins a letter.
@@ -97,24 +91,11 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
-    /// Hands over the next bytes, now or with more.
+    /// Hands over the next bytes.
     pub(crate) fn chunk(&mut self, bytes: &[u8]) {
-        if self.waiting.len().saturating_add(bytes.len()) > WAITING {
-            let waiting = std::mem::take(&mut self.waiting);
-            self.hand_on(&waiting);
-            self.hand_on(bytes);
-        } else {
-            self.waiting.extend_from_slice(bytes);
-        }
-    }
-
-    fn hand_on(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
         match &mut self.letter {
             Letter::Queued => {
-                let sent = self.client.as_mut().map(|client| client.chunk(bytes));
+                let sent = self.client.as_mut().map(|client| client.chunk_with_next(bytes));
                 if let Some(Err(refusal)) = sent {
                     self.client = None;
                     self.letter = Letter::Lost(refusal);
@@ -127,13 +108,9 @@ impl<'a> Intake<'a> {
 
     /// Makes the letter final.
     pub(crate) fn commit(&mut self, envelope: &[u8]) -> Verdict {
-        let last = std::mem::take(&mut self.waiting);
         match std::mem::replace(&mut self.letter, Letter::None) {
-            Letter::Queued => {
-                self.commit_queued(&last, envelope).map_or_else(refused, |()| queued(pid()))
-            }
-            Letter::Program(mut program) => {
-                program.chunk(&last);
+            Letter::Queued => self.commit_queued(envelope).map_or_else(refused, |()| queued(pid())),
+            Letter::Program(program) => {
                 let pid = program.pid();
                 program.commit(envelope).map_or_else(refused, |()| queued(pid))
             }
@@ -142,11 +119,11 @@ impl<'a> Intake<'a> {
         }
     }
 
-    fn commit_queued(&mut self, last: &[u8], envelope: &[u8]) -> Result<(), Refusal> {
+    fn commit_queued(&mut self, envelope: &[u8]) -> Result<(), Refusal> {
         let envelope = Envelope::new(envelope).map_err(|_| Refusal::of_exit(11))?;
         // A connection that has refused once is not asked again.
         let mut client = self.client.take().ok_or_else(|| Refusal::of_exit(63))?;
-        client.commit_with(last, &envelope)?;
+        client.commit(&envelope)?;
         self.client = Some(client);
         Ok(())
     }
@@ -154,7 +131,6 @@ impl<'a> Intake<'a> {
     /// Forgets the letter under way, if there is one: queued notices that the connection closes,
     /// the program that its pipes do.
     pub(crate) fn abort(&mut self) {
-        self.waiting = Vec::new();
         match std::mem::replace(&mut self.letter, Letter::None) {
             Letter::Queued => self.client = None,
             Letter::Program(program) => program.abort(),

@@ -4,6 +4,7 @@
 //! its clean parent is handed · *opens* `control/`, `users/cdb` and accounts' `.qmail` names ·
 //! *speaks to* queued, or to the program `$QMAILQUEUE` names
 
+mod annex;
 mod circumstances;
 mod intake;
 mod patience;
@@ -19,6 +20,8 @@ use std::os::fd::OwnedFd;
 use store::home::Home;
 use store::users::Directory;
 use sys::{brood, fd, user};
+
+use crate::fences;
 
 use self::circumstances::Circumstances;
 use self::shop::Shop;
@@ -65,7 +68,17 @@ fn serve_one(home: &Home) -> i32 {
 
 fn serve_many(socket: OwnedFd, home: &Home) -> i32 {
     let limits = brood::Serve { max_children: CHILDREN, retire_after: RETIRE };
-    match brood::serve_as(socket, limits, Shop::open(home)) {
+    let annex = match annex::open(&socket, home) {
+        Ok(annex) => annex,
+        Err(err) => {
+            say(format_args!("fatal: unable to fork: {err}"));
+            return 111;
+        }
+    };
+    if let Some(missing) = annex.as_ref().and_then(|_| fences::smtpd(home.root()).close_or_tell()) {
+        say(format_args!("warning: {missing}"));
+    }
+    match brood::serve_as(socket, limits, Shop::open(home, annex)) {
         Ok(()) => 0,
         Err(err) => {
             say(format_args!("fatal: unable to serve: {err}"));

@@ -7,10 +7,11 @@ use std::time::Duration;
 use proto::smtp::reply::Reply;
 use store::home::Home;
 use store::users::Directory;
-use sys::brood::{CleanParent, Greeting};
+use sys::brood::{Annex, CleanParent, Greeting};
 use sys::clock;
 use sys::watch::Watch;
 
+use super::annex::{self, PROGRAM};
 use super::circumstances::Circumstances;
 use super::site::{Site, SiteError};
 use super::talk::{self, Ends};
@@ -28,14 +29,16 @@ pub(crate) struct Shop<'a> {
     /// `None` where the kernel has none to give: then the files are looked at for each connection.
     watch: Option<Watch>,
     looked: Duration,
+    /// For connections whose letters go to a program.
+    annex: Option<Annex>,
 }
 
 impl<'a> Shop<'a> {
     /// Reads everything. What cannot be read is told, and tried again for each connection.
-    pub(crate) fn open(home: &'a Home) -> Self {
+    pub(crate) fn open(home: &'a Home, annex: Option<Annex>) -> Self {
         let watch = Watch::on_contents(&[&home.path("control"), &home.path("users")]).ok();
         let (site, users) = (Site::load(home), Directory::new(home));
-        let mut shop = Self { home, site, users, watch, looked: clock::monotonic() };
+        let mut shop = Self { home, site, users, watch, looked: clock::monotonic(), annex };
         shop.complain();
         shop.users.refresh();
         shop
@@ -87,6 +90,10 @@ impl CleanParent for Shop<'_> {
         let Some(connection) = fds.first() else { return 111 };
         let ends = Ends { hear: connection.as_fd(), speak: connection.as_fd() };
         let about = Circumstances::of_handover(block);
+        if let Some(annex) = self.annex.as_ref().filter(|_| about.get(PROGRAM).is_some()) {
+            return annex::serve(annex, block, ends);
+        }
+        self.annex = None;
         self.users.believe_until(clock::monotonic().saturating_add(FRESH));
         match &self.site {
             Ok(site) => talk::talk(ends, self.home, site, &mut self.users, &about),

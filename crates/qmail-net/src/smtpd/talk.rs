@@ -22,8 +22,8 @@ use super::received;
 use super::site::Site;
 use super::welcome::Door;
 
-/// Bytes read at once between letters: a pipelined batch of commands.
-const COMMANDS: usize = 4 << 10;
+/// Bytes read at once at first: a pipelined batch of commands, or a letter of the usual kind.
+const COMMANDS: usize = 8 << 10;
 /// Bytes read at once inside a letter, at most.
 const LETTER: usize = 64 << 10;
 /// Replies are written when input is awaited, or when there are this many bytes of them.
@@ -195,7 +195,8 @@ impl Talk<'_> {
     fn hear(&mut self, room: &mut [u8], letter: bool) -> io::Result<Heard> {
         self.flush()?;
         let left = self.patience.left(letter, clock::monotonic());
-        let all = left == self.patience.timeout();
+        // The wait the socket itself ends, to within a second.
+        let all = left.saturating_add(Duration::from_secs(1)) >= self.patience.timeout();
         let read = match self.limited && all {
             true => fd::read(self.ends.hear, room),
             false => fd::read_within(self.ends.hear, room, left),

@@ -90,7 +90,7 @@ impl Brood {
     /// answers for jobs still open. `InvalidData`: it said something we do not know; drop it.
     pub fn next(&self) -> io::Result<Option<Event>> {
         loop {
-            if let Some(event) = self.heard.borrow_mut().pop_front() {
+            if let Some(event) = self.next_heard() {
                 return Ok(Some(event));
             }
             let mut message = [0; MESSAGE];
@@ -102,6 +102,11 @@ impl Brood {
             };
             self.hear(message.get(..length).unwrap_or_default())?;
         }
+    }
+
+    /// The next answer of those that came in one message with the last; without asking the kernel.
+    pub fn next_heard(&self) -> Option<Event> {
+        self.heard.borrow_mut().pop_front()
     }
 
     /// Takes a message apart.

@@ -1,0 +1,28 @@
+//! multilog's fence, with somebody inside who tries to get out. No test harness, so that a fork has
+//! one thread.
+
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by failing")]
+
+use probe::{Act, REFUSED, killed, left, refused};
+
+#[path = "../src/fences.rs"]
+mod fences;
+
+fn main() {
+    let dir = std::env::temp_dir().join(format!("fences-multilog-{}", std::process::id()));
+    for name in ["main", "alerts", "other"] {
+        std::fs::create_dir_all(dir.join(name)).unwrap();
+        std::fs::write(dir.join(name).join("current"), "x").unwrap();
+    }
+    let (main, alerts) = (dir.join("main"), dir.join("alerts"));
+    let fence = fences::multilog([main.as_path(), alerts.as_path()].into_iter());
+    for kept in [&main, &alerts] {
+        left("multilog", &fence, &[Act::Write(kept.join("@1.s")), Act::Remove(kept.join("@1.s"))]);
+    }
+    let other = dir.join("other/current");
+    refused("multilog", &fence, &[Act::Read(other.clone()), Act::Write(other), Act::Udp]);
+    refused("multilog", &fence, &[Act::Exec("/bin/true".into()), Act::Fork]);
+    refused("multilog", &fence, &REFUSED);
+    killed("multilog", &fence);
+    std::fs::remove_dir_all(&dir).unwrap();
+}
