@@ -10,9 +10,10 @@ pub(crate) fn queued(queue: &Path) -> Fence {
     Fence::new().writes_and_links(queue).calls(Calls::THREADS)
 }
 
-/// qmail-send: settings, queued.
+/// qmail-send: settings, queued, and a process for each bounce on its way there.
 pub(crate) fn send(home: &Path) -> Fence {
-    Fence::new().reads_and_links(home.join("control")).calls(Calls::UNIX)
+    let settings = Fence::new().reads_and_links(home.join("control"));
+    settings.calls(Calls::UNIX.and(Calls::FORK))
 }
 
 /// qmail-clean: queued.

@@ -3,6 +3,7 @@
 
 mod checkpassword;
 mod clean;
+mod fences;
 mod inject;
 mod local;
 mod login;

@@ -26,7 +26,7 @@ fn main() {
     let unix = Act::Unix(socket);
     let (file, passwd) = (|name: &str| home.join(name), || "/etc/passwd".into());
     let out = |who: &str, fence: &sys::sandbox::Fence| {
-        refused(who, fence, &[connect.clone(), Act::Udp, Act::Fork, Act::Read(passwd())]);
+        refused(who, fence, &[connect.clone(), Act::Udp, Act::Read(passwd())]);
         refused(who, fence, &[Act::Exec("/bin/true".into()), Act::Write(passwd())]);
         refused(who, fence, &[Act::Write(file("control/file")), Act::Read(file("users/file"))]);
         refused(who, fence, &REFUSED);
@@ -36,11 +36,11 @@ fn main() {
     let queued = fences::queued(&file("queue"));
     left("queued", &queued, &[Act::Write(file("queue/log/1")), Act::Remove(file("queue/log/1"))]);
     left("queued", &queued, &[Act::Write(file("queue/big/1")), Act::Thread]);
-    refused("queued", &queued, &[unix.clone(), Act::Read(file("Maildir/new/file"))]);
+    refused("queued", &queued, &[unix.clone(), Act::Read(file("Maildir/new/file")), Act::Fork]);
     out("queued", &queued);
 
     let send = fences::send(&home);
-    left("send", &send, &[Act::Read(file("control/file")), unix.clone()]);
+    left("send", &send, &[Act::Read(file("control/file")), unix.clone(), Act::Fork]);
     refused(
         "send",
         &send,
@@ -50,12 +50,16 @@ fn main() {
 
     let clean = fences::clean();
     left("clean", &clean, std::slice::from_ref(&unix));
-    refused("clean", &clean, &[Act::Read(file("control/file")), Act::List(file("queue"))]);
+    refused(
+        "clean",
+        &clean,
+        &[Act::Read(file("control/file")), Act::List(file("queue")), Act::Fork],
+    );
     out("clean", &clean);
 
     let mailbox = fences::mailbox(&file("Maildir"));
     left("a mailbox's worker", &mailbox, &[Act::Write(file("Maildir/new/1"))]);
-    refused("a mailbox's worker", &mailbox, &[unix, Act::Write(file("queue/log/file"))]);
+    refused("a mailbox's worker", &mailbox, &[unix, Act::Write(file("queue/log/file")), Act::Fork]);
     out("a mailbox's worker", &mailbox);
     let _gone = std::fs::remove_dir_all(Path::new(&home));
 }

@@ -2,6 +2,7 @@
 //! disk together.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,6 +12,8 @@ use std::os::unix::fs::MetadataExt;
 use base::outcome::Outcome;
 use store::disk::kernel::Kernel;
 use store::maildir::{self, DeliverError, Earlier, Places, Source};
+
+use crate::fences;
 
 use super::run::{self, Plan};
 use super::{Job, Stop, maildir as single, tell};
@@ -78,6 +81,8 @@ impl Mailbox {
         let identity = identity(&dir)
             .map_err(|_| Stop::soft("Temporary error on maildir delivery. (#4.3.0)"))?;
         let (host, waiting, buffer) = (single::host(), BTreeMap::new(), Vec::new());
+        // It has nothing else to do; a kernel that cannot hold it there keeps its user's rights.
+        let _as_far_as_it_can = fences::mailbox(OsStr::from_bytes(&dir).as_ref()).close_paths();
         Ok(Self { dir, identity, disk, host, earlier: None, waiting, buffer })
     }
 
@@ -148,7 +153,7 @@ impl Mailbox {
         Ok(Staged::Written)
     }
 
-    fn was_there(&mut self, name: &std::ffi::OsStr) -> Result<bool, Stop> {
+    fn was_there(&mut self, name: &OsStr) -> Result<bool, Stop> {
         let failed = |err: io::Error| single::stop(&DeliverError::Maildir(err));
         if self.earlier.is_none() {
             self.earlier = Some(Earlier::list(&self.disk).map_err(failed)?);
@@ -196,7 +201,7 @@ impl Mailbox {
 
 /// Which directory a name stands for now.
 fn identity(dir: &[u8]) -> io::Result<(u64, u64)> {
-    let meta = std::fs::metadata(std::ffi::OsStr::from_bytes(dir))?;
+    let meta = std::fs::metadata(OsStr::from_bytes(dir))?;
     Ok((meta.dev(), meta.ino()))
 }
 

@@ -38,7 +38,9 @@ use sys::pass::Kind;
 use sys::rlimit::{self, Resource};
 use sys::signal::{Signal, Signals};
 
+use crate::fences;
 use helper::Threads;
+
 use rights::Rules;
 use server::{End, Server, log};
 
@@ -84,7 +86,9 @@ fn start(salvage: bool) -> Result<(), Stop> {
     let queue = open(&dir, salvage)?;
     let listener = sys::pass::listen(&dir.join("queued"), Kind::Stream, 0o666, BACKLOG)
         .map_err(|e| Stop::cannot(format_args!("listen at {}/queued", dir.display()), &e))?;
-    sys::sandbox::no_new_privs().map_err(|e| Stop::cannot("give up new privileges", &e))?;
+    if let Some(missing) = fences::queued(&dir).close_or_tell() {
+        log(format_args!("warning: {missing}"));
+    }
     log(format_args!("ready, letters in queue: {}", queue.index().len()));
     serve(&dir, queue, Rules::new(&home, &roles), listener, signals)
 }
