@@ -90,6 +90,9 @@ pub struct QueueClient {
     patience: Duration,
 }
 
+/// Bytes of a letter that wait for what is said next, at most.
+const WAITING: usize = limits::CHUNK / 2;
+
 fn unexpected() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "queued gave an answer that was not asked for")
 }
@@ -148,6 +151,22 @@ impl QueueClient {
     /// queued refused, or the connection is lost.
     pub fn chunk(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         bytes.chunks(limits::CHUNK).try_for_each(|piece| self.say(&Request::Chunk(piece)))
+    }
+
+    /// Hands over the next bytes of the letter, with whatever is said next if they are few: a small
+    /// letter is then one write.
+    ///
+    /// # Errors
+    /// queued refused, or the connection is lost.
+    pub fn chunk_with_next(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        for piece in bytes.chunks(limits::CHUNK) {
+            if self.outbox.len().saturating_add(piece.len()) > WAITING {
+                self.say(&Request::Chunk(piece))?;
+            } else {
+                Request::Chunk(piece).encode(&mut self.outbox);
+            }
+        }
+        Ok(())
     }
 
     /// Hands over the envelope and waits until the letter is on disk; its number. The connection
