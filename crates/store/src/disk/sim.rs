@@ -369,8 +369,8 @@ impl Disk for Sim {
         self.with(*file, |inode| {
             let rest = inode.seen.get(at..).unwrap_or_default();
             let n = rest.len().min(buf.len());
-            for (to, from) in buf.iter_mut().zip(rest) {
-                *to = *from;
+            if let (Some(to), Some(from)) = (buf.get_mut(..n), rest.get(..n)) {
+                to.copy_from_slice(from);
             }
             n
         })
