@@ -72,7 +72,7 @@ impl At {
     /// Makes durable everything written so far to the file system this directory is on; also tells
     /// of a write-back that failed since the directory was opened.
     pub fn sync_fs(&self) -> io::Result<()> {
-        Ok(fs::syncfs(&self.0)?)
+        crate::file::sync_fs(&self.0)
     }
 
     /// Gives a file a second name.

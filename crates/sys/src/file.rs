@@ -54,10 +54,14 @@ pub fn umask(bits: u32) -> u32 {
     rustix::process::umask(Mode::from_raw_mode(bits)).as_raw_mode()
 }
 
-/// Makes durable everything written so far to the file system a descriptor lies on (`syncfs`).
+/// Makes durable everything written so far to the file system a descriptor lies on (`syncfs`, and
+/// then `fsync` of what the descriptor is).
 ///
 /// # Errors
 /// The kernel's; since Linux 5.8 also a write-back that failed since the descriptor was opened.
 pub fn sync_fs(fd: impl AsFd) -> io::Result<()> {
-    Ok(rustix::fs::syncfs(fd)?)
+    rustix::fs::syncfs(&fd)?;
+    // ext4 without a journal has the disk flush its cache before it writes inodes and directories,
+    // and not after: only a sync of something, even if it is clean, brings those to rest.
+    Ok(rustix::fs::fsync(&fd)?)
 }
