@@ -7,8 +7,10 @@ mod blocks;
 mod build;
 mod clients;
 mod crash;
+mod faults;
 mod fuzz;
 mod host;
+mod ledger;
 mod man;
 mod rooms;
 mod tally;
@@ -49,6 +51,8 @@ enum Task {
     Crash(crash::Crash),
     /// Fuzz the parsers and machines, each for its time; `fuzz --hours 1` is the long run.
     Fuzz(fuzz::Fuzz),
+    /// Make every file system call of the programs fail once, and see that nothing is lost.
+    Faults(faults::Faults),
     /// Measure ourselves and the peers, in turns, in one run.
     Bench(Box<bench::Bench>),
     /// Hold connections, as a part of the benchmark.
@@ -74,6 +78,7 @@ fn main() -> ExitCode {
         Task::Man => tally::single("man", man::check),
         Task::Crash(crash) => crash.run(),
         Task::Fuzz(fuzz) => fuzz.run(),
+        Task::Faults(faults) => faults.run(),
         Task::Bench(bench) => bench.run(),
         Task::Strangers(hold) => hold.run(),
         Task::Clients(clients) => clients.run(),

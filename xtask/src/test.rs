@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use clap::Args;
 
 use crate::tally::{self, Ending, Tally, Trouble};
-use crate::{arrows, clients, crash, fuzz, host, man, rooms, walk};
+use crate::{arrows, clients, crash, faults, fuzz, host, man, rooms, walk};
 
 /// Run every check and test.
 #[derive(Args)]
@@ -31,6 +31,7 @@ impl Test {
         unit_tests(&mut tally);
         fuzz::replay(&mut tally);
         crash::bounded(&mut tally);
+        faults::bounded(&mut tally);
         if self.quick {
             tally.check("clients", || Ending::Skipped("--quick".into()));
         } else {

@@ -58,8 +58,8 @@ impl Up {
         server.stop()
     }
 
-    /// Builds and starts; returns once mail is accepted.
-    pub(crate) fn start(&self) -> Result<Server, Trouble> {
+    /// Builds and sets up a home; starts nothing.
+    pub(crate) fn prepare(&self) -> Result<PathBuf, Trouble> {
         let binaries = build::release()?;
         let home = self.home()?;
         build::install(&binaries, &home.join("bin"))?;
@@ -70,7 +70,12 @@ impl Up {
             setup.args(["--host", host]);
         }
         run(&mut setup)?;
-        let mut server = Server::launch(&home)?;
+        Ok(home)
+    }
+
+    /// Builds and starts; returns once mail is accepted.
+    pub(crate) fn start(&self) -> Result<Server, Trouble> {
+        let mut server = Server::launch(&self.prepare()?)?;
         let ready = server.wait_ready(&self.smtp, b"220 ").and_then(|()| {
             server.wait_ready(&self.pop3, b"+OK ")?;
             server.wait_queue()
