@@ -21,7 +21,8 @@ pub(crate) fn clean() -> Fence {
     Fence::new().calls(Calls::UNIX)
 }
 
-/// A child of qmail-lspawn that writes into one Maildir.
+/// A child of qmail-lspawn that writes into one Maildir. It is in its user's home, whose `.qmail`
+/// files it reads again for each delivery.
 pub(crate) fn mailbox(maildir: &Path) -> Fence {
-    Fence::new().writes_and_links(maildir)
+    Fence::new().reads(".").writes_and_links(maildir)
 }

@@ -19,6 +19,7 @@ use super::{Job, Stop, forward, maildir, mbox, say_error};
 const PIECE: usize = 16 << 10;
 
 /// What rules a delivery, and the lines it writes.
+#[derive(Debug)]
 pub(super) struct Plan {
     pub(super) lines: Lines,
     rules: Rules,

@@ -58,6 +58,8 @@ pub(crate) struct Mailbox {
     earlier: Option<Earlier>,
     waiting: BTreeMap<u32, Waiting>,
     buffer: Vec<u8>,
+    /// What rules the first delivery.
+    first: Option<Plan>,
 }
 
 impl Mailbox {
@@ -73,17 +75,18 @@ impl Mailbox {
         let Some(dir) = plan.only_maildir().map(<[u8]>::to_vec) else {
             return Err(tell(run::follow(job, letter, plan)));
         };
-        Self::open(dir).map_err(|stop| tell(Err(stop)))
+        Self::open(dir, plan).map_err(|stop| tell(Err(stop)))
     }
 
-    fn open(dir: Vec<u8>) -> Result<Self, Stop> {
+    fn open(dir: Vec<u8>, first: Plan) -> Result<Self, Stop> {
         let disk = single::open(&dir)?;
         let identity = identity(&dir)
             .map_err(|_| Stop::soft("Temporary error on maildir delivery. (#4.3.0)"))?;
         let (host, waiting, buffer) = (single::host(), BTreeMap::new(), Vec::new());
         // It has nothing else to do; a kernel that cannot hold it there keeps its user's rights.
         let _as_far_as_it_can = fences::mailbox(OsStr::from_bytes(&dir).as_ref()).close_paths();
-        Ok(Self { dir, identity, disk, host, earlier: None, waiting, buffer })
+        let (earlier, first) = (None, Some(first));
+        Ok(Self { dir, identity, disk, host, earlier, waiting, buffer, first })
     }
 
     /// The device it is on.
@@ -117,14 +120,26 @@ impl Mailbox {
         let mut bytes = std::mem::take(&mut self.buffer);
         bytes.clear();
         let staged = if size > WHOLE {
-            run::plan(job, letter).and_then(|plan| self.write(slot, job, &plan, letter))
+            self.judge(slot, job, letter)
         } else {
-            read(letter, size, &mut bytes)
-                .and_then(|()| run::plan(job, &bytes[..]))
-                .and_then(|plan| self.write(slot, job, &plan, &bytes[..]))
+            read(letter, size, &mut bytes).and_then(|()| self.judge(slot, job, &bytes[..]))
         };
         self.buffer = bytes;
         staged
+    }
+
+    /// Finds again what rules the delivery. If anything speaks against it, that is for a child to say
+    /// that can see more than this one.
+    fn judge<S: Source + ?Sized>(
+        &mut self,
+        slot: u32,
+        job: &Job,
+        letter: &S,
+    ) -> Result<Staged, Stop> {
+        match self.first.take().map_or_else(|| run::plan(job, letter), Ok) {
+            Ok(plan) => self.write(slot, job, &plan, letter),
+            Err(_) => Ok(Staged::Moved),
+        }
     }
 
     fn write<S: Source + ?Sized>(

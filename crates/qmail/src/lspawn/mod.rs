@@ -337,8 +337,10 @@ impl Lspawn {
                 let Some(member) = self.crew.get(token) else { return };
                 // Its mailbox has changed: it finishes what it has begun.
                 (member.open, member.given) = (false, JOBS);
-                if let Some(job) = take(&mut member.jobs, slot) {
-                    self.offer(job, desk);
+                match take(&mut member.jobs, slot) {
+                    Some(job) if job.offers > OFFERS => desk.ended(slot, changing()),
+                    Some(job) => self.offer(job, desk),
+                    None => {}
                 }
             }
             Tag::Show | Tag::Over | Tag::Alone | Tag::Withdraw => {}
@@ -488,6 +490,11 @@ impl Lspawn {
 /// The report of a delivery to one Maildir.
 fn done() -> Verdict {
     (Outcome::Done, b"did 1+0+0\n".to_vec())
+}
+
+/// The report of a delivery that nobody takes: the mailbox is another one each time.
+fn changing() -> Verdict {
+    later("Temporary error on maildir delivery. (#4.3.0)\n")
 }
 
 /// Takes the delivery of a slot out of a worker's.

@@ -109,6 +109,10 @@ fn a_worker_heeds_what_its_user_changes() {
     assert_eq!(one(&mut lspawn, 0), DONE);
     fs::write(place.joe(".qmail"), "|echo no; exit 100\n").unwrap();
     assert_eq!(one(&mut lspawn, 1), "Dno\n");
+    fs::write(place.joe(".qmail"), "# mine\n./Maildir/\n").unwrap();
+    for index in 100..110 {
+        assert_eq!(one(&mut lspawn, index), DONE);
+    }
     fs::remove_file(place.joe(".qmail")).unwrap();
     assert_eq!(one(&mut lspawn, 2), DONE);
     fs::rename(place.joe("Maildir"), place.joe("Moved")).unwrap();
