@@ -100,14 +100,27 @@ fn write<D: Disk, S: Source + ?Sized>(
         }
         created => created?,
     };
-    disk.write_at(&file, head, 0)?;
+    match letter.whole() {
+        // One write is cheaper than two, and letters in memory are small.
+        Some(letter) => disk.write_at(&file, &[head, letter].concat(), 0)?,
+        None => copy(disk, &file, head, letter)?,
+    }
+    Ok(file)
+}
+
+fn copy<D: Disk, S: Source + ?Sized>(
+    disk: &D,
+    file: &D::File,
+    head: &[u8],
+    letter: &S,
+) -> Result<(), DeliverError> {
+    disk.write_at(file, head, 0)?;
     let mut at = head.len() as u64;
     pieces(letter, |piece| {
-        disk.write_at(&file, piece, at)?;
+        disk.write_at(file, piece, at)?;
         at = at.saturating_add(piece.len() as u64);
         Ok(())
-    })?;
-    Ok(file)
+    })
 }
 
 /// Lets readers see a staged file; its bytes must be durable by now.
