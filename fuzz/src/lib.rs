@@ -21,8 +21,20 @@ mod tai64n;
 mod wire;
 mod words;
 
-// `programs` includes files that say `crate::spawn`.
-use sys::spawn;
+/// `programs` includes files that say `crate::spawn`: of `sys` or of `qmail`.
+mod spawn {
+    pub(crate) use sys::spawn::Status;
+
+    use base::outcome::Outcome;
+
+    /// As `qmail` has it.
+    pub(crate) type Verdict = (Outcome, Vec<u8>);
+
+    /// The same.
+    pub(crate) fn later(text: &str) -> Verdict {
+        (Outcome::Later, text.as_bytes().to_vec())
+    }
+}
 
 pub use self::cdb::cdb;
 pub use self::dot::dot;

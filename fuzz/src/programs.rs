@@ -11,6 +11,26 @@ pub(crate) mod instructions;
 #[path = "../../crates/qmail-net/src/remote/route.rs"]
 pub(crate) mod route;
 
+/// `control/concurrencydestination`, `pauses` and `priority`.
+#[allow(dead_code, reason = "only its parser is called")]
+#[path = "../../crates/qmail/src/send/policy.rs"]
+pub(crate) mod policy;
+
+/// What a local delivery's end means.
+#[allow(dead_code, reason = "only its parser is called")]
+#[path = "../../crates/qmail/src/lspawn/verdict.rs"]
+pub(crate) mod local_verdict;
+
+/// What qmail-remote's output means.
+#[allow(dead_code, reason = "only its parser is called")]
+#[path = "../../crates/qmail/src/rspawn/verdict.rs"]
+pub(crate) mod remote_verdict;
+
+/// What qmail-lspawn and its workers say to each other.
+#[allow(dead_code, reason = "only its codec is called")]
+#[path = "../../crates/qmail/src/lspawn/word.rs"]
+pub(crate) mod lspawn_word;
+
 /// POP3's unique ids.
 #[allow(dead_code, reason = "only its parser is called")]
 #[path = "../../crates/qmail-net/src/pop3d/name.rs"]
@@ -49,6 +69,33 @@ pub(crate) fn dns_records(name: &[u8], behind: &[u8], kind: u8) -> Option<usize>
         packet::Answer::Records(records) => Some(records.len()),
         _ => None,
     }
+}
+
+/// The policy of a directory of control files, asked of a domain; or what is wrong with a file.
+pub(crate) fn policy_of(control: &store::control::Control, domain: &[u8]) -> Result<(), String> {
+    let load = policy::Policy::load(control);
+    let policy = load.map_err(|bad| format!("{}: {}", bad.file, bad.why))?;
+    let domain = domain.to_ascii_lowercase();
+    if policy.most(&domain) == 0 {
+        assert_eq!(policy.paused(&domain), policy::FOR_EVER);
+    }
+    let bounce = policy.class(b"", 1);
+    assert!(bounce == policy::Class::Bounces, "a bounce is no bounce any more");
+    policy.class(&[b"joe@", &domain[..]].concat(), 1);
+    Ok(())
+}
+
+/// What a delivery's output comes to: how it ended, and what is told of it.
+pub(crate) fn verdicts(output: &[u8]) -> [(base::outcome::Outcome, Vec<u8>); 2] {
+    let status = sys::spawn::Status::Exited(0);
+    [local_verdict::judge(status, output), remote_verdict::judge(status, output)]
+}
+
+/// The words of a message to or from a worker, written again; `None` if they are none.
+pub(crate) fn lspawn_words(message: &[u8]) -> Option<Vec<u8>> {
+    let mut again = Vec::new();
+    lspawn_word::words(message).ok()?.iter().for_each(|word| word.encode(&mut again));
+    Some(again)
 }
 
 /// The unique id of a Maildir name.

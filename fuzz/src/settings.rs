@@ -32,41 +32,52 @@ pub fn settings(data: &[u8]) {
         b'd' => dot_qmail(asked),
         b'l' => logged(text),
         b'z' => zone(text, asked),
+        b'y' => destinations(text, asked),
         _ => {}
     }
 }
 
-/// A file to be read as a control file or a time zone; each process has its own.
-fn scratch(text: &[u8]) -> (PathBuf, String) {
-    let shm = PathBuf::from("/dev/shm");
-    let dir = if shm.is_dir() { shm } else { std::env::temp_dir() };
-    let thread = format!("{:?}", std::thread::current().id());
-    let thread: String = thread.chars().filter(char::is_ascii_digit).collect();
-    let name = format!("qmail-rs-fuzz.{}.{thread}", std::process::id());
-    std::fs::write(dir.join(&name), text).expect("a scratch file");
-    (dir, name)
+/// A directory with one file, to be read as a control file or a time zone; it goes when dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str, text: &[u8]) -> Self {
+        let shm = PathBuf::from("/dev/shm");
+        let dir = if shm.is_dir() { shm } else { std::env::temp_dir() };
+        let thread = format!("{:?}", std::thread::current().id());
+        let thread: String = thread.chars().filter(char::is_ascii_digit).collect();
+        let dir = dir.join(format!("qmail-rs-fuzz.{}.{thread}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a scratch directory");
+        std::fs::write(dir.join(name), text).expect("a scratch file");
+        Self(dir)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 fn control(text: &[u8]) {
-    let (dir, name) = scratch(text);
-    let control = Control::at(&dir);
-    let list = control.list(&name);
-    if let Ok(line) = control.line(&name) {
+    let name = "file";
+    let scratch = Scratch::new(name, text);
+    let control = Control::at(&scratch.0);
+    let list = control.list(name);
+    if let Ok(line) = control.line(name) {
         let line = line.expect("the file is there");
         assert!(!line.iter().any(|c| b"\n\0".contains(c)) && !line.ends_with(b"\r"));
-        let number = control.int(&name, 5);
+        let number = control.int(name, 5);
         let digits = line.first().is_some_and(u8::is_ascii_digit);
         assert_eq!(number.is_ok(), digits || line.is_empty());
         for line in list.expect("the same file").expect("the file is there") {
             assert!(!line.is_empty() && !line.starts_with(b"#") && !line.contains(&b'\n'));
-            assert!(control.set(&name).is_ok_and(|set| set.is_some_and(|s| s.contains(&line))));
+            assert!(control.set(name).is_ok_and(|set| set.is_some_and(|s| s.contains(&line))));
         }
     } else {
         let message = list.map_or_else(|e| e.to_string(), |_| String::new());
-        assert!(message.contains(&name), "it does not name the file");
+        assert!(message.contains(name), "it does not name the file");
     }
-    // It stays no longer than it is needed.
-    std::fs::remove_file(dir.join(name)).expect("the scratch file is ours");
 }
 
 fn smtproutes(text: &[u8], host: &[u8]) {
@@ -116,6 +127,16 @@ fn routing(text: &[u8], address: &[u8]) {
     assert!(to.len() <= text.len() + address.len() + 6 && to.contains(&b'@'));
 }
 
+/// What an administrator says of destinations: a number of deliveries, a pause, a class.
+fn destinations(text: &[u8], domain: &[u8]) {
+    for name in ["concurrencydestination", "pauses", "priority"] {
+        let scratch = Scratch::new(name, text);
+        if let Err(message) = programs::policy_of(&Control::at(&scratch.0), domain) {
+            assert!(message.contains(name), "it does not name the file");
+        }
+    }
+}
+
 /// The names tried for an extension: bounded, and none leads out of the home.
 fn dot_qmail(ext: &[u8]) {
     let names: Vec<_> = dotqmail::candidates(b"-", ext).collect();
@@ -144,10 +165,9 @@ fn zone(text: &[u8], asked: &[u8]) {
         }
     }
     let labels = b"@4000000037c219bf2ef02e94 a\n@ffffffffffffffffffffffff b\n@0 c\n@";
-    let (dir, name) = scratch(text);
-    let path = dir.join(&name);
+    let scratch = Scratch::new("zone", text);
+    let path = scratch.0.join("zone");
     let tz = [b":", path.as_os_str().as_encoded_bytes()].concat();
     let one = tai64n::local_lines(&tz, &[labels]);
     assert_eq!(tai64n::local_lines(&tz, &chunks(labels, 4)), one);
-    std::fs::remove_file(path).expect("the scratch file is ours");
 }

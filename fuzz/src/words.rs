@@ -1,6 +1,7 @@
 //! Short words between programs and in names: Maildir names, POP3's ids, SASL, what clean parents
 //! say, DNS answers, commands.
 
+use base::outcome::Outcome;
 use store::maildir::Name;
 
 use crate::pick::{chunks, head};
@@ -25,10 +26,31 @@ pub fn words(data: &[u8]) {
         }
         b'l' => lines(text),
         b'h' => host_keys(text),
+        b'v' => verdicts(text),
+        b'w' => {
+            if let Some(again) = programs::lspawn_words(text) {
+                assert_eq!(again, text, "a word has two spellings");
+            }
+        }
         b'n' => {
             assert!(programs::pop3_time(text).is_none_or(|_| text[0].is_ascii_digit()));
         }
         _ => {}
+    }
+}
+
+/// The outputs of delivery programs: nothing is success that does not say so, and no NUL stays.
+fn verdicts(output: &[u8]) {
+    let [(local, told), (remote, said)] = programs::verdicts(output);
+    assert_eq!(local, Outcome::Done, "a program that exits 0 has delivered");
+    assert!(told.len() <= base::limits::LOCAL_OUTPUT && !told.contains(&0));
+    assert!(!said.contains(&0) && said.len() <= output.len().max(40));
+    let mut items: Vec<&[u8]> = output.split(|&c| c == 0).collect();
+    items.pop();
+    let judged = items.iter().find(|item| item.first().is_some_and(|c| b"KZD".contains(c)));
+    if remote == Outcome::Done {
+        assert!(judged.is_some_and(|item| item.starts_with(b"K")), "nobody said so");
+        assert!(!output.starts_with(b"h") && !output.starts_with(b"s"));
     }
 }
 
