@@ -1,6 +1,7 @@
 //! The outside of the mail system: every program that talks to a stranger.
 #![forbid(unsafe_code)]
 
+mod fences;
 mod pop3d;
 mod popup;
 mod remote;

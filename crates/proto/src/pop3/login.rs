@@ -12,7 +12,9 @@ use super::{OK, capabilities, no, split, word, yes};
 use crate::sasl;
 
 /// Bytes of the host name in the timestamp, so that it always fits [`limits::LOGIN`].
-const TIMESTAMP_HOST: usize = 150;
+const TIMESTAMP_HOST: usize = 130;
+/// The longest timestamp, for the same reason; another one is not believed.
+const TIMESTAMP: usize = limits::LOGIN - limits::LOGIN_NAME_AND_SECRET - 3;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +82,14 @@ impl Drop for Credentials {
     }
 }
 
+/// The greeting: `+OK <stamp@host>`; no two clients get the same stamp (RFC 1939 §7, `APOP`).
+pub fn greeting(stamp: &[u8], host: &[u8]) -> Vec<u8> {
+    let mut greeting = [b"+OK <", stamp, b"@"].concat();
+    greeting.extend(host.iter().filter(|c| c.is_ascii_graphic()).take(TIMESTAMP_HOST));
+    greeting.extend_from_slice(b">\r\n");
+    greeting
+}
+
 /// How far the client has come.
 #[derive(Debug)]
 enum State {
@@ -115,11 +125,15 @@ type Step = (State, Actions);
 impl Session {
     /// A client that has just connected, and the greeting.
     pub fn new(pid: u32, unix_time: u64, host: &[u8]) -> (Self, Actions) {
-        let mut timestamp = alloc::format!("<{pid}.{unix_time}@").into_bytes();
-        timestamp.extend(host.iter().filter(|c| c.is_ascii_graphic()).take(TIMESTAMP_HOST));
-        timestamp.push(b'>');
-        let greeting = Action::Reply([b"+OK ", timestamp.as_slice(), b"\r\n"].concat());
-        (Self { state: State::Start, timestamp, lines: 0, bad: 0 }, vec![greeting])
+        let greeting = greeting(alloc::format!("{pid}.{unix_time}").as_bytes(), host);
+        (Self::greeted(&greeting), vec![Action::Reply(greeting)])
+    }
+
+    /// A client that somebody else has greeted so ([`greeting`], its line end or not).
+    pub fn greeted(greeting: &[u8]) -> Self {
+        let stamp = greeting.strip_prefix(b"+OK ").unwrap_or_default().trim_ascii_end();
+        let timestamp = if stamp.len() <= TIMESTAMP { stamp.to_vec() } else { Vec::new() };
+        Self { state: State::Start, timestamp, lines: 0, bad: 0 }
     }
 
     /// The banner's timestamp, angle brackets included.
@@ -283,6 +297,19 @@ fn close(text: &str) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_greets_the_timestamp_is_what_was_said() {
+        let (session, actions) = Session::new(7, 9, b"host");
+        assert_eq!(actions, [Action::Reply(b"+OK <7.9@host>\r\n".to_vec())]);
+        assert_eq!(session.timestamp(), b"<7.9@host>");
+        assert_eq!(Session::greeted(b"+OK <7.1.9@host>").timestamp(), b"<7.1.9@host>");
+        for odd in [&b""[..], b"hello", &[&b"+OK "[..], &[b'x'; 1_000]].concat()] {
+            assert_eq!(Session::greeted(odd).timestamp(), b"");
+        }
+        let longest = greeting(&[b'9'; 52], &[b'h'; 1_000]);
+        assert!(!Session::greeted(&longest).timestamp().is_empty());
+    }
     use alloc::format;
     use alloc::string::{String, ToString};
 

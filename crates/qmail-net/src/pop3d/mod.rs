@@ -62,7 +62,8 @@ fn parent(sock: OwnedFd, path: Option<&OsString>) -> i32 {
         let _blocking = fd::set_nonblocking(connection, false);
         if fenced.is_some() && path.and_then(|path| identity(path.as_ref())) != fenced {
             // Another Maildir of the same name is behind our fence.
-            Ends::new(connection.as_fd(), connection.as_fd()).refuse("this mailbox has been replaced, try again");
+            Ends::new(connection.as_fd(), connection.as_fd())
+                .refuse("this mailbox has been replaced, try again");
             brood::make_way();
         }
         serve(path, connection.as_fd(), connection.as_fd());

@@ -14,9 +14,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use proto::pop3::login::{Action, Credentials, Input, Session, Verdict};
+use proto::pop3::login::{self, Action, Credentials, Input, Session, Verdict};
 use store::home::Home;
+use sys::brood::{CleanParent, GREETED, Greeting};
 use sys::{brood, clock, fd, user};
+
+use crate::fences;
 
 use self::ends::{Ends, Heard};
 use self::entry::Entry;
@@ -44,13 +47,16 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
         None => {
             let about = std::env::vars_os().collect();
             let ends = Ends::two(fd::take(0), fd::take(1));
-            serve(ends, &host, &entry, &Circumstances(about))
+            serve(ends, &host, &entry, &Circumstances(about, false))
         }
         Some(sock) => {
+            // A program that checks secrets may be anything.
+            let fence = entry.is_pspawn().then(fences::popup);
+            if let Some(missing) = fence.and_then(|fence| fence.close_or_tell()) {
+                say(&format!("warning: {missing}"));
+            }
             let limits = brood::Serve { max_children: CHILDREN, retire_after: RETIRE };
-            let served = brood::serve(sock, limits, |payload, fds| {
-                serve_handed(payload, fds, &host, &entry)
-            });
+            let served = brood::serve_as(sock, limits, Door { host, entry });
             served.map_or_else(
                 |err| {
                     say(&format!("fatal: unable to take connections: {err}"));
@@ -59,6 +65,22 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
                 |()| 0,
             )
         }
+    }
+}
+
+/// A clean parent's way in.
+struct Door {
+    host: Vec<u8>,
+    entry: Entry,
+}
+
+impl CleanParent for Door {
+    fn greeting(&self) -> Option<Greeting> {
+        Greeting::new(&login::greeting(b"\0", &self.host))
+    }
+
+    fn child(&mut self, payload: &[u8], fds: Vec<OwnedFd>) -> i32 {
+        serve_handed(payload, fds, &self.host, &self.entry)
     }
 }
 
@@ -82,8 +104,8 @@ fn prepare(args: &[OsString]) -> Result<(Vec<u8>, Entry), (i32, String)> {
     Ok((host.as_bytes().to_vec(), entry))
 }
 
-/// What is known about a connection: its environment.
-struct Circumstances(BTreeMap<OsString, OsString>);
+/// What is known about a connection: its environment, and whether it was handed over.
+struct Circumstances(BTreeMap<OsString, OsString>, bool);
 
 impl Circumstances {
     /// A connection handed over with a block `K=V\0…`; entries without `=` are left out.
@@ -94,7 +116,14 @@ impl Circumstances {
             let text = |bytes| OsStr::from_bytes(bytes).to_owned();
             Some((text(key), text(value.get(1..)?)))
         });
-        Self(pairs.collect())
+        Self(pairs.collect(), true)
+    }
+
+    /// What the listener has said to the client in our place. Only the listener that hands the
+    /// connection over can tell.
+    fn greeted(&self) -> Option<&[u8]> {
+        let said = self.0.get(OsStr::new(GREETED)).map(|said| said.as_bytes());
+        said.filter(|said| self.1 && !said.is_empty())
     }
 
     /// Where the client is.
@@ -114,7 +143,10 @@ fn serve_handed(payload: &[u8], fds: Vec<OwnedFd>, host: &[u8], entry: &Entry) -
 /// pspawn serves the mailbox now.
 fn serve(mut ends: Ends, host: &[u8], entry: &Entry, about: &Circumstances) -> i32 {
     let begun = clock::monotonic();
-    let (mut session, mut actions) = Session::new(std::process::id(), clock::now().secs(), host);
+    let (mut session, mut actions) = match about.greeted() {
+        Some(said) => (Session::greeted(said), Vec::new()),
+        None => Session::new(std::process::id(), clock::now().secs(), host),
+    };
     loop {
         let mut verdict = None;
         for action in actions {
