@@ -153,6 +153,12 @@ pub fn accept(fd: impl AsFd) -> io::Result<OwnedFd> {
     Ok(retry_on_intr(|| rustix::net::accept_with(&fd, SocketFlags::CLOEXEC))?)
 }
 
+/// The same, for a socket whose reads and writes never wait.
+pub fn accept_nonblocking(fd: impl AsFd) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(retry_on_intr(|| rustix::net::accept_with(&fd, flags))?)
+}
+
 /// Two connected sockets; an exec closes both.
 pub fn pair(kind: Kind) -> io::Result<(OwnedFd, OwnedFd)> {
     let (family, flags) = (AddressFamily::UNIX, SocketFlags::CLOEXEC);

@@ -34,7 +34,7 @@ impl Server {
             if self.clients.len() >= self.most {
                 return self.be_deaf();
             }
-            match sys::pass::accept(&self.listener) {
+            match sys::pass::accept_nonblocking(&self.listener) {
                 Ok(sock) => {
                     if let Err(error) = self.admit(sock) {
                         self.warn(format_args!("a client was turned away: {error}"));
@@ -64,7 +64,6 @@ impl Server {
                 return Err(io::Error::other(format!("too many of uid {}", peer.uid)));
             }
         }
-        sys::fd::set_nonblocking(&sock, true)?;
         self.poller.add(&sock, self.clients.next_token(), Interest::READ)?;
         self.clients.insert(Client::new(sock, peer, sys::clock::monotonic()));
         Ok(())

@@ -13,14 +13,19 @@ use super::server::{Server, TROUBLE};
 const FEED: usize = 256 << 10;
 
 impl Server {
-    /// Gives every client with a list as much of it as it takes.
-    pub(super) fn feed(&mut self) {
+    /// Gives every client with a list as much of it as it takes; true if one has taken all it was
+    /// given and there is more.
+    pub(super) fn feed(&mut self) -> bool {
+        let mut more = false;
         for token in std::mem::take(&mut self.streaming) {
             let Some(client) = self.clients.get_mut(token) else { continue };
             while client.out.waiting() < FEED && next_piece(&self.queue, client) {}
+            let given = client.out.waiting() >= FEED;
             // Puts it back among those with a list, if it has one still.
             self.with_client(token, |_| ());
+            more |= given && self.clients.get_mut(token).is_some_and(|c| c.out.waiting() < FEED);
         }
+        more
     }
 }
 

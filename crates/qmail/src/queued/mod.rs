@@ -40,7 +40,6 @@ use sys::signal::{Signal, Signals};
 
 use crate::fences;
 use helper::Threads;
-
 use rights::Rules;
 use server::{End, Server, log};
 

@@ -68,6 +68,8 @@ pub(super) struct Server {
     pub(super) piece: Vec<u8>,
     /// Clients to which a list is being sent.
     pub(super) streaming: Vec<u64>,
+    /// One of them would take more at once.
+    more_to_feed: bool,
     /// Clients that said more than was heard.
     pub(super) stalled: BTreeSet<u64>,
     /// The log was appended to since it was tended.
@@ -117,6 +119,7 @@ impl Server {
             weight: 0,
             piece: vec![0; PIECE],
             streaming: Vec::new(),
+            more_to_feed: false,
             stalled: BTreeSet::new(),
             busy: false,
             awaiting_write: Vec::new(),
@@ -168,7 +171,8 @@ impl Server {
             self.resume(token).map_err(End::Broken)?;
         }
         let mut events = Vec::new();
-        let limit = if self.stalled.is_empty() { self.patience() } else { Duration::ZERO };
+        let at_once = self.more_to_feed || !self.stalled.is_empty();
+        let limit = if at_once { Duration::ZERO } else { self.patience() };
         self.poller.wait(&mut events, Some(limit)).map_err(End::Poll)?;
         for event in &events {
             if !self.event(*event)? {
@@ -273,7 +277,7 @@ impl Server {
             self.unsynced = None;
         }
         self.unsynced = if self.queue.is_dirty() { self.unsynced.or(Some(now)) } else { None };
-        self.feed();
+        self.more_to_feed = self.feed();
         let due = self.next_tending.is_some_and(|at| now >= at);
         if due || (self.busy && !self.full) {
             self.tend(now)?;

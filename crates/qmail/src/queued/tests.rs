@@ -337,6 +337,44 @@ fn more_recipients_than_can_be_carried_forward_are_refused_for_good() {
 }
 
 #[test]
+fn a_long_list_flows_to_its_end_however_quick_its_hearer() {
+    let queued = Running::start();
+    queued.serve();
+    let mut client = queued.client();
+    let envelope = Envelope::new(b"sender@x.example\0somebody@y.example\0").unwrap();
+    for _ in 0..9_000 {
+        client.ask(&Request::Begin(Origin::Local)).unwrap();
+        client.ask(&Request::Envelope(envelope)).unwrap();
+    }
+    for _ in 0..9_000 {
+        assert!(matches!(client.next(PATIENCE).unwrap(), Some(Answer::Accepted(_))));
+    }
+    let mut client = queued.client().patient(Duration::from_secs(5));
+    for _ in 0..4 {
+        let mut seen = 0;
+        client.list(|_| seen += 1).unwrap();
+        assert_eq!(seen, 9_000);
+    }
+}
+
+#[test]
+fn letters_are_opened_many_at_a_time_and_come_in_order() {
+    let queued = Running::start();
+    queued.serve();
+    let mut client = queued.client();
+    let ids: Vec<u64> =
+        (0..300).map(|n: u32| hand_in(&mut client, Origin::Local, &n.to_le_bytes())).collect();
+    ids.iter().for_each(|&id| client.ask(&Request::Open(id)).unwrap());
+    for n in 0..300_u32 {
+        assert!(matches!(client.next(PATIENCE).unwrap(), Some(Answer::Opened(_))));
+        let mut bytes = Vec::new();
+        let fd = client.take_fd().unwrap();
+        std::fs::File::from(fd).read_to_end(&mut bytes).unwrap();
+        assert!(bytes.ends_with(&n.to_le_bytes()));
+    }
+}
+
+#[test]
 fn random_bytes_do_no_harm() {
     let queued = Running::start();
     queued.serve();
