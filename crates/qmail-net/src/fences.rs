@@ -26,6 +26,8 @@ pub(crate) fn pop3d(maildir: &Path) -> Fence {
 pub(crate) fn remote(home: &Path) -> Fence {
     let settings = Fence::new().reads_and_links(home.join("control")).reads("/etc");
     let dns = settings.reads(resolv_conf().parent().unwrap_or(Path::new("/etc")));
+    // The resolver wants to know our domain and a random number, in its own way.
+    let dns = dns.reads("/proc/sys/kernel/hostname").reads("/dev/random").reads("/dev/urandom");
     dns.writes(home.join("queue/lock")).connects().calls(Calls::FORK)
 }
 

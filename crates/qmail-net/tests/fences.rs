@@ -83,6 +83,7 @@ fn remote(home: &Path, connect: &Act, socket: &Path) {
     left("remote", &fence, &[read(home, "control/file"), read(home, "control/locals")]);
     left("remote", &fence, &[connect.clone(), Act::Udp, Act::Fork]);
     left("remote", &fence, &[write(home, "queue/lock/tcpto"), Act::Read("/etc/hosts".into())]);
+    left("remote", &fence, &[Act::Read("/dev/random".into())]);
     refused("remote", &fence, &[read(home, "users/file"), read(home, "Maildir/new/file")]);
     refused("remote", &fence, &[Act::Unix(socket.into())]);
     nobody_gets_out("remote", &fence, home);

@@ -29,6 +29,8 @@ use base::text0;
 use store::home::Home;
 use sys::{brood, fd, signal, user};
 
+use crate::fences;
+
 use self::courier::{Courier, Items};
 use self::letter::Letter;
 use self::tcpto::Tcpto;
@@ -57,6 +59,10 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
         let letter = fd::stdin().try_clone_to_owned().map(|fd| Letter::from_here(File::from(fd)));
         return report(fd::stdout(), &deliver(home.as_ref(), order, letter));
     };
+    let fence = home.as_ref().map(|home| fences::remote(home.root()));
+    if let Some(missing) = fence.and_then(|fence| fence.close_or_tell()) {
+        let _gone = writeln!(io::stderr(), "qmail-remote: warning: {missing}");
+    }
     let limits = brood::Serve { max_children: CHILDREN, retire_after: RETIRE };
     match brood::serve(sock, limits, |payload, fds| jobs::serve(home.as_ref(), payload, fds)) {
         Ok(()) => 0,
