@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use base::crlf::Length;
 use base::time::Moment;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, remove};
 
 /// Bytes of the host's name that go into a file name.
 const HOST: usize = 64;
@@ -225,17 +225,14 @@ pub struct Leave {
 }
 
 /// Moves what was seen from `new/` to `cur/`, then removes what was deleted, then makes the
-/// removals last: `cur/` is synced first, so that what has moved is not lost between the two. A
-/// power cut may bring a deleted letter back, but takes none that was not deleted. Without
-/// removals nothing is synced: a move is one change, and may be lost as a whole.
+/// removals last. A power cut may bring a deleted letter back, but takes none that was not deleted.
 ///
 /// True if every deleted letter is gone for good. One that is not in its place any more is looked
 /// for in `cur/` by its stem, since another reader may have moved it there or changed its flags; if
 /// it is not there either, that reader has removed it. (One that will not move stays where it is.)
 pub fn settle<D: Disk>(disk: &D, leaves: &[Leave]) -> bool {
-    for leave in leaves.iter().filter(|leave| !leave.delete) {
-        let _next_time = seen(disk, &leave.file);
-    }
+    let seen = leaves.iter().filter(|leave| !leave.delete).map(|leave| leave.file.as_path());
+    let _next_time = see(disk, seen);
     let (mut gone, mut moved) = (true, BTreeSet::new());
     for leave in leaves.iter().filter(|leave| leave.delete) {
         match disk.unlink(&leave.file) {
@@ -244,10 +241,10 @@ pub fn settle<D: Disk>(disk: &D, leaves: &[Leave]) -> bool {
         }
     }
     gone &= moved.is_empty() || remove_moved(disk, &moved).is_ok();
-    if leaves.iter().any(|leave| leave.delete) {
-        gone &= disk.sync_dir(Path::new("cur")).is_ok();
-        if leaves.iter().any(|leave| leave.file.starts_with("new")) {
-            gone &= disk.sync_dir(Path::new("new")).is_ok();
+    for dir in ["cur", "new"] {
+        let deletes = |leave: &Leave| leave.delete && leave.file.starts_with(dir);
+        if leaves.iter().any(deletes) || dir == "cur" && !moved.is_empty() {
+            gone &= disk.sync_dir(Path::new(dir)).is_ok();
         }
     }
     gone
@@ -269,17 +266,28 @@ fn remove_moved<D: Disk>(disk: &D, stems: &BTreeSet<&[u8]>) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves a file of `new/` to `cur/`; one that is elsewhere stays.
-fn seen<D: Disk>(disk: &D, file: &Path) -> io::Result<()> {
-    let Ok(name) = file.strip_prefix("new") else { return Ok(()) };
-    let mut to = Path::new("cur").join(name).into_os_string();
-    if !to.as_bytes().contains(&b':') {
-        to.push(":2,");
+/// Moves files of `new/` to `cur/`; what is elsewhere stays.
+///
+/// Not by renaming: a file system without a journal may keep only half of a rename, the wrong one,
+/// and the letter would be gone. Each gets its second name, these are made to last, and then the
+/// first ones go. A power cut may leave a letter with both: the next session takes the first away.
+fn see<'l, D: Disk>(disk: &D, files: impl Iterator<Item = &'l Path>) -> io::Result<()> {
+    let mut moved = Vec::new();
+    for file in files {
+        let Ok(name) = file.strip_prefix("new") else { continue };
+        let mut to = Path::new("cur").join(name).into_os_string();
+        if !to.as_bytes().contains(&b':') {
+            to.push(":2,");
+        }
+        // Gone, or another session is just doing this.
+        if disk.link(file, Path::new(&to)).is_ok() {
+            moved.push(file);
+        }
     }
-    match disk.rename(file, Path::new(&to)) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
-        moved => moved,
+    if !moved.is_empty() {
+        disk.sync_dir(Path::new("cur"))?;
     }
+    moved.into_iter().try_for_each(|file| remove(disk, file))
 }
 
 /// Makes a Maildir's three directories where they are missing.

@@ -174,14 +174,21 @@ pub(crate) fn left_by(disk: &Sim, cap: u64) -> Vec<Sim> {
     keeps.map(|keep| disk.power_cut(|unit| keep.get(unit).copied().unwrap_or(false))).collect()
 }
 
-/// Every letter in new and cur: stem and bytes.
+/// Every letter in new and cur: stem and bytes. One file with a name in each is one letter, its
+/// move to cur cut short: the next session finishes it.
 pub(crate) fn letters(disk: &Sim) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut letters = Vec::new();
+    let mut seen = Vec::new();
     for dir in ["new", "cur"] {
         // A disk that lies may have lost the directory too.
         for name in disk.list(Path::new(dir)).unwrap_or_default() {
-            let stem = Name::parse(name.as_bytes()).stem.to_vec();
-            letters.push((stem, text(disk, &Path::new(dir).join(&name))));
+            let (stem, path) =
+                (Name::parse(name.as_bytes()).stem.to_vec(), Path::new(dir).join(&name));
+            let file = disk.open(&path, Access::Read).ok().map(|file| (stem.clone(), file));
+            if !file.as_ref().is_some_and(|file| seen.contains(file)) {
+                letters.push((stem, text(disk, &path)));
+            }
+            seen.extend(file);
         }
     }
     letters

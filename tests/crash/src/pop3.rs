@@ -120,8 +120,9 @@ mod tests {
             let disk = disk.killed();
             (disk.list("new".as_ref()).unwrap().len(), disk.list("cur".as_ref()).unwrap().len())
         };
-        let steps: Vec<_> = (0..7).map(after).collect();
-        // Two moves, three removals (new, cur, new), two syncs.
-        assert_eq!(steps, [(4, 2), (3, 3), (2, 4), (1, 4), (1, 3), (0, 3), (0, 3)]);
+        let steps: Vec<_> = (0..9).map(after).collect();
+        // Two links, a sync, two first names gone, three removals (new, cur, new), a sync.
+        let moved = [(4, 2), (4, 3), (4, 4), (4, 4), (3, 4), (2, 4)];
+        assert_eq!(steps, [&moved[..], &[(1, 4), (1, 3), (0, 3)]].concat());
     }
 }

@@ -10,6 +10,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -184,6 +185,7 @@ impl Maildir {
                 }
             }
         }
+        let twins = self.finish_moves(twins);
         for (first, later) in twins {
             for (index, twin) in [(first, Twin::First), (later, Twin::Later)] {
                 if let Some(letter) = self.letters.get_mut(index) {
@@ -191,6 +193,47 @@ impl Maildir {
                 }
             }
         }
+    }
+
+    /// Of twins that are one file, seen once and then cut short between its two names, takes the
+    /// name in `new` away and the letter off the list. Returns the others.
+    fn finish_moves(&mut self, twins: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
+        let halves = twins.iter().filter_map(|&(first, later)| {
+            let (a, b) = (self.letters.get(first)?, self.letters.get(later)?);
+            let (new, cur) = match (a.place, b.place) {
+                (Place::New, Place::Cur) => ((first, a), b),
+                (Place::Cur, Place::New) => ((later, b), a),
+                _ => return None,
+            };
+            (a.inode == b.inode && self.finish_move(new.1, cur)).then_some(new.0)
+        });
+        let mut gone: Vec<usize> = halves.collect();
+        if gone.is_empty() {
+            return twins;
+        }
+        gone.sort_unstable();
+        let stays = |index: &usize| gone.binary_search(index).is_err();
+        let place = |index: usize| index - gone.partition_point(|at| *at < index);
+        let left = twins.iter().filter(|(a, b)| stays(a) && stays(b));
+        let left = left.map(|&(a, b)| (place(a), place(b))).collect();
+        let mut index = 0;
+        self.letters.retain(|_| {
+            index += 1;
+            stays(&(index - 1))
+        });
+        left
+    }
+
+    /// Removes the first name of a file that has both; not before the second is sure to last.
+    fn finish_move(&self, new: &Letter, cur: &Letter) -> bool {
+        let file = |letter| self.path.join(self.file(letter));
+        let (Ok(a), Ok(b)) = (file(new).symlink_metadata(), file(cur).symlink_metadata()) else {
+            return false;
+        };
+        (a.dev(), a.ino()) == (b.dev(), b.ino())
+            && a.nlink() > 1
+            && File::open(self.path.join("cur")).and_then(|dir| dir.sync_all()).is_ok()
+            && fs::remove_file(file(new)).is_ok()
     }
 
     fn are_twins(&self, a: &Letter, b: &Letter) -> bool {
@@ -354,6 +397,19 @@ pub(super) mod tests {
             String::from_utf8(id).unwrap()
         };
         (0..maildir.count()).map(id).collect()
+    }
+
+    #[test]
+    fn a_move_that_was_cut_short_between_its_two_names_is_finished() {
+        let files = [("new/1.a.h", "x"), ("new/2.b.h", "y"), ("cur/2.b.h:2,", "other")];
+        let mailbox = Mailbox::with("halves", &files);
+        fs::hard_link(mailbox.0.join("new/1.a.h"), mailbox.0.join("cur/1.a.h:2,")).unwrap();
+        let maildir = mailbox.open();
+        assert_eq!(maildir.letters().len(), 3);
+        assert_eq!(mailbox.list("new"), ["2.b.h"]);
+        assert_eq!(mailbox.list("cur"), ["1.a.h:2,", "2.b.h:2,"]);
+        let twins = maildir.letters().iter().filter(|l| l.twin != Twin::None).count();
+        assert_eq!(twins, 2);
     }
 
     #[test]

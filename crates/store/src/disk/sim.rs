@@ -127,7 +127,7 @@ impl State {
 pub struct Sim(RefCell<State>);
 
 /// An open file of a [`Sim`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SimFile(usize);
 
 impl Sim {
