@@ -114,6 +114,14 @@ impl QueueClient {
         Ok(Self::on(pass::connect(socket, Kind::Stream)?))
     }
 
+    /// Connects to the queued of a home without waiting: `WouldBlock` if it is behind.
+    ///
+    /// # Errors
+    /// queued is not running, or has no room for one more at the moment.
+    pub fn connect_now(home: &Home) -> io::Result<Self> {
+        pass::connect_now(&home.path("queue/queued"), Kind::Stream).map(Self::on)
+    }
+
     /// Every send and receive says that it must not wait: the socket itself need not be told.
     fn on(socket: OwnedFd) -> Self {
         let (inbox, outbox, fds) = (Vec::new(), Vec::new(), VecDeque::new());

@@ -65,3 +65,27 @@ pub fn sync_fs(fd: impl AsFd) -> io::Result<()> {
     // and not after: only a sync of something, even if it is clean, brings those to rest.
     Ok(rustix::fs::fsync(&fd)?)
 }
+
+/// Whether [`sync_fs`] is known to reach the disk on this file system: those that keep it to their
+/// own block devices, and in memory. Others (of another host, of a user's program) may answer for
+/// their own caches only.
+///
+/// # Errors
+/// The kernel's.
+#[allow(clippy::useless_conversion, reason = "the kernel's types differ between processors")]
+pub fn syncs_as_a_whole(fd: impl AsFd) -> io::Result<bool> {
+    // statfs(2): ext2 to ext4, xfs, btrfs, f2fs, bcachefs, zfs, jfs, tmpfs, overlayfs.
+    const KINDS: [u64; 9] = [
+        0xef53,
+        0x5846_5342,
+        0x9123_683e,
+        0xf2f5_2010,
+        0xca45_1a4e,
+        0x2fc1_2fc1,
+        0x3153_464a,
+        0x0102_1994,
+        0x794c_7630,
+    ];
+    let kind = rustix::fs::fstatfs(fd)?.f_type;
+    Ok(u64::try_from(kind).is_ok_and(|kind| KINDS.contains(&(kind & 0xffff_ffff))))
+}

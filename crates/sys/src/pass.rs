@@ -148,6 +148,15 @@ pub fn connect(path: &Path, kind: Kind) -> io::Result<OwnedFd> {
     Ok(sock)
 }
 
+/// [`connect`] that never waits: `WouldBlock` if the listener's queue is full.
+pub fn connect_now(path: &Path, kind: Kind) -> io::Result<OwnedFd> {
+    let sock = kind.socket()?;
+    crate::fd::set_nonblocking(&sock, true)?;
+    let addr = SocketAddrUnix::new(path)?;
+    retry_on_intr(|| rustix::net::connect(&sock, &addr))?;
+    Ok(sock)
+}
+
 /// Takes the next connection of a UNIX listener; an exec closes it.
 pub fn accept(fd: impl AsFd) -> io::Result<OwnedFd> {
     Ok(retry_on_intr(|| rustix::net::accept_with(&fd, SocketFlags::CLOEXEC))?)

@@ -42,6 +42,8 @@ const JOBS: u32 = 10_000;
 const AGE: Duration = Duration::from_secs(10);
 /// How long an idle worker is kept.
 const IDLE: Duration = Duration::from_secs(1);
+/// How often idle and old workers are looked for.
+const ROUND: Duration = Duration::from_millis(100);
 /// A worker that says nothing for so long gets no further deliveries.
 const SILENT: Duration = Duration::from_secs(1);
 /// How long a delivery waits for a child of its recipient to turn out to be a worker, before it gets
@@ -68,6 +70,8 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
         volumes: Volumes::new(home),
         given: 0,
         held: VecDeque::new(),
+        retired: Duration::ZERO,
+        looked: false,
         orders: BTreeMap::new(),
     })
 }
@@ -116,6 +120,10 @@ struct Lspawn {
     given: u64,
     /// Jobs for which there is no room among the workers.
     held: VecDeque<Job>,
+    /// When idle workers were last looked for.
+    retired: Duration,
+    /// Whether `users/cdb` has been looked at in this turn.
+    looked: bool,
     /// What the workers are to be told at the end of the turn.
     orders: BTreeMap<(u64, Tag), Vec<u32>>,
 }
@@ -150,6 +158,7 @@ impl Spawner for Lspawn {
 
     fn turn(&mut self, now: Duration, desk: &mut Desk) -> Option<Duration> {
         self.end_children(desk);
+        self.looked = false;
         let held = std::mem::take(&mut self.held);
         held.into_iter().for_each(|job| self.offer(job, desk));
         let few = desk.len() <= FEW;
@@ -222,6 +231,9 @@ impl Lspawn {
     /// The child finds the users in memory if they can be read, and says so if they cannot. Workers
     /// of users who may have changed get no more to do.
     fn look_at_users(&mut self) {
+        if std::mem::replace(&mut self.looked, true) {
+            return;
+        }
         let stamp = std::fs::metadata(&self.cdb).ok().map(|meta| Stamp::of(&meta));
         if stamp != self.stamp {
             self.stamp = stamp;
@@ -264,18 +276,19 @@ impl Lspawn {
 
     /// Sends home the worker that has been idle for longest; false if none is idle.
     fn make_room(&mut self, desk: &mut Desk) -> bool {
-        let idle = self
-            .crew
-            .iter()
-            .filter(|(token, member)| member.jobs.is_empty() && !self.is_waited_for(*token));
+        let idle = self.crew.iter().filter(|(_, member)| member.is_idle());
         let Some((token, _)) = idle.min_by_key(|(_, member)| member.since) else { return false };
         self.crew.dismiss(token, desk);
         true
     }
 
-    /// Whether deliveries of this worker wait for the disk.
-    fn is_waited_for(&self, token: u64) -> bool {
-        self.flights.values().any(|flight| flight.member == token)
+    /// The delivery waits for the disk no more.
+    fn land(&mut self, slot: u32) -> Option<Flight> {
+        let flight = self.flights.remove(&slot)?;
+        if let Some(member) = self.crew.get(flight.member) {
+            member.waiting = member.waiting.saturating_sub(1);
+        }
+        Some(flight)
     }
 
     /// Hears all a worker has to say.
@@ -353,6 +366,7 @@ impl Lspawn {
         let Some(device) = member.device else { return };
         let Some(job) = take(&mut member.jobs, slot) else { return };
         desk.made(slot);
+        member.waiting = member.waiting.saturating_add(1);
         self.flights.insert(slot, Flight { member: token, device, stage: Stage::Staged });
         if let Some(step) = self.volumes.staged(device, slot, job.number) {
             self.take(device, step, desk);
@@ -366,7 +380,7 @@ impl Lspawn {
             None => false,
         };
         let flew = self.flights.get(&slot).is_some_and(|flight| flight.member == token);
-        if flew && let Some(flight) = self.flights.remove(&slot) {
+        if flew && let Some(flight) = self.land(slot) {
             self.unwait(slot, flight);
         }
         if had || flew {
@@ -386,7 +400,7 @@ impl Lspawn {
     /// Does what a file system's syncs ask for.
     fn take(&mut self, device: u64, step: Step, desk: &mut Desk) {
         let (tag, stage, slots) = match step {
-            Step::Sync => return self.volumes.sync(device, desk),
+            Step::Sync => return self.volumes.sync(device),
             Step::Show(slots) => (Tag::Show, Some(Stage::Showing), slots),
             Step::Alone(slots) => (Tag::Alone, Some(Stage::Alone), slots),
             Step::Withdraw(slots) => (Tag::Withdraw, Some(Stage::Alone), slots),
@@ -398,7 +412,7 @@ impl Lspawn {
             match stage {
                 Some(stage) => flight.stage = stage,
                 None => {
-                    self.flights.remove(&slot);
+                    self.land(slot);
                     desk.ended(slot, done());
                 }
             }
@@ -463,11 +477,15 @@ impl Lspawn {
     /// Sends home the workers that have nothing to do, and keeps new work from those that have done
     /// enough.
     fn retire(&mut self, now: Duration, desk: &mut Desk) {
+        if now < self.retired.saturating_add(ROUND) {
+            return;
+        }
+        self.retired = now;
         let mut idle = Vec::new();
         let mut old = Vec::new();
         for (token, member) in self.crew.iter().filter(|(_, member)| member.device.is_some()) {
             let over = !member.open || now.saturating_sub(member.since) > IDLE;
-            if over && member.jobs.is_empty() {
+            if over && member.is_idle() {
                 idle.push(token);
             }
             if member.open && now.saturating_sub(member.hired) > AGE {
@@ -480,9 +498,7 @@ impl Lspawn {
             }
         }
         for token in idle {
-            if !self.is_waited_for(token) {
-                self.crew.dismiss(token, desk);
-            }
+            self.crew.dismiss(token, desk);
         }
     }
 }

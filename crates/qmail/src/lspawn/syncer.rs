@@ -22,7 +22,8 @@ impl AsFd for Syncer {
 }
 
 impl Syncer {
-    /// Starts one for the file system a directory is on, if that is `device`.
+    /// Starts one for the file system a directory is on. It ends at once if that is not `device`,
+    /// or if the file system cannot be synced as a whole.
     pub(super) fn start(device: u64, dir: &OwnedFd, ids: Option<&Ids>) -> io::Result<Self> {
         let (ours, theirs) = pass::pair(Kind::Seqpacket)?;
         match spawn::fork()? {
@@ -63,7 +64,7 @@ fn serve(device: u64, dir: &OwnedFd, owner: &OwnedFd, ids: Option<&Ids>) -> io::
     if let Some(ids) = ids {
         user::drop_to(ids)?;
     }
-    if dir.metadata()?.dev() != device {
+    if dir.metadata()?.dev() != device || !file::syncs_as_a_whole(&dir)? {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     let mut word = [0];

@@ -15,6 +15,8 @@ use super::volume::{Step, Volume};
 
 /// File systems with a process of their own; deliveries to more are synced one by one.
 const MOST: usize = 16;
+/// How long a file system is done without that cannot be synced as a whole.
+const SHUN: Duration = Duration::from_secs(60);
 /// How long the process of an idle file system is kept. It keeps it from being unmounted.
 const IDLE: Duration = Duration::from_secs(2);
 
@@ -32,13 +34,19 @@ struct Mounted {
 pub(super) struct Volumes {
     ids: Option<Ids>,
     all: BTreeMap<u64, Mounted>,
+    /// Devices whose syncer has ended by itself, and when to try another.
+    shunned: BTreeMap<u64, Duration>,
 }
 
 impl Volumes {
     /// None yet. Run by root, syncers become qmailp.
     pub(super) fn new(home: &Home) -> Self {
         let roles = home.roles().ok().filter(|_| user::euid() == 0);
-        Self { ids: roles.map(|roles| roles.qmailp), all: BTreeMap::new() }
+        Self {
+            ids: roles.map(|roles| roles.qmailp),
+            all: BTreeMap::new(),
+            shunned: BTreeMap::new(),
+        }
     }
 
     /// A worker delivers into a directory on `device`; `job` is the number of the latest job.
@@ -48,7 +56,8 @@ impl Volumes {
             mounted.since = since;
             return;
         }
-        if self.all.len() >= MOST {
+        self.shunned.retain(|_, until| since < *until);
+        if self.all.len() >= MOST || self.shunned.contains_key(&device) {
             return;
         }
         let Ok(syncer) = Syncer::start(device, dir, self.ids.as_ref()) else { return };
@@ -85,7 +94,12 @@ impl Volumes {
         let steps = match mounted.syncer.answer() {
             Ok(None) => Vec::new(),
             Ok(Some(worked)) => mounted.volume.synced(worked, job, clock::monotonic()),
-            Err(_) => self.unmount(device, desk),
+            Err(_) => {
+                if self.shunned.len() < MOST {
+                    self.shunned.insert(device, clock::monotonic().saturating_add(SHUN));
+                }
+                self.unmount(device, desk)
+            }
         };
         Some((device, steps))
     }
@@ -98,7 +112,7 @@ impl Volumes {
     }
 
     /// Begins a sync.
-    pub(super) fn sync(&mut self, device: u64, _desk: &mut Desk) {
+    pub(super) fn sync(&mut self, device: u64) {
         if let Some(mounted) = self.all.get_mut(&device) {
             // If it cannot be asked it is gone, and its end is heard.
             let _gone = mounted.syncer.ask();

@@ -17,6 +17,8 @@ pub(crate) struct Member<J> {
     channel: OwnedFd,
     /// Jobs it was handed and has not ended, in order.
     pub(crate) jobs: VecDeque<J>,
+    /// Deliveries it has made that are not over.
+    pub(crate) waiting: u32,
     /// The device it delivers to, once it has said so.
     pub(crate) device: Option<u64>,
     /// It takes further jobs.
@@ -30,6 +32,11 @@ pub(crate) struct Member<J> {
 }
 
 impl<J> Member<J> {
+    /// Nothing is to be done, and nothing waited for.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && self.waiting == 0
+    }
+
     /// Receives one message; `None` if there is none now, length 0 if the member is gone.
     pub(crate) fn hear(&self, room: &mut [u8]) -> Option<(usize, Vec<OwnedFd>)> {
         match pass::recv(&self.channel, room, 1) {
@@ -91,6 +98,7 @@ impl<J> Crew<J> {
             key,
             channel,
             jobs,
+            waiting: 0,
             device: None,
             open: false,
             given: 1,

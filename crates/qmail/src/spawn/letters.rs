@@ -19,11 +19,12 @@ const HAND_OUT: Duration = Duration::from_secs(10);
 /// The pause between two tries to reach it.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// Whether an error says that nobody answers at queued's socket, rather than that it said no.
+/// Whether an error says that nobody answers at queued's socket now, rather than that it said no.
 fn is_away(err: &io::Error) -> bool {
     use io::ErrorKind as Kind;
-    let away = [Kind::ConnectionRefused, Kind::NotFound, Kind::BrokenPipe];
-    away.contains(&err.kind()) || matches!(err.kind(), Kind::UnexpectedEof | Kind::ConnectionReset)
+    let refused = [Kind::ConnectionRefused, Kind::NotFound, Kind::WouldBlock];
+    let lost = [Kind::BrokenPipe, Kind::UnexpectedEof, Kind::ConnectionReset];
+    refused.contains(&err.kind()) || lost.contains(&err.kind())
 }
 
 fn unopened() -> Verdict {
@@ -73,7 +74,7 @@ impl Letters {
 
     fn try_ask(&mut self, now: Duration, poller: &Poller) -> io::Result<()> {
         if self.queued.is_none() {
-            let queued = QueueClient::connect(&self.home)?.patient(HAND_OUT);
+            let queued = QueueClient::connect_now(&self.home)?.patient(HAND_OUT);
             poller.add(&queued, QUEUED, Interest::READ)?;
             self.queued = Some(queued);
         }
