@@ -246,6 +246,56 @@ fn a_clean_parent_answers_as_the_files_say() {
     assert_eq!(sys::spawn::wait(pid).unwrap().code(), Some(0));
 }
 
+/// A clean parent of qmail-pop3d for the account that lives here.
+fn nest(home: &Path) -> Brood {
+    let env = [("HOME".into(), home.as_os_str().to_owned())];
+    let ids = root().then(|| Ids { uid: NOBODY, gid: NOBODY, groups: vec![NOBODY] });
+    let args = ["qmail-pop3d".into(), "Maildir".into()];
+    Brood::spawn(PROGRAM.as_ref(), &args, &env, ids.as_ref()).unwrap()
+}
+
+#[test]
+fn one_clean_parent_serves_session_after_session_of_its_account() {
+    let house = House::new("nest");
+    let maildir = house.root.join("Maildir");
+    for dir in ["tmp", "new", "cur"] {
+        fs::create_dir_all(maildir.join(dir)).unwrap();
+        give(&maildir.join(dir));
+    }
+    give(&maildir);
+    for n in 10..50 {
+        let path = maildir.join(format!("new/{n}.foreign.vm"));
+        fs::write(&path, "x\n").unwrap();
+        give(&path);
+    }
+    let brood = nest(&house.root);
+    for (letters, serial) in [(40, 1), (39, 2), (38, 3)] {
+        let (mut client, server) = std::os::unix::net::UnixStream::pair().unwrap();
+        brood.hand_over(serial, b"", &[server.as_fd()]).unwrap();
+        drop(server);
+        client.write_all(b"STAT\r\nDELE 1\r\nQUIT\r\n").unwrap();
+        let mut said = String::new();
+        client.read_to_string(&mut said).unwrap();
+        let want = format!("+OK \r\n+OK {letters} {}\r\n+OK \r\n+OK \r\n", letters * 3);
+        assert_eq!(said, want);
+        // What was found out about letters of others is kept beside them.
+        assert!(maildir.join("qmail-pop3d.sizes").exists());
+        let ended = loop {
+            match brood.next().unwrap() {
+                Some(Event::Ended { serial, status }) => break (serial, status.code()),
+                _ => std::thread::sleep(std::time::Duration::from_millis(1)),
+            }
+        };
+        assert_eq!(ended, (serial, Some(0)));
+    }
+    assert_eq!(fs::read_dir(maildir.join("cur")).unwrap().count(), 37);
+    let pid = brood.pid();
+    drop(brood);
+    assert_eq!(sys::spawn::wait(pid).unwrap().code(), Some(0));
+    let homeless = nest(&house.root.join("nowhere"));
+    assert_eq!(sys::spawn::wait(homeless.pid()).unwrap().code(), Some(111));
+}
+
 #[test]
 fn only_quit_changes_the_mailbox() {
     let mut house = House::new("update");
