@@ -379,6 +379,41 @@ fn a_clean_parent_answers_as_the_files_say_though_its_control_files_change() {
     assert_eq!(sys::spawn::wait(pid).unwrap().code(), Some(0));
 }
 
+/// What the clean parent greets with, once it says `wanted`.
+fn greets(brood: &Brood, wanted: &[u8]) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(30) {
+        brood.next().unwrap();
+        if brood.greeting().is_some_and(|greeting| greeting.text(String::new) == wanted) {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    false
+}
+
+#[test]
+fn a_clean_parent_tells_its_greeting_and_nobody_is_greeted_twice() {
+    let mut house = House::new("greeting");
+    house.furnish(&Script::parse("control me = mail.example.org").unwrap());
+    let brood = clean_parent(&house);
+    assert!(greets(&brood, b"220 mail.example.org ESMTP\r\n"));
+    house.furnish(&Script::parse("control me = mail.example.org").unwrap());
+    std::fs::write(house.root.join("control/smtpgreeting"), "other.example.org\n").unwrap();
+    // Told by itself, before a client comes.
+    assert!(greets(&brood, b"220 other.example.org ESMTP\r\n"));
+    house.env.push(("GREETED".to_owned(), "220 other.example.org ESMTP".to_owned()));
+    let mut greeted = handed_over(&house, &brood);
+    greeted.send(b"QUIT\r\n").unwrap();
+    assert_eq!(greeted.line().unwrap().unwrap(), b"221 other.example.org");
+    ended(&brood);
+    house.env.retain(|(name, _)| name != "GREETED");
+    let mut anew = handed_over(&house, &brood);
+    assert_eq!(anew.line().unwrap().unwrap(), b"220 other.example.org ESMTP");
+    anew.hang_up();
+    ended(&brood);
+}
+
 /// Runs one session and gives the exit code.
 fn exit_code(house: &House, say: &[u8]) -> i32 {
     let mut running = process(house);

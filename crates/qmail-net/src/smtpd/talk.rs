@@ -22,8 +22,10 @@ use super::received;
 use super::site::Site;
 use super::welcome::Door;
 
-/// Bytes read at once at first: a pipelined batch of commands, or a letter of the usual kind.
-const COMMANDS: usize = 8 << 10;
+/// Bytes read at once between letters: a pipelined batch of commands.
+const COMMANDS: usize = 2 << 10;
+/// Bytes read at once at a letter's beginning: all of one of the usual kind.
+const FIRST: usize = 8 << 10;
 /// Bytes read at once inside a letter, at most.
 const LETTER: usize = 64 << 10;
 /// Replies are written when input is awaited, or when there are this many bytes of them.
@@ -100,6 +102,9 @@ impl Talk<'_> {
         let (mut framing, mut room) = (Framing::default(), vec![0; COMMANDS]);
         while ending.is_none() {
             let letter = session.expects() == Expects::Data;
+            if letter && room.len() < FIRST {
+                room = vec![0; FIRST];
+            }
             let heard = self.hear(&mut room, letter)?;
             let mut bytes = match &heard {
                 Heard::Bytes(len) => room.get(..*len).unwrap_or_default(),
