@@ -4,7 +4,7 @@
 
 use base::wire::queue::progress_block;
 
-use super::index::{Item, Place};
+use super::index::{Item, Known, Place};
 use super::log::Trouble;
 use super::record::{Bytes, Found, HEAD, Record};
 use super::segment::BLOCK;
@@ -141,7 +141,7 @@ impl<D: Disk> Queue<D> {
     }
 
     fn progress_of(&self, id: u64) -> Vec<u8> {
-        let known = self.index.get(id).filter(|known| known.tried());
+        let known = self.index.get(id).filter(Known::tried);
         known.map(|known| progress_block(known.progress())).unwrap_or_default()
     }
 }

@@ -22,6 +22,7 @@ mod carry;
 mod crc;
 mod index;
 mod log;
+mod reading;
 mod recent;
 mod record;
 mod recover;
@@ -43,17 +44,15 @@ pub use big::Spill;
 pub use crc::crc32c;
 pub use index::{Index, Known, Place};
 pub use log::{Secured, Trouble};
+pub use reading::Described;
 pub use segment::BLOCK;
 pub use work::{Done, Helper, Lane, Work, Worker};
 
-use crate::disk::{Access, Disk};
+use crate::disk::Disk;
 use carry::Carry;
 use log::{Errand, Log};
-use record::{Bytes, Found, Glance, Letter, Record};
+use record::{Bytes, Letter, Record};
 use work::{Hands, Job};
-
-/// Bytes of a record that are read first where only its beginning is wanted.
-const GLANCE: usize = 512;
 
 /// Sizes of a queue; a test's are small.
 #[derive(Clone, Copy, Debug)]
@@ -122,21 +121,6 @@ pub enum Stored<F> {
     Inline(Vec<u8>),
     /// This file, open for reading.
     Apart(F),
-}
-
-/// What a follower or a list is told of a letter, besides its progress.
-#[derive(Clone, Copy, Debug)]
-pub struct Described<'a> {
-    /// When it was queued.
-    pub birth: Moment,
-    /// Its bytes, the `Received` line included.
-    pub size: u64,
-    /// Who queued it.
-    pub uid: u32,
-    /// Which process queued it.
-    pub pid: u32,
-    /// Sender and recipients.
-    pub envelope: Envelope<'a>,
 }
 
 /// The queue, open.
@@ -391,108 +375,6 @@ impl<D: Disk> Queue<D> {
         let more = self.carry_some()?;
         self.log.flush()?;
         Ok(more)
-    }
-
-    /// The letter's envelope, a text0 block for [`Envelope::new`].
-    ///
-    /// # Errors
-    /// `NotFound`, `InvalidData` if the disk has lost or changed it, or what the disk says.
-    pub fn envelope(&self, id: u64) -> io::Result<Vec<u8>> {
-        self.with_letter(id, |letter| letter.envelope.as_bytes().to_vec())
-    }
-
-    /// Shows what is to be told of a letter. Only the beginning of its record is read, so this
-    /// proves nothing about the bytes that follow; that was done at the start.
-    ///
-    /// # Errors
-    /// As [`Queue::envelope`].
-    pub fn describe<T>(&self, id: u64, show: impl FnOnce(&Described<'_>) -> T) -> io::Result<T> {
-        let place = self.index.get(id).ok_or(io::ErrorKind::NotFound)?.place;
-        let whole = place.len as usize;
-        let (mut bytes, _) = self.log.read(place, whole.min(GLANCE))?;
-        if Glance::at(&bytes).is_none() {
-            (bytes, _) = self.log.read(place, whole)?;
-        }
-        let Glance { birth, size, uid, pid, envelope, .. } =
-            Glance::at(&bytes).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(show(&Described { birth, size, uid, pid, envelope }))
-    }
-
-    /// The letter's bytes.
-    ///
-    /// # Errors
-    /// As [`Queue::envelope`].
-    pub fn content(&self, id: u64) -> io::Result<Stored<D::File>> {
-        match self.apart(id)? {
-            Some(file) => Ok(Stored::Apart(file)),
-            None => self.with_content(id, |bytes| Stored::Inline(bytes.to_vec())),
-        }
-    }
-
-    /// The file with the letter's bytes, open for reading, if they lie apart.
-    ///
-    /// # Errors
-    /// What the disk says.
-    pub fn apart(&self, id: u64) -> io::Result<Option<D::File>> {
-        let Some(apart) = self.index.apart(id) else { return Ok(None) };
-        self.log.disk.open(&big::path(apart.name), Access::Read).map(Some)
-    }
-
-    /// Shows the letter's bytes, unless they lie apart: then none.
-    ///
-    /// # Errors
-    /// As [`Queue::envelope`].
-    pub fn with_content<T>(&self, id: u64, show: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
-        self.with_letter(id, |letter| match letter.bytes {
-            Bytes::Here(bytes) => show(bytes),
-            Bytes::Apart { .. } => show(&[]),
-        })
-    }
-
-    /// The failure paragraphs of a letter, in the order of its recipients.
-    ///
-    /// # Errors
-    /// As [`Queue::envelope`].
-    pub fn paragraphs(&self, id: u64) -> io::Result<Vec<Vec<u8>>> {
-        self.index.get(id).ok_or(io::ErrorKind::NotFound)?;
-        self.index.paragraphs(id).map(|(_, place)| self.paragraph_at(place)).collect()
-    }
-
-    /// The failure paragraph of the first recipient from `index` on that has one.
-    ///
-    /// # Errors
-    /// As [`Queue::envelope`].
-    pub fn paragraph_from(&self, id: u64, index: u32) -> io::Result<Option<(u32, Vec<u8>)>> {
-        self.index.get(id).ok_or(io::ErrorKind::NotFound)?;
-        let Some((index, place)) = self.index.paragraphs_from(id, index).next() else {
-            return Ok(None);
-        };
-        self.paragraph_at(place).map(|paragraph| Some((index, paragraph)))
-    }
-
-    fn paragraph_at(&self, place: Place) -> io::Result<Vec<u8>> {
-        self.with_record(place, |record| match record {
-            Record::Failed { paragraph, .. } => Some(paragraph.to_vec()),
-            _ => None,
-        })
-    }
-
-    fn with_letter<T>(&self, id: u64, act: impl FnOnce(&Letter<'_>) -> T) -> io::Result<T> {
-        let place = self.index.get(id).ok_or(io::ErrorKind::NotFound)?.place;
-        self.with_record(place, |record| match record {
-            Record::Letter(letter) | Record::Carried { letter, .. } => Some(act(&letter)),
-            _ => None,
-        })
-    }
-
-    fn with_record<T>(
-        &self,
-        place: Place,
-        act: impl FnOnce(Record<'_>) -> Option<T>,
-    ) -> io::Result<T> {
-        let (bytes, ours) = self.log.read(place, place.len as usize)?;
-        let body = if ours { Found::unproved_body(&bytes) } else { Found::body(&bytes) };
-        body.and_then(Record::decode).and_then(act).ok_or(io::ErrorKind::InvalidData.into())
     }
 
     /// Appends a record and takes note of it; its sequence.
