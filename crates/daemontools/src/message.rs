@@ -37,7 +37,12 @@ impl Voice {
     }
 
     /// `PROG: KIND: PIECES: E` and a newline.
-    pub(crate) fn line(self, kind: &str, pieces: &[Piece<'_>], cause: Option<&io::Error>) -> Vec<u8> {
+    pub(crate) fn line(
+        self,
+        kind: &str,
+        pieces: &[Piece<'_>],
+        cause: Option<&io::Error>,
+    ) -> Vec<u8> {
         let mut line = format!("{}: {kind}: ", self.0).into_bytes();
         for piece in pieces {
             line.extend_from_slice(piece.as_ref().as_bytes());
