@@ -11,6 +11,7 @@
 //! of that file, not even by syncing it again.
 
 pub mod kernel;
+mod piece;
 pub mod sim;
 
 use std::ffi::OsString;

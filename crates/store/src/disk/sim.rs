@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::piece::Piece;
 use super::{Access, Disk};
 
 /// What a disk writes whole or not at all.
@@ -28,29 +29,6 @@ pub enum Fault {
     Full,
     /// The process has no descriptor left, once.
     NoDescriptor,
-}
-
-#[derive(Clone, Debug)]
-enum Piece {
-    Length(usize),
-    Data { at: usize, bytes: Vec<u8> },
-}
-
-impl Piece {
-    fn apply(&self, to: &mut Vec<u8>) {
-        match self {
-            Self::Length(len) => to.resize(*len, 0),
-            Self::Data { at, bytes } => {
-                let end = at.saturating_add(bytes.len());
-                if to.len() < end {
-                    to.resize(end, 0);
-                }
-                if let Some(slot) = to.get_mut(*at..end) {
-                    slot.copy_from_slice(bytes);
-                }
-            }
-        }
-    }
 }
 
 #[derive(Clone, Debug, Default)]

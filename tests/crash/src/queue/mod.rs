@@ -3,6 +3,7 @@
 mod check;
 mod history;
 mod script;
+mod scripts;
 
 use store::disk::sim::{Fault, Sim};
 use store::queue::Queue;
@@ -11,7 +12,8 @@ use crate::cuts::cuts;
 use crate::report::Tally;
 use check::{check, check_on};
 use history::History;
-use script::{CONFIG, Ledger, Op, SCRIPTS, play};
+use script::{CONFIG, Ledger, Op, play};
+use scripts::SCRIPTS;
 
 /// States tried at one point if there is no limit.
 const PER_POINT: u64 = 4_096;
