@@ -288,13 +288,13 @@ fn path(argument: &[u8]) -> Option<(Vec<u8>, Option<u64>)> {
         }
     }
     let words = text[at..].split(|&c| c == b' ');
-    let size = words.filter_map(|word| {
+    let mut sizes = words.filter_map(|word| {
         let digits = word.to_ascii_uppercase().strip_prefix(b"SIZE=")?.to_vec();
         let number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
         // A number too large for 64 bits is as large as can be.
         number.then(|| String::from_utf8_lossy(&digits).parse().unwrap_or(u64::MAX))
     });
-    let size = size.last();
+    let size = sizes.next_back();
     let refused = address.len() >= ADDRESS || address.iter().any(u8::is_ascii_control);
     (!refused).then_some((address, size))
 }

@@ -131,9 +131,15 @@ pub(crate) fn replay(tally: &mut Tally) {
     tally.check("fuzzing, replayed", || {
         let fmt = passes(cargo().args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]));
         let Ending::Passed = fmt else { return fmt };
+        let target = crate::root().join("target");
+        let mut lints = cargo();
+        lints.args(["clippy", "--quiet", "--locked", "--manifest-path", "fuzz/Cargo.toml"]);
+        lints.arg("--target-dir").arg(&target).args(["--all-targets", "--", "-D", "warnings"]);
+        let lints = passes(&mut lints);
+        let Ending::Passed = lints else { return lints };
         let mut cargo = cargo();
         cargo.args(["test", "--quiet", "--locked", "--manifest-path", "fuzz/Cargo.toml"]);
-        cargo.args(["--test", "replay", "--target-dir"]).arg(crate::root().join("target"));
+        cargo.args(["--test", "replay", "--target-dir"]).arg(target);
         passes(cargo.stdin(Stdio::null()))
     });
 }

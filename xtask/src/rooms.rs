@@ -7,10 +7,10 @@ use crate::tally::{Ending, findings};
 /// The most lines a source file may have before its tests begin.
 const LINES: usize = 500;
 
-/// Checks every source file under `crates/`, `tests/` and `xtask/`.
+/// Checks every source file under `crates/`, `tests/`, `xtask/` and `fuzz/`.
 pub(crate) fn check() -> Ending {
     let mut files = Vec::new();
-    for dir in ["crates", "tests", "xtask"] {
+    for dir in ["crates", "tests", "xtask", "fuzz"] {
         collect(&crate::root().join(dir), &mut files);
     }
     let found: Vec<String> = files.iter().filter_map(|file| judge(file)).collect();
