@@ -124,7 +124,9 @@ fn addresses(text: &[u8]) {
     let Ok(completed) = complete(tokens, &mut found) else { return };
     let mut again = Vec::new();
     let twice = complete(completed.clone(), &mut again);
-    if !odd {
+    // One dot and one `@` at the end go at a time.
+    let ends = found.iter().any(|a| a.ends_with(b".") || a.ends_with(b"@"));
+    if !odd && !ends {
         assert_eq!(twice.as_ref(), Ok(&completed), "it is not complete");
         // Nothing is left of an address like `@`: it is not seen a second time.
         found.retain(|address| !address.is_empty());
