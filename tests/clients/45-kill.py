@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""While 10,000 letters come in, kill -9 takes every program of ours in turn, 50 times: every letter that
-was acknowledged arrives exactly once, and every service is back within a second."""
+"""While 10,000 letters come in, kill -9 takes every program of ours in turn, 50 times, and in between one
+of them stands still for a while: every letter that was acknowledged arrives exactly once, and every
+service is back within a second. KILLS=500 is the long run."""
 
 import random
 import signal
@@ -14,6 +15,7 @@ SENDERS = 6
 PROGRAMS = ["qmail-queued", "qmail-send", "qmail-lspawn", "qmail-rspawn", "qmail-clean", "qmail-pspawn",
             "tcpserver", "qmail-smtpd", "qmail-popup", "multilog", "supervise"]
 _, maildir = account("kill")
+PAUSE = 0.003 * max(1, KILLS / 100)
 acknowledged, lock, stop = [], threading.Lock(), threading.Event()
 chance = random.Random(7)
 
@@ -30,7 +32,7 @@ def sender(number):
                     smtp.sendmail("a@example.net", [f"kill@{HOST}"], f"Subject: {name}\n\n{'x' * 2000}\n")
                     with lock:
                         acknowledged.append(name)
-                    if stop.wait(0.003):
+                    if stop.wait(PAUSE):
                         break
         except (OSError, smtplib.SMTPException):
             time.sleep(0.05)
@@ -50,9 +52,24 @@ def standing(name):
 threads = [threading.Thread(target=sender, args=(n,), daemon=True) for n in range(SENDERS)]
 for thread in threads:
     thread.start()
+def stand_still(name):
+    """SIGSTOP for up to a second, then SIGCONT: a program that is slow, not dead."""
+    victim = chance.choice(sorted(alive(name)) or [0])
+    try:
+        os.kill(victim or os.getpid(), signal.SIGSTOP if victim else signal.SIGCONT)
+        time.sleep(chance.uniform(0.1, 1.0))
+        os.kill(victim or os.getpid(), signal.SIGCONT)
+    except ProcessLookupError:
+        return 0
+    return int(victim != 0)
+
+
 killed = {}
+stood = 0
 slowest = 0.0
 for turn in range(KILLS):
+    if turn % 3 == 2:
+        stood += stand_still(chance.choice(PROGRAMS))
     name = PROGRAMS[turn % len(PROGRAMS)]
     wait_for(f"{name} runs", 10, lambda: standing(name))
     before = standing(name)
@@ -70,7 +87,7 @@ wait_for(f"{LETTERS} letters are acknowledged", 120, lambda: len(acknowledged) >
 stop.set()
 for thread in threads:
     thread.join(30)
-print(f"{sum(killed.values())} kills ({killed}), {len(acknowledged)} letters acknowledged, slowest return {slowest:.2f} s")
+print(f"{sum(killed.values())} kills ({killed}), {stood} stops, {len(acknowledged)} letters acknowledged, slowest return {slowest:.2f} s")
 expected = set(acknowledged)
 wait_for("every acknowledged letter in the Maildir", 200, lambda: count(maildir) >= len(expected) and expected <= set(subjects(maildir)))
 wait_for("the queue is empty", 60, lambda: b"messages in queue: 0\n" in bin("qmail-qstat"))

@@ -46,6 +46,19 @@ pub(crate) fn all(tally: &mut Tally, only: Option<&str>) {
     tally.check("stop the server", || yard.close());
 }
 
+/// Runs one script against a server of its own, with more in its environment.
+pub(crate) fn one(tally: &mut Tally, name: &str, more: &[(&str, String)]) {
+    host::prepare(host::CLIENTS);
+    let mut yard = match Yard::open() {
+        Ok(yard) => yard,
+        Err(why) => return tally.check("start the server", || Ending::Failed(why)),
+    };
+    yard.more = more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let script = crate::root().join("tests/clients").join(name);
+    tally.check(&format!("clients/{name}"), || yard.play(&script));
+    tally.check("stop the server", || yard.close());
+}
+
 /// The scripts, in the order of their names.
 fn scripts() -> Vec<PathBuf> {
     let dir = crate::root().join("tests/clients");
@@ -69,6 +82,8 @@ struct Yard {
     pop3: String,
     /// A script failed: what it left is worth a look.
     keep: bool,
+    /// What else the scripts find in their environment.
+    more: Vec<(String, String)>,
 }
 
 impl Yard {
@@ -76,7 +91,7 @@ impl Yard {
         let home = std::env::temp_dir().join(format!("qmail-rs-clients.{}", std::process::id()));
         let (smtp, pop3) = (free_address()?, free_address()?);
         let server = Up::at(&home, smtp.clone(), pop3.clone()).start()?;
-        Ok(Self { server, home, smtp, pop3, keep: false })
+        Ok(Self { server, home, smtp, pop3, keep: false, more: Vec::new() })
     }
 
     /// Runs one script with what it needs to know in its environment.
@@ -90,6 +105,7 @@ impl Yard {
         }
         command.env("QMAIL_HOME", &self.home).env("SVSCAN", self.server.pid().to_string());
         command.env("MAIL_USER", user).env("MAIL_PASSWORD", password);
+        command.envs(self.more.iter().map(|(name, value)| (name, value)));
         match command.status() {
             Err(e) => Ending::Failed(e.to_string()),
             Ok(status) if status.success() => Ending::Passed,

@@ -4,6 +4,7 @@
 mod calls;
 mod session;
 pub(crate) mod tracer;
+mod vdso;
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -53,6 +53,8 @@ enum Task {
     Fuzz(fuzz::Fuzz),
     /// Make every file system call of the programs fail once, and see that nothing is lost.
     Faults(faults::Faults),
+    /// Kill programs, stop them and let the clock jump, under clients that keep a ledger.
+    Ledger(ledger::Ledger),
     /// Measure ourselves and the peers, in turns, in one run.
     Bench(Box<bench::Bench>),
     /// Hold connections, as a part of the benchmark.
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
         Task::Crash(crash) => crash.run(),
         Task::Fuzz(fuzz) => fuzz.run(),
         Task::Faults(faults) => faults.run(),
+        Task::Ledger(ledger) => ledger.run(),
         Task::Bench(bench) => bench.run(),
         Task::Strangers(hold) => hold.run(),
         Task::Clients(clients) => clients.run(),

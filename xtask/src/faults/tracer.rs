@@ -23,12 +23,13 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::calls::{self, Call, Shape};
+use super::vdso;
 use crate::tally::Trouble;
 
-/// The entry of the auxiliary vector that says where the kernel's fast clock is, and the one that
-/// says nothing.
+/// The entry of the auxiliary vector that says where the kernel's fast clock is.
 const SYSINFO: i64 = 33;
-const IGNORE: i64 = 1;
+/// `mov eax, 228; syscall; ret`: `clock_gettime` as a call of the kernel.
+const SLOW_CLOCK: i64 = i64::from_le_bytes([0xb8, 0xe4, 0, 0, 0, 0x0f, 0x05, 0xc3]);
 /// `clock_gettime`, and the two clocks that tell the time of day.
 const CLOCK_GETTIME: u64 = 228;
 const REALTIME: [u64; 2] = [0, 5];
@@ -65,6 +66,8 @@ pub(crate) struct Watch {
     pub hit: Option<String>,
     /// Programs that were killed or ended with an error, in words.
     pub ends: Vec<String>,
+    /// The programs that run.
+    pub living: BTreeMap<i32, String>,
 }
 
 /// A tree of processes under watch.
@@ -79,9 +82,10 @@ pub(crate) struct Tree {
 
 impl Tree {
     /// Starts a program under watch. With `shifted` its time of day, and that of all it starts, is
-    /// the machine's plus [`Tree::shift`]: the kernel's fast clock is hidden from them, and what the
-    /// slow one answers is changed. (File times and timers are not.)
+    /// the machine's plus [`Tree::shift`]: the kernel's fast clock is made slow for them, and what
+    /// that answers is changed. (File times and timers are not.)
     pub(crate) fn start(args: &[&Path], home: &Path, shifted: bool) -> Result<Self, Trouble> {
+        let clock = if shifted { Some(vdso::clock().ok_or("no fast clock")?) } else { None };
         let watch = Arc::new(Mutex::new(Watch::default()));
         let shift = Arc::new(AtomicI64::new(0));
         let (tell, told) = std::sync::mpsc::channel();
@@ -92,7 +96,7 @@ impl Tree {
         let tracer = Tracer {
             watch: Arc::clone(&watch),
             shift: Arc::clone(&shift),
-            shifted,
+            clock,
             processes: HashMap::new(),
         };
         // ptrace answers only to the thread that began it.
@@ -166,7 +170,8 @@ struct Process {
 struct Tracer {
     watch: Arc<Mutex<Watch>>,
     shift: Arc<AtomicI64>,
-    shifted: bool,
+    /// Where the fast clock's code is in the kernel's page of code, if the time is shifted.
+    clock: Option<u64>,
     processes: HashMap<i32, Process>,
 }
 
@@ -211,6 +216,7 @@ impl Tracer {
 
     fn ended(&mut self, pid: Pid, how: Option<String>) {
         let gone = self.processes.remove(&pid.as_raw());
+        self.watch().living.remove(&pid.as_raw());
         let Some((process, how)) = gone.zip(how) else { return };
         let end = format!("{}: {how}", process.who);
         let mut watch = self.watch();
@@ -225,9 +231,10 @@ impl Tracer {
             self.process(pid);
         } else if event == nix::libc::PTRACE_EVENT_EXEC {
             let who = program(pid).unwrap_or_default();
-            self.process(pid).who = who;
-            if self.shifted {
-                let _ = hide_fast_clock(pid);
+            self.process(pid).who.clone_from(&who);
+            self.watch().living.insert(pid.as_raw(), who);
+            if let Some(clock) = self.clock {
+                let _ = slow_clock(pid, clock);
             }
         }
     }
@@ -270,7 +277,7 @@ impl Tracer {
             Some((before, answer)) => {
                 if answer.is_some() {
                     leave(pid, &before, regs, answer);
-                } else if self.shifted {
+                } else if self.clock.is_some() {
                     self.shift_clock(pid, &before);
                 }
             }
@@ -406,25 +413,27 @@ fn program(pid: Pid) -> Option<String> {
     Some(String::from_utf8_lossy(name).into_owned())
 }
 
-/// Takes the kernel's fast clock out of a new program's auxiliary vector, so that it asks slowly.
-fn hide_fast_clock(pid: Pid) -> nix::Result<()> {
+/// Makes the kernel's fast clock of a program that was just started a slow one, which asks the
+/// kernel: its code, which the kernel puts into every process, is replaced in this one.
+fn slow_clock(pid: Pid, offset: u64) -> nix::Result<()> {
     let mut at = ptrace::getregs(pid)?.rsp;
     let mut next = || {
         let word = ptrace::read(pid, at as ptrace::AddressType);
         at += 8;
-        word.map(|word| (word, at - 8))
+        word
     };
-    let (arguments, _) = next()?;
+    let arguments = next()?;
     for _ in 0..=arguments {
         next()?;
     }
-    while next()?.0 != 0 {}
+    while next()? != 0 {}
     loop {
-        let (kind, place) = next()?;
-        next()?;
-        match kind {
-            0 => return Ok(()),
-            SYSINFO => return ptrace::write(pid, place as ptrace::AddressType, IGNORE),
+        match (next()?, next()?) {
+            (0, _) => return Ok(()),
+            (SYSINFO, base) => {
+                let at = base.cast_unsigned().wrapping_add(offset) as ptrace::AddressType;
+                return ptrace::write(pid, at, SLOW_CLOCK);
+            }
             _ => {}
         }
     }

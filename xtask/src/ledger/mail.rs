@@ -1,9 +1,10 @@
 //! A client that keeps a ledger: letters with a number, what was acknowledged, and a look at what
 //! became of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -84,11 +85,15 @@ impl Site {
 
     /// What is in an account's Maildir.
     pub(crate) fn mailbox(&self, user: &str) -> Mailbox {
-        let mut mailbox = Mailbox::default();
+        let (mut mailbox, mut files) = (Mailbox::default(), BTreeSet::new());
         for part in ["new", "cur"] {
             let dir = self.home.join("mail").join(&self.host).join(user).join("Maildir").join(part);
             for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
                 let Ok(text) = std::fs::read(entry.path()) else { continue };
+                // One file with a name in each is one letter, on its way to cur.
+                if entry.metadata().is_ok_and(|m| !files.insert(m.ino())) {
+                    continue;
+                }
                 match number(&String::from_utf8_lossy(&text)) {
                     Some(n) => mailbox.letters.entry(n).or_default().push(entry.path()),
                     None => mailbox.torn.push(entry.path()),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::workload::{Event, Services, To, What, account, letter, rest};
@@ -159,10 +160,15 @@ fn named(place: Place) -> String {
 /// The numbers of the whole letters in an account's `new` and `cur`; torn ones are counted. One
 /// that was about to be deleted may be anything while it goes.
 fn maildir(home: &Path, name: &str, due: &Due, seen: &mut Seen) -> Vec<u32> {
-    let mut whole = Vec::new();
+    let (mut whole, mut files) = (Vec::new(), BTreeSet::new());
     for part in ["new", "cur"] {
         let dir = account(home, name).join("Maildir").join(part);
         for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            // One file with a name in each is one letter, its move to cur cut short: the next
+            // POP3 session finishes it.
+            if !files.insert(entry.metadata().map_or(0, |m| m.ino())) {
+                continue;
+            }
             let file = entry.file_name().to_string_lossy().into_owned();
             let text = std::fs::read(entry.path()).unwrap_or_default();
             let text = String::from_utf8_lossy(&text);
