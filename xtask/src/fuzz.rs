@@ -47,16 +47,13 @@ impl Fuzz {
         }
         let time = self.time()?;
         let jobs = self.jobs.clamp(1, targets.len());
-        let keep = self.keep.clone().map_or_else(cache, Ok)?;
+        let keep = made(self.keep.clone().map_or_else(cache, Ok)?)?;
         let total = time.mul_f64(targets.len().div_ceil(jobs) as f64);
         println!("{} targets, {time:?} each, {jobs} at a time: about {total:?}", targets.len());
         println!("corpus, logs and findings: {}", keep.display());
-        let plan = Plan { binaries: self.build()?, keep: keep.clone(), time, jobs };
+        let plan = Plan { binaries: self.build()?, keep, time, jobs };
         let shifts = engine::work(&plan, targets)?;
-        let summary = report::table(&shifts, time);
-        print!("{summary}");
-        let file = keep.join("summary.txt");
-        std::fs::write(&file, &summary).map_err(|e| format!("{}: {e}", file.display()))?;
+        print!("{}", report::table(&shifts, time));
         let findings: usize = shifts.iter().map(|shift: &Shift| shift.findings.len()).sum();
         if findings == 0 { Ok(()) } else { Err(format!("{findings} findings")) }
     }
@@ -115,6 +112,12 @@ fn install() -> Result<(), Trouble> {
         return Ok(());
     }
     run(cargo().args(["install", "cargo-fuzz", "--locked"]))
+}
+
+/// A directory that is there, by its full name: the fuzzers run elsewhere.
+fn made(dir: PathBuf) -> Result<PathBuf, Trouble> {
+    let made = std::fs::create_dir_all(&dir).and_then(|()| dir.canonicalize());
+    made.map_err(|e| format!("{}: {e}", dir.display()))
 }
 
 /// The user's cache directory for this.

@@ -75,6 +75,7 @@ pub(super) fn work(plan: &Plan, targets: Vec<String>) -> Result<Vec<Shift>, Trou
             } else {
                 println!("{}", report::line(&shift));
                 done.push(shift);
+                summarise(plan, &done)?;
             }
         }
         running = still;
@@ -83,6 +84,13 @@ pub(super) fn work(plan: &Plan, targets: Vec<String>) -> Result<Vec<Shift>, Trou
             running.iter().for_each(|shift| println!("… {}", report::line(shift)));
         }
     }
+}
+
+/// Keeps the summary of what is done, in case the rest never is.
+fn summarise(plan: &Plan, done: &[Shift]) -> Result<(), Trouble> {
+    let file = plan.keep.join("summary.txt");
+    std::fs::write(&file, report::table(done, plan.time))
+        .map_err(|e| format!("{}: {e}", file.display()))
 }
 
 impl Shift {
