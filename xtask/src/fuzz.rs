@@ -47,7 +47,7 @@ impl Fuzz {
         }
         let time = self.time()?;
         let jobs = self.jobs.clamp(1, targets.len());
-        let keep = made(self.keep.clone().map_or_else(cache, Ok)?)?;
+        let keep = made(&self.keep.clone().map_or_else(cache, Ok)?)?;
         let total = time.mul_f64(targets.len().div_ceil(jobs) as f64);
         println!("{} targets, {time:?} each, {jobs} at a time: about {total:?}", targets.len());
         println!("corpus, logs and findings: {}", keep.display());
@@ -115,8 +115,8 @@ fn install() -> Result<(), Trouble> {
 }
 
 /// A directory that is there, by its full name: the fuzzers run elsewhere.
-fn made(dir: PathBuf) -> Result<PathBuf, Trouble> {
-    let made = std::fs::create_dir_all(&dir).and_then(|()| dir.canonicalize());
+fn made(dir: &std::path::Path) -> Result<PathBuf, Trouble> {
+    let made = std::fs::create_dir_all(dir).and_then(|()| dir.canonicalize());
     made.map_err(|e| format!("{}: {e}", dir.display()))
 }
 
