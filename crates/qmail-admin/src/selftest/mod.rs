@@ -1,6 +1,8 @@
 //! `qmailctl selftest`: what an administrator can find out about his own machine.
 
+mod belief;
 mod blocklog;
+mod byhand;
 mod cuts;
 mod look;
 mod powercut;

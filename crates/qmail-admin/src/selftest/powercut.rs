@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::belief::{self, Mount};
 use super::blocklog::BlockLog;
+use super::byhand;
 use super::cuts::{Found, Record};
 use super::rig::{Kind, Rig};
 use super::workload;
@@ -25,6 +27,13 @@ pub(crate) struct Powercut {
     /// Which cuts: another number, other cuts.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// For the last step: write records and print the number of each that is safe, until the power
+    /// goes. Keep the output on another machine.
+    #[arg(long, conflicts_with = "check")]
+    begin: bool,
+    /// After the power is back: look for every number in this file.
+    #[arg(long, value_name = "FILE")]
+    check: Option<PathBuf>,
     /// Try this kind of file system instead of the directory's own.
     #[arg(long, value_name = "FS")]
     like: Option<String>,
@@ -37,20 +46,51 @@ pub(crate) struct Powercut {
 }
 
 impl Powercut {
-    /// Runs what can be run here and says what was found.
+    /// Runs what can be run here and says what was found, and what was not tried.
     pub(crate) fn run(self) -> Result<ExitCode, Trouble> {
-        let kind = Kind {
-            fs: self.like.clone().unwrap_or_else(|| "ext4".into()),
-            mkfs: self.mkfs.split_whitespace().map(String::from).collect(),
-            options: self.options.clone(),
+        if self.begin {
+            return byhand::begin(&self.dir);
+        }
+        if let Some(list) = &self.check {
+            return byhand::check(&self.dir, list);
+        }
+        if let Some(like) = &self.like {
+            let mkfs = self.mkfs.split_whitespace().map(String::from).collect();
+            let kind = Kind { fs: like.clone(), mkfs, options: self.options.clone() };
+            return self.cuts(kind).map(exit);
+        }
+        let mount = Mount::of(&self.dir)?;
+        let is_believed = belief::report(&self.dir, &mount)?;
+        println!();
+        let held = match mount.kind() {
+            Some(kind) => self.cuts(kind)?,
+            None => {
+                println!(
+                    "not tried: a {} cannot be made on a disk that keeps every write",
+                    mount.fs
+                );
+                None
+            }
         };
+        println!();
+        tell(held, is_believed, &self.dir);
+        Ok(if is_believed { exit(held) } else { ExitCode::FAILURE })
+    }
+
+    /// Tries the cuts on this kind of file system; whether all promises held, if it could be tried.
+    fn cuts(&self, kind: Kind) -> Result<Option<bool>, Trouble> {
+        if sys::user::euid() != 0 {
+            println!("not tried: only root can mount a disk that keeps every write");
+            return Ok(None);
+        }
         if let Some(missing) = kind.lacks() {
             println!("not tried: {missing} is needed");
-            return Ok(ExitCode::from(100));
+            return Ok(None);
         }
-        let found = self.rehearse(kind.clone())?;
-        println!("{kind}: {found}");
-        Ok(if found.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let name = kind.to_string();
+        let found = self.rehearse(kind)?;
+        println!("{name}: {found}");
+        Ok(Some(found.is_clean()))
     }
 
     /// Records a run of the programs on a disk of this kind and cuts it short again and again.
@@ -68,6 +108,38 @@ impl Powercut {
         record.prove_the_eye()?;
         record.cuts(self.states, self.seed)
     }
+}
+
+/// 0 if what was tried held, 1 if not, 100 if nothing could be tried.
+fn exit(held: Option<bool>) -> ExitCode {
+    match held {
+        Some(true) => ExitCode::SUCCESS,
+        Some(false) => ExitCode::FAILURE,
+        None => 100.into(),
+    }
+}
+
+/// The verdict, in words, and what is left to do.
+fn tell(held: Option<bool>, is_believed: bool, dir: &Path) {
+    match held {
+        Some(true) => println!(
+            "Tested: the programs on a new file system of this kind, on a disk of ours that forgets \
+             what it was not told to keep. No acknowledged letter was lost, torn or doubled."
+        ),
+        Some(false) => println!("Tested: promises were BROKEN on a file system of this kind."),
+        None => println!("The programs were not tested on a file system of this kind."),
+    }
+    if !is_believed {
+        println!("Do not keep mail here before the doubts above are gone.");
+    }
+    let dir = dir.display();
+    println!(
+        "Not tested: whether your own disk keeps what it says it has written. For that, from \
+         another machine:\n  \
+         ssh THIS qmailctl selftest powercut {dir} --begin > numbers    then cut the power\n  \
+         and when it is back, with the file numbers:\n  \
+         qmailctl selftest powercut {dir} --check numbers"
+    );
 }
 
 /// Copies the binaries that lie beside this program to where every user can run them.
