@@ -21,6 +21,11 @@ pub(crate) fn clean() -> Fence {
     Fence::new().calls(Calls::UNIX)
 }
 
+/// A child of qmail-lspawn that syncs a file system: it has a directory of it open.
+pub(crate) fn syncer() -> Fence {
+    Fence::new().calls(Calls::WRITE)
+}
+
 /// A child of qmail-lspawn that writes into one Maildir. It is in its user's home, whose `.qmail`
 /// files it reads again for each delivery.
 pub(crate) fn mailbox(maildir: &Path) -> Fence {

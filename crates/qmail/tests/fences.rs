@@ -57,6 +57,15 @@ fn main() {
     );
     out("clean", &clean);
 
+    let syncer = fences::syncer();
+    refused("a syncer", &syncer, &[unix.clone(), Act::Read(file("Maildir/new/file")), Act::Fork]);
+    refused(
+        "a syncer",
+        &syncer,
+        &[Act::Write(file("Maildir/new/1")), Act::Remove(file("big/file"))],
+    );
+    out("a syncer", &syncer);
+
     let mailbox = fences::mailbox(&file("Maildir"));
     left("a mailbox's worker", &mailbox, &[Act::Write(file("Maildir/new/1"))]);
     refused("a mailbox's worker", &mailbox, &[unix, Act::Write(file("queue/log/file")), Act::Fork]);

@@ -11,6 +11,8 @@ use sys::spawn::{self, Fork};
 use sys::user::{self, Ids};
 use sys::{fd, file};
 
+use crate::fences;
+
 /// Our end of a syncer.
 #[derive(Debug)]
 pub(super) struct Syncer(OwnedFd);
@@ -67,6 +69,7 @@ fn serve(device: u64, dir: &OwnedFd, owner: &OwnedFd, ids: Option<&Ids>) -> io::
     if dir.metadata()?.dev() != device || !file::syncs_as_a_whole(&dir)? {
         return Err(io::ErrorKind::InvalidInput.into());
     }
+    let _as_far_as_it_can = fences::syncer().close_or_tell();
     let mut word = [0];
     while pass::recv(fd::stdin(), &mut word, 0)?.0 > 0 {
         let worked = file::sync_fs(&dir).is_ok();
