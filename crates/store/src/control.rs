@@ -287,6 +287,21 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_too_long_is_not_read_in_part() {
+        let c = control(&[("a", b"x\n"), ("b", b"x\n")]);
+        let grow = |name: &str, len: usize| {
+            let file = std::fs::File::options().write(true).open(c.path(name)).unwrap();
+            file.set_len(len as u64).unwrap();
+        };
+        grow("a", limits::CONTROL_FILE + 1);
+        let err = c.list("a").unwrap_err().to_string();
+        assert!(err.ends_with("a is longer than 16777216 bytes: shorten it"), "{err}");
+        grow("b", limits::CONTROL_FILE);
+        let err = c.list("b").unwrap_err().to_string();
+        assert!(err.contains("holds a NUL byte"), "{err}");
+    }
+
+    #[test]
     fn numbers_are_leading_digits() {
         let c = control(&[("a", b"12x\n"), ("b", b"x\n"), ("c", b"99999999999999999999999\n")]);
         assert_eq!(c.int("a", 5).unwrap(), 12);

@@ -71,9 +71,7 @@ impl Talk {
 
     /// Whether it may carry another letter.
     pub(super) fn is_open(&self) -> bool {
-        self.session.is_some()
-            && self.letters < limits::REMOTE_LETTERS
-            && self.since.elapsed() < limits::REMOTE_SESSION
+        self.session.is_some() && lasts(self.letters, self.since.elapsed())
     }
 
     /// The socket, to see the server hang up or speak unasked.
@@ -127,6 +125,11 @@ impl Talk {
         self.wire.last_words();
         ended
     }
+}
+
+/// Whether a session that has carried so many letters in so long a time may carry another.
+const fn lasts(letters: u32, age: Duration) -> bool {
+    letters < limits::REMOTE_LETTERS && age.as_secs() < limits::REMOTE_SESSION.as_secs()
 }
 
 /// The socket and what waits on either side of it.
@@ -226,5 +229,18 @@ pub(super) fn wait(channel: BorrowedFd<'_>, talk: &Talk, limit: Duration) -> Wok
             Ok([false, false]) if since.elapsed() < limit => {}
             _ => return Woken::Nobody,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_takes_a_hundred_letters_and_none_after_five_minutes() {
+        let young = Duration::from_secs(299);
+        assert!(lasts(0, young) && lasts(limits::REMOTE_LETTERS - 1, young));
+        assert!(!lasts(limits::REMOTE_LETTERS, Duration::ZERO));
+        assert!(!lasts(1, limits::REMOTE_SESSION));
     }
 }
