@@ -50,7 +50,7 @@ pub(crate) fn main(_args: &[OsString]) -> i32 {
 fn queue() -> Result<(), Failure> {
     let until = sys::clock::monotonic().saturating_add(LIMIT);
     let home = Home::find().map_err(|_| Failure::Home)?;
-    let mut client = QueueClient::connect(&home).map_err(|_| Failure::Queue)?;
+    let mut client = QueueClient::connect_soon(&home).map_err(|_| Failure::Queue)?;
     // queued knows our uid, and says `from network` or `for bounce` if that is a role's.
     client.begin(Origin::Local).map_err(refused)?;
     each_piece(&sys::fd::take(0), until, |piece| {

@@ -16,10 +16,21 @@ use base::outcome::Outcome;
 use base::wire::frame::{self, Frame};
 use base::wire::queue::{Answer, Entry, Envelope, MAX_ANSWER, Origin, Request};
 use base::{limits, queue_exit};
+use sys::clock;
 use sys::pass::{self, Kind};
 use sys::poll::{self, Interest};
 
 use crate::home::Home;
+
+/// How long a queued that nobody answers for may take to be there.
+const BACK: Duration = Duration::from_secs(2);
+/// The pause between two tries to reach it.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// Whether an error says that nobody answers at queued's socket, rather than that it said no.
+fn is_away(err: &io::Error) -> bool {
+    matches!(err.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
+}
 
 /// Why a letter was not queued: in the words of spec `qmail-overview.md` §6.2, without the letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +123,21 @@ impl QueueClient {
     /// queued is not running, or does not answer in time.
     pub fn connect_at(socket: &Path) -> io::Result<Self> {
         Ok(Self::on(pass::connect(socket, Kind::Stream)?))
+    }
+
+    /// Connects to the queued of a home that should be running: one that is just being started, or
+    /// started again, is waited for up to [`BACK`], as its letter would otherwise wait for minutes.
+    ///
+    /// # Errors
+    /// As [`QueueClient::connect_at`].
+    pub fn connect_soon(home: &Home) -> io::Result<Self> {
+        let since = Instant::now();
+        loop {
+            match Self::connect(home) {
+                Err(err) if is_away(&err) && since.elapsed() < BACK => clock::sleep(AGAIN),
+                connected => return connected,
+            }
+        }
     }
 
     /// Connects to the queued of a home without waiting: `WouldBlock` if it is behind.
@@ -227,11 +253,7 @@ impl QueueClient {
     ///
     /// # Errors
     /// The connection is lost: the letters that `each` was not told of are forgotten or not.
-    pub fn finish_all(
-        &mut self,
-        letters: &[u64],
-        mut each: impl FnMut(bool),
-    ) -> io::Result<()> {
+    pub fn finish_all(&mut self, letters: &[u64], mut each: impl FnMut(bool)) -> io::Result<()> {
         for some in letters.chunks(TOGETHER_ASKED) {
             let mut outbox = std::mem::take(&mut self.outbox);
             some.iter().for_each(|&letter| Request::Finish(letter).encode(&mut outbox));
@@ -442,6 +464,22 @@ mod tests {
         let mut bytes = Vec::new();
         answer.encode(&mut bytes);
         assert_eq!(pass::send(to, &bytes, fds).unwrap(), bytes.len());
+    }
+
+    #[test]
+    fn a_queued_that_is_just_being_started_is_waited_for() {
+        let dir = std::env::temp_dir().join(format!("client-soon-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("queue")).unwrap();
+        let home = Home::at(&dir).unwrap();
+        assert_eq!(QueueClient::connect(&home).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let socket = dir.join("queue/queued");
+        std::thread::scope(|scope| {
+            let connected = scope.spawn(|| QueueClient::connect_soon(&home).is_ok());
+            clock::sleep(AGAIN * 4);
+            let _listener = pass::listen(&socket, Kind::Stream, 0o600, 8).unwrap();
+            assert!(connected.join().unwrap());
+        });
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::tally::Trouble;
 /// Strangers who say nothing.
 const SILENT: u32 = 20_000;
 /// Strangers who say EHLO and nothing more.
-const POLITE: u32 = 200;
+const POLITE: u32 = 80;
 /// Connections from one address.
 const EACH: u32 = 20;
 /// Connections held by one process of ours.

@@ -82,7 +82,7 @@ impl<'a> Intake<'a> {
         let kept = self.client.take().and_then(|mut client| client.is_open().then_some(client));
         let mut client = match kept {
             Some(client) => client,
-            None => QueueClient::connect(self.home).inspect_err(|err| {
+            None => QueueClient::connect_soon(self.home).inspect_err(|err| {
                 super::say(format_args!("warning: queued does not answer: {err}"));
             })?,
         };

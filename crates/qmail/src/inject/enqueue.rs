@@ -50,7 +50,7 @@ impl Outlet {
                 program.map(Self::Program).map_err(|_| Refusal::of_exit(120).into())
             }
             None => {
-                let mut client = QueueClient::connect(home).map_err(Refusal::from)?;
+                let mut client = QueueClient::connect_soon(home).map_err(Refusal::from)?;
                 client.begin(Origin::Local)?;
                 Ok(Self::Queued(client))
             }

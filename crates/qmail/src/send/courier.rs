@@ -134,7 +134,7 @@ fn write(
     let kind = Kind::of(errand.sender);
     let (from, to) = kind.envelope(errand.names).ok_or(Failure::Refused)?;
     let date = letter::date::rfc822(errand.now);
-    let mut queue = QueueClient::connect(errand.home)?;
+    let mut queue = QueueClient::connect_soon(errand.home)?;
     let paragraphs = queue.paragraphs(errand.letter)?;
     put(&bounce::head(kind, errand.names, &to, date.as_bytes()))?;
     for paragraph in &paragraphs {
@@ -158,7 +158,7 @@ fn write(
 
 /// Bounce and finish as one record of queued.
 fn through_queued(errand: Errand<'_>) -> Result<(), Failure> {
-    let mut queue = QueueClient::connect(errand.home)?;
+    let mut queue = QueueClient::connect_soon(errand.home)?;
     queue.begin(Origin::Bounce { finishes: errand.letter })?;
     let envelope = write(errand, &mut |bytes| Ok(queue.chunk(bytes)?))?;
     let envelope = Envelope::new(&envelope).map_err(|_| Failure::Refused)?;
