@@ -53,7 +53,7 @@ impl Courier {
 
     /// Whether it may carry letters to `host`: it goes there, by the settings as they are now.
     pub(super) fn goes_to(&mut self, host: &[u8]) -> bool {
-        self.host == host && self.site.is_current()
+        self.host.eq_ignore_ascii_case(host) && self.site.is_current()
     }
 
     /// Forgets the session; the next letter opens another.

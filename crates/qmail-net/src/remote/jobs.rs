@@ -29,13 +29,8 @@ pub(super) fn serve(home: Option<&Home>, payload: &[u8], fds: Vec<OwnedFd>) -> i
     let (Some(letter), Some(channel)) = (fds.next(), fds.next()) else { return 111 };
     let channel = channel.as_fd();
     let letter = Letter::from_start(File::from(letter));
-    match taken(channel) {
-        // Not a socket: whoever started us wants stock's report of one letter.
-        Err(err) if err.raw_os_error() == Some(88) => {
-            return super::report(channel, &super::deliver(home, one(payload), Ok(letter)));
-        }
-        Err(_) => return 111,
-        Ok(()) => {}
+    if taken(channel).is_err() {
+        return 111;
     }
     let courier = match one(payload) {
         None => Err(vec![super::IMPROPER.to_vec()]),

@@ -127,7 +127,7 @@ fn letters_to_one_host_share_a_session_and_each_envelope_is_one_piece() {
     let child = Child::start(port, b"one\n");
     assert_eq!(child.report(), GOOD);
     for letter in [&b"two\n"[..], &[b'.'; 200_000]] {
-        child.job("sink.test", letter);
+        child.job("Sink.Test", letter);
         assert_eq!(child.report(), GOOD);
     }
     let begun = Instant::now();
