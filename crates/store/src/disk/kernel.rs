@@ -83,6 +83,10 @@ impl Disk for Kernel {
         self.dir.sync_fs()
     }
 
+    fn sync_made(&self) -> io::Result<()> {
+        self.dir.sync_fs()
+    }
+
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.dir.link(from, to)
     }

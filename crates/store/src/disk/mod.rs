@@ -102,6 +102,13 @@ pub trait Disk {
     /// again.
     fn sync_fs(&self) -> io::Result<()>;
 
+    /// Brings to rest what the sync of a new file may leave undone: on ext4 without a journal a
+    /// sync of the whole file system that goes on meanwhile takes a file's inode for written before
+    /// it is.
+    fn sync_made(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Gives a file a second name.
     ///
     /// # Errors
@@ -204,6 +211,9 @@ impl<D: Disk> Disk for &D {
     }
     fn sync_fs(&self) -> io::Result<()> {
         (**self).sync_fs()
+    }
+    fn sync_made(&self) -> io::Result<()> {
+        (**self).sync_made()
     }
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         (**self).link(from, to)

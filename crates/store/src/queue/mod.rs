@@ -240,6 +240,7 @@ impl<D: Disk> Queue<D> {
     pub fn secure_now(&mut self, spill: &mut Spill<D::File>) -> io::Result<()> {
         self.log.disk.sync(&spill.file)?;
         self.log.disk.sync_dir(std::path::Path::new("big"))?;
+        self.log.disk.sync_made()?;
         spill.secured(true);
         Ok(())
     }

@@ -81,6 +81,7 @@ fn run<D: Disk>(disk: &D, job: Job<D::File>) -> io::Result<Option<D::File>> {
             disk.sync(&file)?;
             if whole {
                 disk.sync_dir(Path::new("big"))?;
+                disk.sync_made()?;
             }
         }
         Job::Remove(names) => {
@@ -98,7 +99,8 @@ fn make<D: Disk>(disk: &D, slot: u64, size: u64) -> io::Result<D::File> {
     let name: PathBuf = log::path(slot);
     remove(disk, &name)?;
     let file = disk.create(&name)?;
-    let outcome = fill(disk, &file, size).and_then(|()| disk.sync_dir(Path::new("log")));
+    let filled = fill(disk, &file, size).and_then(|()| disk.sync_dir(Path::new("log")));
+    let outcome = filled.and_then(|()| disk.sync_made());
     if let Err(error) = outcome {
         // Half a file would keep the disk full.
         let _ = disk.unlink(&name);
