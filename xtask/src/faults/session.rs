@@ -12,6 +12,8 @@ use crate::tally::Trouble;
 
 /// How long the programs may take to come round.
 const WITHIN: Duration = Duration::from_secs(30);
+/// How long a bounce may take that could not be queued: it is tried again after two minutes.
+const AGAIN: Duration = Duration::from_secs(200);
 /// How long a delivery may take before qmail-send is told to hurry.
 const HURRY: Duration = Duration::from_secs(2);
 /// How long a letter that is settled may stay in the queue: its removal failed, and is tried again
@@ -173,7 +175,7 @@ impl Session {
         }
         let begun = Instant::now();
         let mut hurried = begun;
-        let settled = wait(WITHIN, || {
+        let settled = wait(AGAIN, || {
             if hurried.elapsed() > HURRY {
                 repeated = true;
                 hurried = Instant::now();

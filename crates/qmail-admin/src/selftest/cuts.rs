@@ -1,6 +1,7 @@
 //! The power cut at many places of a recorded run, and what each cut left.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use super::blocklog::{BlockLog, Entry};
 use super::look::{self, Seen};
@@ -52,6 +53,8 @@ pub(crate) struct Record<'r> {
     pub rig: &'r Rig,
     pub log: BlockLog,
     pub events: Vec<Event>,
+    /// Where to keep the disk, as the cut left it, of the first cut that broke a promise.
+    pub keep: Option<PathBuf>,
 }
 
 impl Record<'_> {
@@ -126,10 +129,15 @@ impl Record<'_> {
     /// Mounts the cut disk and looks for everything promised before `at`.
     fn judge(&self, at: u64, found: &mut Found) {
         found.states += 1;
+        let keep = self.keep.as_ref().filter(|keep| !keep.exists());
+        let kept = keep.map(|_| self.rig.copy("cut", "kept"));
         match self.rig.mounted("cut", |home| look::look(home, &self.events, at)) {
             Ok(seen) => {
                 if !seen.is_clean() {
                     println!("cut at {at}: {seen}; {}", seen.example);
+                    if let (Some(keep), Some(Ok(()))) = (keep, kept) {
+                        let _ = std::fs::copy(self.rig.at("kept"), keep);
+                    }
                 }
                 found.stuck += u32::from(seen.stuck);
                 found.seen.add(&seen);

@@ -20,6 +20,9 @@ pub(crate) struct Seen {
     pub torn: u32,
     /// Letters that are in a Maildir more than once.
     pub doubled: u32,
+    /// Acknowledged letters that are whole, but whose names the repair of a file system without a
+    /// journal has lost: they are in its `lost+found`.
+    pub unnamed: u32,
     /// Letters whose deletion was acknowledged, and that are still there.
     pub risen: u32,
     /// Letters fetched and deleted before the queue could note their delivery for good: delivered
@@ -41,6 +44,7 @@ impl Seen {
     pub(crate) fn add(&mut self, other: &Self) {
         self.lost += other.lost;
         self.torn += other.torn;
+        self.unnamed += other.unnamed;
         self.doubled += other.doubled;
         self.risen += other.risen;
         self.again += other.again;
@@ -55,9 +59,9 @@ impl Seen {
 
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lost, torn, doubled, risen, again, .. } = self;
+        let Self { lost, torn, doubled, risen, again, unnamed, .. } = self;
         write!(f, "{lost} lost, {torn} torn, {doubled} doubled, {risen} back after deletion, ")?;
-        write!(f, "{again} delivered again after deletion")
+        write!(f, "{again} delivered again after deletion, {unnamed} in lost+found")
     }
 }
 
@@ -114,14 +118,20 @@ pub(crate) fn look(home: &Path, events: &[Event], at: u64) -> Result<Seen, Troub
         seen.say(|| "the queue does not come to rest".into());
     }
     let listed = listed.unwrap_or_default();
+    let mut unnamed = BTreeSet::new();
+    unnamed_in(&home.join("../lost+found"), &mut unnamed);
     for place in due.places {
         let there = match place {
             Place::Queue(n) => listed.contains(&format!("<{n}@example.net>")),
             Place::Maildir(..) => found.contains_key(&place),
         };
-        if !there {
-            seen.lost += 1;
-            seen.say(|| format!("lost: {}", named(place)));
+        match place {
+            _ if there => {}
+            Place::Maildir(_, n) if unnamed.contains(&n) => seen.unnamed += 1,
+            _ => {
+                seen.lost += 1;
+                seen.say(|| format!("lost: {}", named(place)));
+            }
         }
     }
     for (place, _) in found.iter().filter(|(_, count)| **count > 1) {
@@ -137,6 +147,18 @@ pub(crate) fn look(home: &Path, events: &[Event], at: u64) -> Result<Seen, Troub
         }
     }
     Ok(seen)
+}
+
+/// The numbers of the whole letters below a directory.
+fn unnamed_in(dir: &Path, found: &mut BTreeSet<u32>) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            unnamed_in(&entry.path(), found);
+        } else if let Ok(text) = std::fs::read(entry.path()) {
+            let text = String::from_utf8_lossy(&text);
+            found.extend(number(&text).filter(|&n| text.contains(&letter(n))));
+        }
+    }
 }
 
 /// How often each whole letter is in which Maildir.

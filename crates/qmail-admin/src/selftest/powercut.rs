@@ -27,6 +27,9 @@ pub(crate) struct Powercut {
     /// Which cuts: another number, other cuts.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Keep the disk of the first cut that breaks a promise in this file.
+    #[arg(long, value_name = "FILE")]
+    keep: Option<PathBuf>,
     /// For the last step: write records and print the number of each that is safe, until the power
     /// goes. Keep the output on another machine.
     #[arg(long, conflicts_with = "check")]
@@ -104,7 +107,12 @@ impl Powercut {
         let (logged, log) = (rig.logged()?, rig.at("log"));
         let worked = rig.mounted("disk", |home| workload::record(home, &log, self.letters));
         drop(logged);
-        let record = Record { rig: &rig, log: BlockLog::read(&log)?, events: worked? };
+        let record = Record {
+            rig: &rig,
+            log: BlockLog::read(&log)?,
+            events: worked?,
+            keep: self.keep.clone(),
+        };
         record.prove_the_eye()?;
         record.cuts(self.states, self.seed)
     }
