@@ -23,8 +23,8 @@ pub(crate) fn letter(n: u32) -> String {
 
 /// The number in a letter's own subject, which is its last, if the letter is whole.
 fn number(text: &str) -> Option<u32> {
-    let subjects = text.lines().filter_map(|line| line.strip_prefix("Subject: ")?.parse().ok());
-    subjects.last().filter(|&n| text.contains(&letter(n)))
+    let mut subjects = text.lines().filter_map(|line| line.strip_prefix("Subject: ")?.parse().ok());
+    subjects.next_back().filter(|&n| text.contains(&letter(n)))
 }
 
 /// A running server and where it hears.

@@ -83,7 +83,7 @@ impl Mount {
         }
         let matters = |option: &&String| {
             let name = option.split('=').next().unwrap_or_default();
-            OPTIONS.contains(&name) && !(name == "data" && !mkfs.is_empty())
+            OPTIONS.contains(&name) && (name != "data" || mkfs.is_empty())
         };
         let options: Vec<&str> = self.options.iter().filter(matters).map(String::as_str).collect();
         Some(Kind { fs: self.fs.clone(), options: options.join(","), mkfs })

@@ -4,12 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::workload::{Event, Services, To, What, account, letter, rest};
 use crate::Trouble;
 
 /// The Maildirs letters and bounces are delivered to.
 const MAILDIRS: [&str; 3] = ["inbox", "second", "sender"];
+
+/// How long a letter that is nowhere is looked for.
+const MISSING: Duration = Duration::from_secs(5);
 
 /// What a look showed.
 #[derive(Default)]
@@ -110,8 +114,23 @@ pub(crate) fn look(home: &Path, events: &[Event], at: u64) -> Result<Seen, Troub
     let (_, due) = due(events, at);
     let before = maildirs(home, &due, &mut seen);
     let services = Services::start(home)?;
-    let listed = rest(home);
-    let found = maildirs(home, &due, &mut seen);
+    let until = Instant::now() + MISSING;
+    let (listed, found) = loop {
+        let listed = rest(home);
+        let mut now = Seen::default();
+        let found = maildirs(home, &due, &mut now);
+        // A bounce may not be listed yet when what it is about is not any more.
+        let is_there = |place: &Place| match place {
+            Place::Queue(_) => true,
+            Place::Maildir(..) => found.contains_key(place),
+        };
+        if due.places.iter().all(is_there) || Instant::now() > until {
+            seen.add(&now);
+            seen.say(|| now.example);
+            break (listed, found);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
     drop(services);
     if listed.is_none() {
         seen.stuck = true;
