@@ -144,7 +144,9 @@ impl Front {
         let epoch = self.epoch;
         let Some(guest) = self.lounge.get_mut(ticket) else { return Vec::new() };
         let when = epoch.saturating_add(guest.since.into());
-        let stamp = || format!("{}.{}.{when}", std::process::id(), ticket.serial());
+        // As stock's `pid.time`: our pid and the connection's number are one number.
+        let number = ticket.serial() % 1_000_000;
+        let stamp = || format!("{}{number:06}.{when}", std::process::id());
         guest.greeting.as_ref().map(|greeting| greeting.text(stamp)).unwrap_or_default()
     }
 
