@@ -14,8 +14,10 @@ names = {pid: row[1] for pid, row in table.items()}
 
 
 def parent_of(name):
-    """The names of the parents of every process called `name`."""
-    return {names.get(row[0]) for row in table.values() if row[1] == name}
+    """The names of the parents of every process called `name`, its own forked children left out: they
+    make deliveries or serve strangers."""
+    parents = {names.get(row[0]) for row in table.values() if row[1] == name}
+    return parents - {name} if len(parents) > 1 else parents
 
 
 for name, parent in {
