@@ -61,7 +61,8 @@ fn one(
     let domain = lot.draw() % DOMAINS;
     let envelope = format!("sender{}@here.example\0user{n}@d{domain}.example\0", n % 100);
     let Ok(envelope) = Envelope::new(envelope.as_bytes()) else { return Ok(()) };
-    let mut letter = format!("Received: (qmail 1 invoked by uid 1); 1\nSubject: {n}\n\n").into_bytes();
+    let mut letter =
+        format!("Received: (qmail 1 invoked by uid 1); 1\nSubject: {n}\n\n").into_bytes();
     letter.resize(SIZE, b'x');
     let new = NewLetter {
         birth: Moment::from_secs(now.saturating_sub(36_000)),
