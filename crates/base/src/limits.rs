@@ -66,6 +66,13 @@ pub const QUEUED_MEMORY: usize = 128 << 20;
 pub const QUEUED_SECONDS: u64 = 86_400;
 /// Local deliveries that have been made and wait for the disk; beyond, none is started.
 pub const SETTLING: u32 = 4_096;
+/// Local deliveries at a time; those that have been made and wait for the disk do not count.
+pub const LOCAL_DELIVERIES: u32 = 120;
+/// Remote deliveries at a time.
+pub const REMOTE_DELIVERIES: u32 = 500;
+/// Children of qmail-remote at a time: those with a letter, and those that keep a session open for
+/// the next. Where sessions are closed for want of places each letter needs a new one.
+pub const REMOTE_SESSIONS: usize = 1_000;
 /// Letters that go out over one SMTP session.
 pub const REMOTE_LETTERS: u32 = 100;
 /// How long one SMTP session takes on letters.

@@ -1,5 +1,6 @@
 //! Which worker, or which new child, gets a delivery; and which worker goes home.
 
+use base::limits;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use sys::pass::{self, Kind};
 use sys::spawn::{self, Fork};
 use sys::{clock, fd};
 
-use crate::spawn::{CEILING, Desk, Member, Verdict, later};
+use crate::spawn::{Desk, Member, Verdict, later};
 
 use super::word::Word;
 use super::{JOBS, Job, Lspawn, OFFERS, worker};
@@ -27,7 +28,7 @@ const ROUND: Duration = Duration::from_millis(100);
 /// A worker that says nothing for so long gets no further deliveries.
 const SILENT: Duration = Duration::from_secs(1);
 /// Workers at a time, with those that wait for the disk only.
-const WORKERS: usize = 3 * CEILING as usize;
+const WORKERS: usize = 3 * limits::LOCAL_DELIVERIES as usize;
 
 impl Lspawn {
     /// Gives the delivery to a worker of its recipient, or to a new child.

@@ -41,7 +41,7 @@ const OFFERS: u32 = 3;
 
 pub(crate) fn main(args: &[OsString]) -> i32 {
     let Some(default) = args.get(1) else { return 100 };
-    crate::spawn::serve("qmail-lspawn", |home| Lspawn {
+    crate::spawn::serve("qmail-lspawn", limits::LOCAL_DELIVERIES, |home| Lspawn {
         users: Directory::new(home),
         cdb: home.path("users/cdb"),
         stamp: None,

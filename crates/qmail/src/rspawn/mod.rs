@@ -20,13 +20,16 @@ use base::outcome::Outcome;
 use base::{limits, text0};
 use store::users::dotqmail::is_temporary;
 use sys::pass::{self, Kind};
+use sys::rlimit::{self, Resource};
 use sys::spawn::Command;
 use sys::{clock, fd};
 
-use crate::spawn::{CEILING, Children, Crew, Desk, Letter, Member, Order, Spawner, Verdict, later};
+use crate::spawn::{Children, Crew, Desk, Letter, Member, Order, Spawner, Verdict, later};
 use broods::Broods;
 use verdict::{crashed, judge, reported};
 
+/// Descriptors that are no delivery's: pipes, queued, clean parents, with room to spare.
+const OTHER_DESCRIPTORS: u64 = 64;
 /// How often a job is offered to children that are gone before they take it.
 const OFFERS: u32 = 3;
 /// How long a clean parent that is behind may take to make room for a job.
@@ -35,12 +38,34 @@ const ROOM: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(20);
 
 pub(crate) fn main(_args: &[OsString]) -> i32 {
-    crate::spawn::serve("qmail-rspawn", |home| {
+    let (deliveries, sessions) = places(take_descriptors());
+    crate::spawn::serve("qmail-rspawn", deliveries, |home| {
         let other = std::env::var_os("QMAILREMOTE").filter(|program| !program.is_empty());
         let broods = Broods::new(home.path("bin/qmail-remote").into_os_string());
         let children = Children::new(limits::REPORT);
-        Rspawn { other, broods, crew: Crew::new(), children, held: VecDeque::new() }
+        Rspawn { other, broods, sessions, crew: Crew::new(), children, held: VecDeque::new() }
     })
+}
+
+/// As many descriptors as can be used and may be had; how many there are.
+fn take_descriptors() -> u64 {
+    let each = u64::from(limits::REMOTE_DELIVERIES).saturating_add(limits::REMOTE_SESSIONS as u64);
+    let wanted = each.saturating_add(OTHER_DESCRIPTORS);
+    let soft = || rlimit::get(Resource::Nofile).map_or(0, |(soft, _)| soft);
+    if soft() < wanted {
+        // As far as the hard limit goes.
+        let _less = rlimit::set_soft(Resource::Nofile, wanted);
+    }
+    soft()
+}
+
+/// How many deliveries, and how many children for them, there may be with so many descriptors:
+/// each delivery has its letter, each child its channel. (With `$QMAILREMOTE` it is a pipe.)
+fn places(descriptors: u64) -> (u32, usize) {
+    let third = descriptors.saturating_sub(OTHER_DESCRIPTORS) / 3;
+    let deliveries = u32::try_from(third).unwrap_or(u32::MAX);
+    let sessions = usize::try_from(third.saturating_mul(2)).unwrap_or(usize::MAX);
+    (deliveries.clamp(1, limits::REMOTE_DELIVERIES), sessions.clamp(1, limits::REMOTE_SESSIONS))
 }
 
 /// A delivery on its way to a child.
@@ -63,6 +88,8 @@ struct Rspawn {
     /// `$QMAILREMOTE`.
     other: Option<OsString>,
     broods: Broods,
+    /// Children at a time, with a letter or without.
+    sessions: usize,
     crew: Crew<Job>,
     /// Those of `$QMAILREMOTE`.
     children: Children,
@@ -133,7 +160,7 @@ impl Rspawn {
             }
             return;
         }
-        if self.crew.len() >= CEILING as usize {
+        if self.crew.len() >= self.sessions {
             self.make_room(desk);
         }
         self.hire(job, now, desk);
@@ -219,5 +246,19 @@ fn unable(err: &io::Error, lasting: bool) -> Verdict {
         ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => crashed(),
         _ if lasting => (Outcome::Never, b"Unable to run qmail-remote.\n".to_vec()),
         _ => later("Unable to run qmail-remote.\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_as_many_places_as_there_are_descriptors_for() {
+        let plenty = (limits::REMOTE_DELIVERIES, limits::REMOTE_SESSIONS);
+        assert_eq!(places(u64::MAX), plenty);
+        assert_eq!(places(3 * 500 + OTHER_DESCRIPTORS), plenty);
+        assert_eq!(places(1_024), (320, 640));
+        assert_eq!(places(0), (1, 1));
     }
 }

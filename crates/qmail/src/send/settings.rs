@@ -42,7 +42,7 @@ impl Settings {
             policy: Policy::load(control).map_err(|bad| bad.why)?,
             concurrency: [
                 number("concurrencylocal", 10).map_err(said)?,
-                number("concurrencyremote", 100).map_err(said)?,
+                number("concurrencyremote", 250).map_err(said)?,
             ],
             lifetime: control.int("queuelifetime", 604_800).map_err(said)?,
             names: Names {
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn one_file_is_enough_to_start() {
         let settings = Settings::read(&control("one", &[("me", "mx.example.org\n")])).unwrap();
-        assert_eq!((settings.concurrency, settings.lifetime), ([10, 100], 604_800));
+        assert_eq!((settings.concurrency, settings.lifetime), ([10, 250], 604_800));
         assert_eq!(settings.names.from, b"MAILER-DAEMON");
         assert_eq!(settings.names.double_host, b"mx.example.org");
         let way = resolve(&settings.routing, b"joe");

@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_member_is_found_by_its_key_until_it_is_dismissed() {
-        let mut desk = Desk::new(9).unwrap();
+        let mut desk = Desk::new(9, 120).unwrap();
         let mut crew = Crew::new();
         let (ours, theirs) = pass::pair(Kind::Seqpacket).unwrap();
         let token = crew.hire(b"a@b", ours, 7, Duration::ZERO, &mut desk).unwrap();

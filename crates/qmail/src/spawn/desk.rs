@@ -9,7 +9,7 @@ use base::wire::spawn::Report;
 use sys::fd;
 use sys::poll::{Interest, Poller};
 
-use super::{CEILING, Verdict};
+use super::Verdict;
 
 /// How far a delivery is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,14 +27,17 @@ pub(crate) struct Desk {
     next: u64,
     slots: BTreeMap<u32, Stage>,
     running: u32,
+    /// How many may run.
+    ceiling: u32,
     reports: Vec<u8>,
 }
 
 impl Desk {
-    /// Nothing under way; tokens are given out from `first` on.
-    pub(super) fn new(first: u64) -> io::Result<Self> {
+    /// Nothing under way, and never more than `ceiling` at a time; tokens are given out from
+    /// `first` on.
+    pub(super) fn new(first: u64, ceiling: u32) -> io::Result<Self> {
         let (slots, reports) = (BTreeMap::new(), Vec::new());
-        Ok(Self { poller: Poller::new()?, next: first, slots, running: 0, reports })
+        Ok(Self { poller: Poller::new()?, next: first, slots, running: 0, ceiling, reports })
     }
 
     pub(super) fn poller(&self) -> &Poller {
@@ -69,8 +72,8 @@ impl Desk {
 
     /// Whether there may be one more.
     pub(super) fn has_room(&self) -> bool {
-        let most = CEILING.saturating_add(limits::SETTLING) as usize;
-        self.running < CEILING && self.slots.len() < most
+        let most = self.ceiling.saturating_add(limits::SETTLING) as usize;
+        self.running < self.ceiling && self.slots.len() < most
     }
 
     pub(super) fn begun(&mut self, slot: u32) {
@@ -78,8 +81,9 @@ impl Desk {
         self.running = self.running.saturating_add(1);
     }
 
-    pub(super) fn ceiling(&mut self, most: u32) {
-        Report::Ceiling(most).encode(&mut self.reports);
+    /// Says how many deliveries there may be at a time.
+    pub(super) fn tell_ceiling(&mut self) {
+        Report::Ceiling(self.ceiling).encode(&mut self.reports);
     }
 
     /// The delivery waits for the disk only.
@@ -124,8 +128,8 @@ mod tests {
 
     #[test]
     fn a_delivery_that_is_made_makes_room_and_ends_once() {
-        let mut desk = Desk::new(3).unwrap();
-        (0..CEILING).for_each(|slot| desk.begun(slot));
+        let mut desk = Desk::new(3, 120).unwrap();
+        (0..120).for_each(|slot| desk.begun(slot));
         assert!(!desk.has_room() && desk.knows(5));
         desk.made(5);
         desk.made(5);
@@ -135,6 +139,6 @@ mod tests {
         let once = desk.reports.len();
         desk.ended(5, (Outcome::Done, Vec::new()));
         assert!(once > before && desk.reports.len() == once);
-        assert_eq!((desk.running, desk.len()), (CEILING - 1, CEILING as usize - 1));
+        assert_eq!((desk.running, desk.len()), (119, 119));
     }
 }

@@ -25,8 +25,6 @@ pub(crate) use crew::{Crew, Member};
 pub(crate) use desk::Desk;
 use letters::Letters;
 
-/// Deliveries at a time; those that are made and wait for the disk only do not count.
-pub(crate) const CEILING: u32 = 120;
 /// Bytes read at a time.
 const PIECE: usize = 64 << 10;
 /// The tokens of what every spawner hears.
@@ -95,8 +93,10 @@ pub(crate) trait Spawner {
     fn turn(&mut self, now: Duration, desk: &mut Desk) -> Option<Duration>;
 }
 
-/// Serves descriptors 0 and 1 until the commands end and all deliveries are done. The exit code.
-pub(crate) fn serve<S: Spawner>(name: &str, spawner: impl FnOnce(&Home) -> S) -> i32 {
+/// Serves descriptors 0 and 1 until the commands end and all deliveries are done, of which it makes
+/// up to `ceiling` at a time; those that are made and wait for the disk only do not count. The exit
+/// code.
+pub(crate) fn serve<S: Spawner>(name: &str, ceiling: u32, spawner: impl FnOnce(&Home) -> S) -> i32 {
     let home = match Home::find() {
         Ok(home) => home,
         Err(err) => {
@@ -105,7 +105,7 @@ pub(crate) fn serve<S: Spawner>(name: &str, spawner: impl FnOnce(&Home) -> S) ->
         }
     };
     let spawner = spawner(&home);
-    Server::new(spawner, home).and_then(|mut server| server.run()).map_or(111, |()| 0)
+    Server::new(spawner, home, ceiling).and_then(|mut server| server.run()).map_or(111, |()| 0)
 }
 
 struct Server<S> {
@@ -119,10 +119,10 @@ struct Server<S> {
 }
 
 impl<S: Spawner> Server<S> {
-    fn new(spawner: S, home: Home) -> io::Result<Self> {
+    fn new(spawner: S, home: Home, ceiling: u32) -> io::Result<Self> {
         let signals = Signals::catch(&[Signal::Chld])?;
         sys::signal::ignore(Signal::Pipe);
-        let desk = Desk::new(FIRST)?;
+        let desk = Desk::new(FIRST, ceiling)?;
         desk.poller().add(fd::stdin(), COMMANDS, Interest::READ)?;
         desk.poller().add(signals.as_fd(), SIGNALS, Interest::READ)?;
         let (letters, commands, piece) = (Letters::new(home), Vec::new(), vec![0; PIECE]);
@@ -130,7 +130,7 @@ impl<S: Spawner> Server<S> {
     }
 
     fn run(&mut self) -> io::Result<()> {
-        self.desk.ceiling(CEILING);
+        self.desk.tell_ceiling();
         self.desk.flush(fd::stdout())?;
         let (mut events, mut limit) = (Vec::new(), None);
         while self.hearing || !self.desk.is_empty() {
