@@ -8,6 +8,11 @@ mod remote;
 mod smtpd;
 
 use sys::multicall::{self, Program};
+use sys::nook::Nook;
+
+/// Children of clean parents write few pages: see there.
+#[global_allocator]
+static NOOK: Nook = Nook;
 
 /// Every program, in the order of the alphabet.
 const PROGRAMS: &[Program] = &[

@@ -101,6 +101,8 @@ pub struct QueueClient {
     patience: Duration,
 }
 
+/// Bytes of a small letter and all that is said of it.
+const SMALL: usize = 8 << 10;
 /// Bytes of a letter that wait for what is said next, at most.
 const WAITING: usize = limits::CHUNK / 2;
 
@@ -171,6 +173,8 @@ impl QueueClient {
     /// Says that a letter begins, together with whatever is said next: a small letter is then one
     /// write. Nothing can fail yet.
     pub fn begin_with_next(&mut self, origin: Origin) {
+        // It need not move as it grows.
+        self.outbox.reserve(SMALL);
         Request::Begin(origin).encode(&mut self.outbox);
     }
 

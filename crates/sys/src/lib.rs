@@ -12,6 +12,7 @@ pub mod file;
 pub mod lock;
 pub mod multicall;
 pub mod net;
+pub mod nook;
 pub mod pass;
 pub mod poll;
 pub mod process;

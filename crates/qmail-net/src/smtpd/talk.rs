@@ -22,9 +22,8 @@ use super::received;
 use super::site::Site;
 use super::welcome::Door;
 
-/// Bytes read at once between letters: a pipelined batch of commands.
-const COMMANDS: usize = 2 << 10;
-/// Bytes read at once at a letter's beginning: all of one of the usual kind.
+/// Bytes read at once between letters and at a letter's beginning: a pipelined batch of commands,
+/// all of a letter of the usual kind.
 const FIRST: usize = 8 << 10;
 /// Bytes read at once inside a letter, at most.
 const LETTER: usize = 64 << 10;
@@ -99,12 +98,9 @@ impl Talk<'_> {
             session = fresh;
             ending = self.act(greeting, &[])?.err();
         }
-        let (mut framing, mut room) = (Framing::default(), vec![0; COMMANDS]);
+        let (mut framing, mut room) = (Framing::default(), vec![0; FIRST]);
         while ending.is_none() {
             let letter = session.expects() == Expects::Data;
-            if letter && room.len() < FIRST {
-                room = vec![0; FIRST];
-            }
             let heard = self.hear(&mut room, letter)?;
             let mut bytes = match &heard {
                 Heard::Bytes(len) => room.get(..*len).unwrap_or_default(),

@@ -82,6 +82,8 @@ pub fn serve(
 
 /// [`serve`] for a program that also has a greeting, or something to read again.
 pub fn serve_as(sock: OwnedFd, limits: Serve, program: impl CleanParent) -> io::Result<()> {
+    // From here on what is written lies together, and each fork finds the same few pages touched.
+    crate::nook::open();
     let signals = Signals::catch(&[Signal::Chld])?;
     signal::ignore(Signal::Pipe);
     let (children, said) = (BTreeMap::new(), Vec::with_capacity(MESSAGE));
