@@ -170,9 +170,7 @@ unsafe impl GlobalAlloc for Nook {
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         // SAFETY: the caller's promise is ours and the system's.
-        unsafe {
-            if SHELF.holds(at) { SHELF.give(at, layout) } else { System.dealloc(at, layout) }
-        }
+        unsafe { if SHELF.holds(at) { SHELF.give(at, layout) } else { System.dealloc(at, layout) } }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
