@@ -2,29 +2,25 @@
 //! programs are taken out of it; what they stand on is installed. Settings: one user in userdb.
 
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::Peer;
-use super::mailbox;
+use super::mailbox::{Mailbox, NOBODY};
 use super::what::Stage;
 use crate::clients::free_address;
 use crate::tally::{Trouble, run};
 
-/// Whom the mailbox belongs to.
-const NOBODY: (u32, u32) = (65_534, 65_534);
 /// Where Courier's authentication library looks.
 const USERDB: &str = "/etc/courier/userdb";
 const AUTHRC: &str = "/etc/courier/authdaemonrc";
 
 /// A running Courier.
 pub(super) struct Courier {
-    maildir: PathBuf,
+    mailbox: Mailbox,
     pop3: String,
     children: Vec<Child>,
-    /// What the mailbox was filled with.
-    filled: Option<Stage>,
 }
 
 impl Courier {
@@ -51,7 +47,7 @@ impl Courier {
             children.push(child.map_err(|e| format!("{:?}: {e}", command.get_program()))?);
             std::thread::sleep(Duration::from_secs(1));
         }
-        Ok(Self { maildir: dir.join("home/Maildir"), pop3, children, filled: None })
+        Ok(Self { mailbox: Mailbox::at(dir.join("home/Maildir")), pop3, children })
     }
 }
 
@@ -101,12 +97,7 @@ impl Peer for Courier {
     }
 
     fn ready(&mut self, stage: &Stage) -> Result<(), Trouble> {
-        let Stage::Mailbox { letters, bytes } = stage else { return Ok(()) };
-        if self.filled.as_ref() == Some(stage) {
-            return mailbox::forget(&self.maildir);
-        }
-        self.filled = Some(stage.clone());
-        mailbox::fill(&self.maildir, *letters, *bytes, NOBODY)
+        self.mailbox.ready(stage)
     }
 
     fn delivered(&self) -> u32 {

@@ -7,22 +7,17 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::Peer;
-use super::mailbox;
+use super::mailbox::Mailbox;
 use super::what::Stage;
 use crate::clients::free_address;
 use crate::tally::{Trouble, run};
 
-/// Whom mailboxes belong to.
-const NOBODY: (u32, u32) = (65_534, 65_534);
-
 /// A running Dovecot.
 pub(super) struct Dovecot {
     conf: PathBuf,
-    maildir: PathBuf,
+    mailbox: Mailbox,
     pop3: String,
     reuse: bool,
-    /// What the mailbox was filled with.
-    filled: Option<Stage>,
 }
 
 impl Dovecot {
@@ -49,7 +44,7 @@ impl Dovecot {
         std::fs::write(&conf, text).map_err(|e| e.to_string())?;
         run(Command::new("/usr/sbin/dovecot").arg("-c").arg(&conf))?;
         std::thread::sleep(Duration::from_secs(1));
-        Ok(Self { conf, maildir: dir.join("Maildir"), pop3, reuse, filled: None })
+        Ok(Self { conf, mailbox: Mailbox::at(dir.join("Maildir")), pop3, reuse })
     }
 }
 
@@ -63,12 +58,7 @@ impl Peer for Dovecot {
     }
 
     fn ready(&mut self, stage: &Stage) -> Result<(), Trouble> {
-        let Stage::Mailbox { letters, bytes } = stage else { return Ok(()) };
-        if self.filled.as_ref() == Some(stage) {
-            return mailbox::forget(&self.maildir);
-        }
-        self.filled = Some(stage.clone());
-        mailbox::fill(&self.maildir, *letters, *bytes, NOBODY)
+        self.mailbox.ready(stage)
     }
 
     fn delivered(&self) -> u32 {

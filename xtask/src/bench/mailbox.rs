@@ -2,19 +2,52 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::what::Stage;
 use crate::tally::Trouble;
+
+/// User and group of a mailbox whose server has no users of its own.
+pub(super) const NOBODY: (u32, u32) = (65_534, 65_534);
+
+/// A server's Maildir, and what it was last filled with.
+pub(super) struct Mailbox {
+    maildir: PathBuf,
+    filled: Option<Stage>,
+}
+
+impl Mailbox {
+    /// The one at this path; there need be none yet.
+    pub(super) const fn at(maildir: PathBuf) -> Self {
+        Self { maildir, filled: None }
+    }
+
+    /// Fills it as the stage wants, for the owner of what is there (else for [`NOBODY`]); an equal
+    /// one stays, without the indexes kept beside. Empties it for a stage without a mailbox.
+    pub(super) fn ready(&mut self, stage: &Stage) -> Result<(), Trouble> {
+        let Stage::Mailbox { letters, bytes } = stage else {
+            self.filled = None;
+            return clear(&self.maildir);
+        };
+        if self.filled.as_ref() == Some(stage) {
+            return forget(&self.maildir);
+        }
+        self.filled = Some(stage.clone());
+        let there = std::fs::metadata(&self.maildir);
+        let owner = there.map_or(NOBODY, |meta| (meta.uid(), meta.gid()));
+        fill(&self.maildir, *letters, *bytes, owner)
+    }
+
+    /// How many letters are new in it.
+    pub(super) fn new_letters(&self) -> u32 {
+        count(&self.maildir.join("new"))
+    }
+}
 
 /// Makes a Maildir of so many letters of about so many bytes for a user, all seen, under names that
 /// say nothing about them; what was there before goes.
-pub(super) fn fill(
-    maildir: &Path,
-    letters: u32,
-    bytes: usize,
-    owner: (u32, u32),
-) -> Result<(), Trouble> {
+fn fill(maildir: &Path, letters: u32, bytes: usize, owner: (u32, u32)) -> Result<(), Trouble> {
     clear(maildir)?;
     let line = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde\n";
     let body = line.repeat(bytes / line.len());
@@ -36,7 +69,7 @@ pub(super) fn fill(
 ///
 /// The old one is put aside, not emptied: an ext4 without a journal makes files slowly for minutes
 /// after many were removed, and that is not what is measured.
-pub(super) fn clear(maildir: &Path) -> Result<(), Trouble> {
+fn clear(maildir: &Path) -> Result<(), Trouble> {
     static ASIDE: AtomicU32 = AtomicU32::new(0);
     let text = |e: std::io::Error| format!("{}: {e}", maildir.display());
     let owner = match std::fs::metadata(maildir) {
@@ -59,7 +92,7 @@ pub(super) fn clear(maildir: &Path) -> Result<(), Trouble> {
 }
 
 /// Removes the indexes that servers keep in a Maildir; the letters stay.
-pub(super) fn forget(maildir: &Path) -> Result<(), Trouble> {
+fn forget(maildir: &Path) -> Result<(), Trouble> {
     for entry in std::fs::read_dir(maildir).into_iter().flatten().flatten() {
         if entry.path().is_file() {
             std::fs::remove_file(entry.path()).map_err(|e| e.to_string())?;
@@ -69,7 +102,7 @@ pub(super) fn forget(maildir: &Path) -> Result<(), Trouble> {
 }
 
 /// How many letters a directory has: what begins with a dot is none.
-pub(super) fn count(dir: &Path) -> u32 {
+fn count(dir: &Path) -> u32 {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     entries.filter(|e| !e.file_name().as_bytes().starts_with(b".")).count() as u32
 }

@@ -1,12 +1,11 @@
 //! Ourselves, as `cargo xtask up` sets us up.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::Peer;
-use super::mailbox;
+use super::mailbox::Mailbox;
 use super::what::Stage;
 use crate::clients::free_address;
 use crate::tally::{Trouble, run};
@@ -17,8 +16,7 @@ pub(super) struct Ours {
     server: Server,
     smtp: String,
     pop3: String,
-    /// What the mailbox was filled with.
-    filled: Option<Stage>,
+    mailbox: Mailbox,
 }
 
 impl Ours {
@@ -26,7 +24,8 @@ impl Ours {
     pub(super) fn start(dir: &Path) -> Result<Self, Trouble> {
         let (smtp, pop3) = (free_address()?, free_address()?);
         let server = Up::at(&dir.join("ours"), smtp.clone(), pop3.clone()).start()?;
-        let ours = Self { server, smtp, pop3, filled: None };
+        let mailbox = Mailbox::at(server.home.join("mail/bench.test/bench/Maildir"));
+        let ours = Self { server, smtp, pop3, mailbox };
         ours.ctl(&["domain", "add", "bench.test"])?;
         let mut add = Command::new(ours.bin("qmailctl"));
         add.args(["user", "add", "bench@bench.test", "--password-stdin"]).stdin(Stdio::piped());
@@ -72,10 +71,6 @@ impl Ours {
         run(Command::new(self.bin("svc")).arg(option).arg(service))
     }
 
-    fn maildir(&self) -> PathBuf {
-        self.server.home.join("mail/bench.test/bench/Maildir")
-    }
-
     /// Routes as the stage wants them; none elsewhere.
     fn route(&self, stage: &Stage) -> Result<(), Trouble> {
         let none = Vec::new();
@@ -86,21 +81,6 @@ impl Ours {
         let text: String = routes.iter().map(line).collect();
         let path = self.server.home.join("control/smtproutes");
         std::fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))
-    }
-
-    /// Fills the mailbox, or has the server forget what it keeps beside an equal one.
-    fn fill(&mut self, stage: &Stage) -> Result<(), Trouble> {
-        let (maildir, Stage::Mailbox { letters, bytes }) = (self.maildir(), stage) else {
-            self.filled = None;
-            return mailbox::clear(&self.maildir());
-        };
-        if self.filled.as_ref() == Some(stage) {
-            return mailbox::forget(&maildir);
-        }
-        self.filled = Some(stage.clone());
-        let owner =
-            std::fs::metadata(&maildir).map_err(|e| format!("{}: {e}", maildir.display()))?;
-        mailbox::fill(&maildir, *letters, *bytes, (owner.uid(), owner.gid()))
     }
 
     /// Throws the queue away, as `postsuper -d ALL` does for the peer.
@@ -164,7 +144,7 @@ impl Peer for Ours {
     fn ready(&mut self, stage: &Stage) -> Result<(), Trouble> {
         self.discard()?;
         self.route(stage)?;
-        self.fill(stage)?;
+        self.mailbox.ready(stage)?;
         if *stage == Stage::Held {
             self.svc("qmail-send", "-d")?;
             std::thread::sleep(Duration::from_millis(500));
@@ -173,7 +153,7 @@ impl Peer for Ours {
     }
 
     fn delivered(&self) -> u32 {
-        mailbox::count(&self.maildir().join("new"))
+        self.mailbox.new_letters()
     }
 }
 

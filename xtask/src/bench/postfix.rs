@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::Peer;
-use super::mailbox;
+use super::mailbox::Mailbox;
 use super::what::Stage;
 use crate::clients::free_address;
 use crate::tally::{Trouble, run};
@@ -16,6 +16,7 @@ use crate::tally::{Trouble, run};
 pub(super) struct Postfix {
     dir: PathBuf,
     smtp: String,
+    mailbox: Mailbox,
 }
 
 const MASTER: &str = "\
@@ -48,7 +49,8 @@ impl Postfix {
     /// Writes its configuration and starts it.
     pub(super) fn start(dir: &Path) -> Result<Self, Trouble> {
         let smtp = free_address()?;
-        let postfix = Self { dir: dir.into(), smtp };
+        let mailbox = Mailbox::at(dir.join("mail/bench"));
+        let postfix = Self { dir: dir.into(), smtp, mailbox };
         for sub in ["etc", "queue", "data", "mail/bench/new"] {
             std::fs::create_dir_all(dir.join(sub)).map_err(|e| e.to_string())?;
         }
@@ -78,10 +80,6 @@ impl Postfix {
 
     fn postfix(&self, word: &str) -> Result<(), Trouble> {
         run(Command::new("/usr/sbin/postfix").arg("-c").arg(self.dir.join("etc")).arg(word))
-    }
-
-    fn maildir(&self) -> PathBuf {
-        self.dir.join("mail/bench")
     }
 
     /// Sets parameters.
@@ -131,11 +129,11 @@ impl Peer for Postfix {
         let mut discard = Command::new("/usr/sbin/postsuper");
         discard.arg("-c").arg(self.dir.join("etc")).args(["-d", "ALL"]);
         run(discard.stderr(std::process::Stdio::null()))?;
-        mailbox::clear(&self.maildir())
+        self.mailbox.ready(stage)
     }
 
     fn delivered(&self) -> u32 {
-        mailbox::count(&self.maildir().join("new"))
+        self.mailbox.new_letters()
     }
 }
 
