@@ -7,68 +7,27 @@
     reason = "a test says what it expects by failing"
 )]
 
-use std::io::{BufRead, BufReader, Read, Write};
+mod listener;
+
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_daemontools");
+use listener::{BINARY, Server};
 
-/// A listener on a free port of 127.0.0.1, ended when dropped.
-struct Server {
-    child: Child,
-    port: u16,
-    log: BufReader<ChildStderr>,
+fn start(options: &[&str], program: &[&str]) -> Server {
+    at("127.0.0.1", options, program)
 }
 
-impl Server {
-    fn start(options: &[&str], program: &[&str]) -> Self {
-        Self::at("127.0.0.1", options, program)
-    }
-
-    fn at(host: &str, options: &[&str], program: &[&str]) -> Self {
-        let mut child = Command::new(BINARY)
-            .args(["tcpserver", "-1"])
-            .args(options)
-            .args([host, "0"])
-            .args(program)
-            .env("TCPREMOTEHOST", "left-over")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut port = String::new();
-        let mut out = child.stdout.take().unwrap();
-        out.read_to_string(&mut port).unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        Self { child, port: port.trim().parse().unwrap(), log }
-    }
-
-    fn connect(&self) -> TcpStream {
-        let conn = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        conn.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        conn
-    }
-
-    /// All a connection says until it is closed.
-    fn talk(&self) -> String {
-        said(self.connect())
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.log.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
-    }
+fn at(host: &str, options: &[&str], program: &[&str]) -> Server {
+    Server::start(host, options, program, &[("TCPREMOTEHOST", "left-over")])
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// All a connection says until it is closed.
+fn talk(server: &Server) -> String {
+    said(server.connect())
 }
 
 fn said(mut conn: TcpStream) -> String {
@@ -115,7 +74,7 @@ fn nameless(line: &str) -> String {
 
 #[test]
 fn a_session_is_logged_as_the_original_logs_it() {
-    let mut server = Server::start(&["-vRHc2", "-lLOCAL"], &["sh", "-c", "exit 3"]);
+    let mut server = start(&["-vRHc2", "-lLOCAL"], &["sh", "-c", "exit 3"]);
     assert_eq!(server.line(), "tcpserver: status: 0/2");
     let conn = server.connect();
     let (here, port) = (conn.local_addr().unwrap().port(), server.port);
@@ -130,7 +89,7 @@ fn a_session_is_logged_as_the_original_logs_it() {
 
 #[test]
 fn a_program_gets_the_connections_variables_and_nothing_left_over() {
-    let server = Server::start(&["-RHl", "here"], &["sh", "-c", "env | grep -a '^TCP\\|^PROTO'"]);
+    let server = start(&["-RHl", "here"], &["sh", "-c", "env | grep -a '^TCP\\|^PROTO'"]);
     let conn = server.connect();
     let here = conn.local_addr().unwrap().port();
     let text = said(conn);
@@ -149,29 +108,29 @@ fn a_program_has_only_the_standard_descriptors() {
     // What this test inherited passes through; what the listener opened does not.
     let program = ["ls", "/proc/self/fd"];
     let plain = Command::new(program[0]).arg(program[1]).output().unwrap();
-    let server = Server::start(&["-RHl0"], &program);
-    assert_eq!(server.talk(), String::from_utf8(plain.stdout).unwrap());
+    let server = start(&["-RHl0"], &program);
+    assert_eq!(talk(&server), String::from_utf8(plain.stdout).unwrap());
 }
 
 #[test]
 fn names_come_from_the_hosts_file_and_ident_refused_is_unset() {
     let show = "echo $TCPLOCALHOST $TCPREMOTEHOST ${TCPREMOTEINFO-unset}";
-    let server = Server::start(&["-p"], &["sh", "-c", show]);
-    assert_eq!(server.talk(), "localhost localhost unset\n");
+    let server = start(&["-p"], &["sh", "-c", show]);
+    assert_eq!(talk(&server), "localhost localhost unset\n");
 }
 
 #[test]
 fn rules_set_variables_deny_and_are_read_anew() {
     let cdb = rules("rules", "127.0.0.1:allow,A=\"b c\",TCPREMOTEIP=\"x\"\n:deny\n");
     let show = ["sh", "-c", "echo \"$A $TCPREMOTEIP\""];
-    let mut server = Server::start(&["-vRHl0", "-x", &cdb, "-BHi "], &show);
+    let mut server = start(&["-vRHl0", "-x", &cdb, "-BHi "], &show);
     server.line();
-    assert_eq!(server.talk(), "Hi b c x\n");
+    assert_eq!(talk(&server), "Hi b c x\n");
     for _ in 0..5 {
         server.line();
     }
     rules("rules", "127.:deny\n");
-    assert_eq!(server.talk(), "Hi ");
+    assert_eq!(talk(&server), "Hi ");
     server.line();
     server.line();
     assert!(server.line().starts_with("tcpserver: deny "));
@@ -182,23 +141,23 @@ fn rules_set_variables_deny_and_are_read_anew() {
 fn a_missing_rules_file_drops_unless_it_may_be_missing_and_a_damaged_one_drops() {
     let dir = dir("missing");
     let none = dir.join("none").to_str().unwrap().to_owned();
-    let mut server = Server::start(&["-RHl0", "-x", &none], &["echo", "in"]);
-    assert_eq!(server.talk(), "");
+    let mut server = start(&["-RHl0", "-x", &none], &["echo", "in"]);
+    assert_eq!(talk(&server), "");
     let what = "tcpserver: warning: dropping connection, unable to read";
     assert_eq!(server.line(), format!("{what} {none}: file does not exist"));
-    let server = Server::start(&["-XRHl0", "-x", &none], &["echo", "in"]);
-    assert_eq!(server.talk(), "in\n");
+    let server = start(&["-XRHl0", "-x", &none], &["echo", "in"]);
+    assert_eq!(talk(&server), "in\n");
     let empty = dir.join("empty");
     std::fs::write(&empty, b"").unwrap();
     let empty = empty.to_str().unwrap();
-    let mut server = Server::start(&["-XRHl0", "-x", empty], &["echo", "in"]);
-    assert_eq!(server.talk(), "");
+    let mut server = start(&["-XRHl0", "-x", empty], &["echo", "in"]);
+    assert_eq!(talk(&server), "");
     assert_eq!(server.line(), format!("{what} {empty}: protocol error"));
 }
 
 #[test]
 fn no_more_run_than_the_limit_and_the_rest_wait() {
-    let server = Server::start(&["-c1RHl0"], &["cat"]);
+    let server = start(&["-c1RHl0"], &["cat"]);
     let mut first = server.connect();
     first.write_all(b"one\n").unwrap();
     let mut buf = [0; 4];
@@ -215,18 +174,18 @@ fn no_more_run_than_the_limit_and_the_rest_wait() {
 
 #[test]
 fn one_address_has_only_its_share() {
-    let mut server = Server::start(&["-m1RHl0"], &["cat"]);
+    let mut server = start(&["-m1RHl0"], &["cat"]);
     let mut first = server.connect();
     first.write_all(b"one\n").unwrap();
     first.read_exact(&mut [0; 4]).unwrap();
-    assert_eq!(server.talk(), "");
+    assert_eq!(talk(&server), "");
     let line = server.line();
     assert_eq!(line, "tcpserver: warning: dropping connection, 127.0.0.1 has 1 already");
 }
 
 #[test]
 fn sigterm_is_exit_0_and_a_running_child_goes_on() {
-    let mut server = Server::start(&["-RHl0"], &["cat"]);
+    let mut server = start(&["-RHl0"], &["cat"]);
     let mut conn = server.connect();
     conn.write_all(b"a").unwrap();
     conn.read_exact(&mut [0; 1]).unwrap();
@@ -242,7 +201,7 @@ fn sigterm_is_exit_0_and_a_running_child_goes_on() {
 
 #[test]
 fn ipv6_clients_are_served_too() {
-    let server = Server::at("::1", &["-RHl0"], &["sh", "-c", "echo $PROTO $TCPREMOTEIP"]);
+    let server = at("::1", &["-RHl0"], &["sh", "-c", "echo $PROTO $TCPREMOTEIP"]);
     let conn = TcpStream::connect(("::1", server.port)).unwrap();
     assert_eq!(said(conn), "TCP ::1\n");
 }
@@ -262,7 +221,7 @@ fn misuse_and_start_failures_have_their_codes_and_texts() {
     let want = "tcpserver: fatal: unable to figure out port number for no-such-service\n";
     assert_eq!(text, want);
     assert_eq!(run(&["127.1", "0", "true"]).1, "tcpserver: fatal: no IP address for 127.1\n");
-    let server = Server::start(&["-RHl0"], &["true"]);
+    let server = start(&["-RHl0"], &["true"]);
     let (code, text) = run(&["127.0.0.1", &server.port.to_string(), "true"]);
     assert_eq!(
         (code, text.trim()),
@@ -273,8 +232,8 @@ fn misuse_and_start_failures_have_their_codes_and_texts() {
 
 #[test]
 fn a_program_that_does_not_run_drops_the_connection() {
-    let mut server = Server::start(&["-vRHl0"], &["/no/such/program"]);
-    assert_eq!(server.talk(), "");
+    let mut server = start(&["-vRHl0"], &["/no/such/program"]);
+    assert_eq!(talk(&server), "");
     for _ in 0..4 {
         server.line();
     }

@@ -4,15 +4,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by failing")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+mod listener;
+
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
-use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
+
+use listener::{Server, myself};
 use sys::brood::{self, Serve};
 use sys::{fd, signal, spawn};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_daemontools");
 /// Jobs after which the program's clean parent retires.
 const RETIRE: u64 = 4;
 
@@ -56,62 +58,18 @@ fn child(payload: &[u8], mut fds: Vec<OwnedFd>) -> i32 {
     }
 }
 
-struct Server {
-    child: Child,
-    port: u16,
-    log: BufReader<ChildStderr>,
+fn start(options: &[&str]) -> Server {
+    start_with(options, &[])
 }
 
-impl Server {
-    fn start(options: &[&str], stillborn: bool) -> Self {
-        let mut command = Command::new(BINARY);
-        command.args(["tcpserver", "-1fv"]).args(options).args(["127.0.0.1", "0"]);
-        command.arg(std::env::current_exe().unwrap()).env("TCPREMOTEIP", "left-over");
-        if stillborn {
-            command.env("STILLBORN", "111");
-        }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut port = String::new();
-        child.stdout.take().unwrap().read_to_string(&mut port).unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        Self { child, port: port.trim().parse().unwrap(), log }
-    }
-
-    fn connect(&self) -> TcpStream {
-        let conn = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        conn.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        conn
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.log.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
-    }
-
-    /// The next line that begins so.
-    fn line_of(&mut self, start: &str) -> String {
-        loop {
-            let line = self.line();
-            assert!(!line.is_empty());
-            if line.starts_with(start) {
-                return line;
-            }
-        }
-    }
-
-    /// The pid of the clean parent.
-    fn parent(&self) -> u32 {
-        talk(self.connect(), "parent\n").parse().unwrap()
-    }
+fn start_with(options: &[&str], more: &[(&str, &str)]) -> Server {
+    let variables = [&[("TCPREMOTEIP", "left-over")], more].concat();
+    Server::start("127.0.0.1", &[&["-fv"], options].concat(), &myself(), &variables)
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The pid of the clean parent.
+fn parent(server: &Server) -> u32 {
+    talk(server.connect(), "parent\n").parse().unwrap()
 }
 
 fn talk(mut conn: TcpStream, line: &str) -> String {
@@ -122,7 +80,7 @@ fn talk(mut conn: TcpStream, line: &str) -> String {
 }
 
 fn a_connection_gets_its_variables_and_is_logged_as_ever() {
-    let mut server = Server::start(&[], false);
+    let mut server = start(&[]);
     assert_eq!(server.line(), "tcpserver: status: 0/40");
     let conn = server.connect();
     let (here, port) = (conn.local_addr().unwrap().port(), server.port);
@@ -142,17 +100,17 @@ fn a_connection_gets_its_variables_and_is_logged_as_ever() {
 }
 
 fn a_crash_is_logged_and_the_next_connection_is_served() {
-    let mut server = Server::start(&[], false);
-    let first = server.parent();
+    let mut server = start(&[]);
+    let first = parent(&server);
     server.line_of("tcpserver: end ");
     talk(server.connect(), "crash\n");
     let line = server.line_of("tcpserver: end ");
     assert!(line.ends_with(" status 9"), "{line}");
-    assert_ne!(server.parent(), first);
+    assert_ne!(parent(&server), first);
 }
 
 fn clean_parents_retire_and_nobody_notices() {
-    let server = Server::start(&[], false);
+    let server = start(&[]);
     let conns: Vec<TcpStream> = (0..RETIRE * 3).map(|_| server.connect()).collect();
     let said: Vec<String> = conns.into_iter().map(|conn| talk(conn, "parent\n")).collect();
     assert!(said.iter().all(|text| text.parse::<u32>().is_ok()), "{said:?}");
@@ -161,13 +119,13 @@ fn clean_parents_retire_and_nobody_notices() {
 }
 
 fn a_dead_clean_parent_is_replaced() {
-    let mut server = Server::start(&[], false);
-    let first = server.parent();
+    let mut server = start(&[]);
+    let first = parent(&server);
     server.line_of("tcpserver: end ");
     signal::kill(first, signal::Signal::Kill).unwrap();
     let died = server.line_of("tcpserver: warning:");
     assert!(died.ends_with(" died as a clean parent; starting another"), "{died}");
-    assert_ne!(server.parent(), first);
+    assert_ne!(parent(&server), first);
     server.line_of("tcpserver: ok ");
 }
 
@@ -176,7 +134,7 @@ fn a_denied_client_gets_the_banner_only() {
     std::fs::create_dir_all(&dir).unwrap();
     let cdb = dir.join("rules.cdb");
     std::fs::write(&cdb, base::cdb::build([("127.", "D\0")]).unwrap()).unwrap();
-    let mut server = Server::start(&["-BHi", "-x", cdb.to_str().unwrap()], false);
+    let mut server = start(&["-BHi", "-x", cdb.to_str().unwrap()]);
     assert_eq!(talk(server.connect(), "x\n"), "Hi");
     server.line_of("tcpserver: deny ");
     assert_eq!(server.line(), "tcpserver: status: 0/40");
@@ -184,7 +142,7 @@ fn a_denied_client_gets_the_banner_only() {
 }
 
 fn a_program_that_dies_at_once_lets_connections_wait() {
-    let mut server = Server::start(&[], true);
+    let mut server = start_with(&[], &[("STILLBORN", "111")]);
     let conn = server.connect();
     conn.set_read_timeout(Some(Duration::from_millis(1500))).unwrap();
     let error = (&conn).read(&mut [0; 1]).unwrap_err();
@@ -197,7 +155,7 @@ fn a_program_that_dies_at_once_lets_connections_wait() {
 }
 
 fn a_running_child_outlives_the_listener() {
-    let mut server = Server::start(&[], false);
+    let mut server = start(&[]);
     let conn = server.connect();
     server.line_of("tcpserver: ok ");
     signal::kill(server.child.id(), signal::Signal::Term).unwrap();

@@ -4,17 +4,16 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by failing")]
 
+mod listener;
+
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
-use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use listener::{Server, myself};
 use sys::brood::{self, CleanParent, Greeting, Serve};
 use sys::{fd, signal};
-
-const BINARY: &str = env!("CARGO_BIN_EXE_daemontools");
-/// As long as a test waits for anything.
-const LONG: Duration = Duration::from_secs(20);
 
 fn main() {
     if let Some(sock) = brood::requested() {
@@ -63,12 +62,6 @@ impl CleanParent for Program {
     }
 }
 
-struct Server {
-    child: Child,
-    port: u16,
-    log: BufReader<ChildStderr>,
-}
-
 /// A client and what it has read so far.
 struct Client(BufReader<TcpStream>);
 
@@ -102,82 +95,49 @@ impl Client {
     }
 }
 
-impl Server {
-    fn start(options: &[&str]) -> Self {
-        let mut command = Command::new(BINARY);
-        command.args(["tcpserver", "-1fv"]).args(options).args(["0", "0"]);
-        command.arg(std::env::current_exe().unwrap());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut port = String::new();
-        child.stdout.take().unwrap().read_to_string(&mut port).unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        Self { child, port: port.trim().parse().unwrap(), log }
-    }
-
-    /// A connection from an address of this host.
-    fn from(&self, from: [u8; 4]) -> Client {
-        let to = SocketAddr::from(([127, 0, 0, 1], self.port));
-        let from = SocketAddr::new(IpAddr::from(from), 0);
-        let conn = sys::net::connect(to, Some(from), LONG).unwrap();
-        conn.set_read_timeout(Some(LONG)).unwrap();
-        Client(BufReader::new(conn))
-    }
-
-    fn connect(&self) -> Client {
-        self.from([127, 0, 0, 1])
-    }
-
-    /// The next log line that begins so.
-    fn line_of(&mut self, start: &str) -> String {
-        loop {
-            let mut line = String::new();
-            self.log.read_line(&mut line).unwrap();
-            assert!(!line.is_empty(), "{start}");
-            if line.starts_with(start) {
-                return line.trim_end().to_owned();
-            }
-        }
-    }
-
-    /// Processes below the listener.
-    fn processes(&self) -> usize {
-        let mut count = 0;
-        let mut pids = vec![self.child.id()];
-        while let Some(pid) = pids.pop() {
-            let path = format!("/proc/{pid}/task/{pid}/children");
-            let below = std::fs::read_to_string(path).unwrap_or_default();
-            pids.extend(below.split_whitespace().map(|pid| pid.parse::<u32>().unwrap()));
-            count += below.split_whitespace().count();
-        }
-        count
-    }
+fn start(options: &[&str]) -> Server {
+    Server::start("0", &[&["-fv"], options].concat(), &myself(), &[])
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+/// A client at an address of this host.
+fn from(server: &Server, from: [u8; 4]) -> Client {
+    Client(BufReader::new(server.connect_from(from)))
+}
+
+fn connect(server: &Server) -> Client {
+    from(server, [127, 0, 0, 1])
+}
+
+/// Processes below the listener.
+fn processes(server: &Server) -> usize {
+    let mut count = 0;
+    let mut pids = vec![server.child.id()];
+    while let Some(pid) = pids.pop() {
+        let path = format!("/proc/{pid}/task/{pid}/children");
+        let below = std::fs::read_to_string(path).unwrap_or_default();
+        pids.extend(below.split_whitespace().map(|pid| pid.parse::<u32>().unwrap()));
+        count += below.split_whitespace().count();
     }
+    count
 }
 
 fn a_stranger_who_says_nothing_is_greeted_and_costs_no_process() {
-    let mut server = Server::start(&[]);
-    let mut clients: Vec<Client> = (0..50).map(|_| server.connect()).collect();
+    let mut server = start(&[]);
+    let mut clients: Vec<Client> = (0..50).map(|_| connect(&server)).collect();
     let mut greetings: Vec<String> = clients.iter_mut().map(Client::line).collect();
     assert!(greetings.iter().all(|line| line.starts_with("+OK <") && line.ends_with("@test>\r\n")));
     greetings.sort_unstable();
     greetings.dedup();
     assert_eq!(greetings.len(), 50);
-    assert_eq!(server.processes(), 1);
+    assert_eq!(processes(&server), 1);
     drop(clients);
     let line = server.line_of("tcpserver: silent");
     assert!(line.starts_with("tcpserver: silent 127.0.0.1 ") && line.ends_with(" gone"), "{line}");
 }
 
 fn the_program_is_told_what_was_said() {
-    let mut server = Server::start(&[]);
-    let mut client = server.connect();
+    let mut server = start(&[]);
+    let mut client = connect(&server);
     let greeting = client.line();
     client.say("x\n");
     let told = client.rest();
@@ -190,9 +150,9 @@ fn the_program_is_told_what_was_said() {
 }
 
 fn an_early_talker_is_told_apart_and_told_of() {
-    let mut server = Server::start(&["-e2000"]);
+    let mut server = start(&["-e2000"]);
     let begun = Instant::now();
-    let (mut early, mut patient) = (server.connect(), server.connect());
+    let (mut early, mut patient) = (connect(&server), connect(&server));
     early.say("x\n");
     assert!(early.line().starts_with("+OK <"));
     assert!(begun.elapsed() < Duration::from_millis(2_000));
@@ -206,9 +166,9 @@ fn an_early_talker_is_told_apart_and_told_of() {
 }
 
 fn silence_has_an_end() {
-    let mut server = Server::start(&["-w1"]);
+    let mut server = start(&["-w1"]);
     let begun = Instant::now();
-    let mut client = server.connect();
+    let mut client = connect(&server);
     client.line();
     assert_eq!(client.rest(), "");
     assert!((1..10).contains(&begun.elapsed().as_secs()));
@@ -217,15 +177,15 @@ fn silence_has_an_end() {
 }
 
 fn a_flood_from_one_address_makes_way_for_everybody_else() {
-    let mut server = Server::start(&["-i60", "-b1000"]);
-    let mut early = server.from([127, 0, 0, 9]);
+    let mut server = start(&["-i60", "-b1000"]);
+    let mut early = from(&server, [127, 0, 0, 9]);
     assert!(early.line().starts_with("+OK"));
     let mut flood = Vec::new();
     for _ in 0..10 {
-        flood.extend((0..30).map(|_| server.from([127, 0, 0, 2])));
+        flood.extend((0..30).map(|_| from(&server, [127, 0, 0, 2])));
         // Whoever comes from elsewhere is greeted at once, and not sent away for the flood.
         let begun = Instant::now();
-        let mut other = server.from([127, 0, 0, 3]);
+        let mut other = from(&server, [127, 0, 0, 3]);
         assert!(other.line().starts_with("+OK"));
         assert!(begun.elapsed() < Duration::from_secs(1));
         other.say("x\n");
@@ -241,13 +201,13 @@ fn a_flood_from_one_address_makes_way_for_everybody_else() {
 }
 
 fn one_neighbourhood_does_not_take_every_place() {
-    let server = Server::start(&["-c10", "-b1000"]);
-    let mut held: Vec<Client> = (1..=20).map(|last| server.from([127, 0, 7, last])).collect();
+    let server = start(&["-c10", "-b1000"]);
+    let mut held: Vec<Client> = (1..=20).map(|last| from(&server, [127, 0, 7, last])).collect();
     for client in &mut held {
         assert!(client.line().starts_with("+OK"));
         client.say("hold\n");
     }
-    let mut newcomer = server.from([127, 0, 8, 1]);
+    let mut newcomer = from(&server, [127, 0, 8, 1]);
     newcomer.line();
     newcomer.say("x\n");
     assert!(newcomer.rest().contains("TCPREMOTEIP=127.0.8.1"));
@@ -268,47 +228,47 @@ fn a_rule_can_have_the_program_greet_by_itself() {
         std::fs::write(&cdb, base::cdb::build(rules).unwrap()).unwrap();
     };
     write([("127.0.0.2", "+GREETED=\0")]);
-    let server = Server::start(&["-x", cdb.to_str().unwrap()]);
-    assert_eq!(server.from([127, 0, 0, 2]).line(), "myself\n");
-    assert!(server.from([127, 0, 0, 1]).line().starts_with("+OK"));
+    let server = start(&["-x", cdb.to_str().unwrap()]);
+    assert_eq!(from(&server, [127, 0, 0, 2]).line(), "myself\n");
+    assert!(from(&server, [127, 0, 0, 1]).line().starts_with("+OK"));
     // The rules count as they are now.
     write([("127.0.0.1", "+GREETED=\0")]);
-    assert_eq!(server.from([127, 0, 0, 1]).line(), "myself\n");
-    assert!(server.from([127, 0, 0, 2]).line().starts_with("+OK"));
+    assert_eq!(from(&server, [127, 0, 0, 1]).line(), "myself\n");
+    assert!(from(&server, [127, 0, 0, 2]).line().starts_with("+OK"));
     std::fs::remove_dir_all(&dir).unwrap();
 }
 
 fn an_address_has_its_share_of_silent_and_served_together() {
-    let mut server = Server::start(&["-m2"]);
-    let (mut first, mut second) = (server.connect(), server.connect());
+    let mut server = start(&["-m2"]);
+    let (mut first, mut second) = (connect(&server), connect(&server));
     assert!(first.line().starts_with("+OK") && second.line().starts_with("+OK"));
     first.say("hold\n");
     assert_eq!(first.line(), "held\n");
-    assert_eq!(server.connect().line(), "");
+    assert_eq!(connect(&server).line(), "");
     let text = "tcpserver: warning: dropping connection, 127.0.0.1 has 2 already";
     assert_eq!(server.line_of("tcpserver: warning"), text);
     drop(second);
     server.line_of("tcpserver: silent");
-    assert!(server.connect().line().starts_with("+OK"));
+    assert!(connect(&server).line().starts_with("+OK"));
 }
 
 fn a_session_counts_although_its_clean_parent_is_gone() {
-    let mut server = Server::start(&["-m1"]);
-    let mut asking = server.connect();
+    let mut server = start(&["-m1"]);
+    let mut asking = connect(&server);
     asking.line();
     asking.say("parent\n");
     let parent: u32 = asking.rest().parse().unwrap();
     server.line_of("tcpserver: end ");
-    let mut held = server.connect();
+    let mut held = connect(&server);
     held.line();
     held.say("hold\n");
     assert_eq!(held.line(), "held\n");
     server.line_of("tcpserver: ok ");
     signal::kill(parent, signal::Signal::Kill).unwrap();
     server.line_of("tcpserver: warning:");
-    assert_eq!(server.connect().line(), "");
+    assert_eq!(connect(&server).line(), "");
     server.line_of("tcpserver: warning: dropping");
     drop(held);
     assert!(server.line_of("tcpserver: end ").ends_with(" status -1"));
-    assert!(server.connect().line().starts_with("+OK"));
+    assert!(connect(&server).line().starts_with("+OK"));
 }
