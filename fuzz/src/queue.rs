@@ -17,17 +17,6 @@ use store::queue::{Config, Content, NewLetter, Queue, Stored};
 
 use crate::pick::Raw;
 
-/// Sizes small enough that a few letters fill segments.
-const SMALL: Config = Config {
-    segment: 5 * 4096,
-    inline: 600,
-    envelope: 4096,
-    spares: 2,
-    carry_above: 2,
-    salvage: false,
-    secret: 7,
-};
-
 thread_local! {
     static SECRET: Cell<u64> = const { Cell::new(0) };
 }
@@ -36,7 +25,7 @@ thread_local! {
 fn config(salvage: bool) -> Config {
     let secret = SECRET.get().wrapping_add(1);
     SECRET.set(secret);
-    Config { salvage, secret, ..SMALL }
+    Config { salvage, secret, ..Config::SMALL }
 }
 
 /// Every letter that was ever in the queue.

@@ -3,9 +3,9 @@
 use base::time::Moment;
 use base::wire::queue::{Envelope, Note};
 use store::disk::sim::Sim;
-use store::queue::{Content, NewLetter, Queue};
+use store::queue::{Config, Content, NewLetter, Queue};
 
-use super::{Letters, SMALL, accept};
+use super::{Letters, accept};
 
 /// How many lives there are.
 const LIVES: u8 = 6;
@@ -25,7 +25,7 @@ pub(super) fn of(which: u8) -> (Sim, Letters) {
 fn live(which: u8) -> (Sim, Letters) {
     let sim = Sim::new();
     let mut letters = Letters::new();
-    let mut queue = Queue::open(&sim, SMALL).expect("an empty disk").0;
+    let mut queue = Queue::open(&sim, Config::SMALL).expect("an empty disk").0;
     // Life 0 founds the queue and no more.
     for n in 0..[0, 3, 20, 60, 150, 400][usize::from(which)] {
         let bytes = format!("letter {n}\n{}", "x".repeat(n * 37 % 590)).into_bytes();

@@ -2,9 +2,9 @@
 //! their bytes stay behind in segments that are used again.
 
 use store::disk::sim::Sim;
-use store::queue::Queue;
+use store::queue::{Config, Queue};
 
-use super::{Letters, SMALL, accept, config, forge, look};
+use super::{Letters, accept, config, forge, look};
 use crate::pick::Raw;
 
 /// Letters of forged records come and go until segments are used again; a few real ones stay. Then
@@ -56,7 +56,7 @@ fn letter(next: u64, raw: &mut Raw<'_>) -> Vec<u8> {
             _ => [&[b'D'][..], &1_u64.to_le_bytes(), &[0; 4], b"forged"].concat(),
         };
         let record = forge::sealed(sequence, sequence - 1, &body);
-        if bytes.len() + record.len() > SMALL.inline {
+        if bytes.len() + record.len() > Config::SMALL.inline {
             return bytes;
         }
         bytes.extend_from_slice(&record);

@@ -74,6 +74,19 @@ pub struct Config {
     pub secret: u64,
 }
 
+impl Config {
+    /// Sizes so small that a few letters fill segments: for a pretended disk.
+    pub const SMALL: Self = Self {
+        segment: 5 * BLOCK,
+        inline: 600,
+        envelope: 4096,
+        spares: 2,
+        carry_above: 2,
+        salvage: false,
+        secret: 7,
+    };
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {

@@ -10,20 +10,8 @@ use super::{Alarm, Config, Content, NewLetter, Queue, Stored, Trouble};
 use crate::disk::Access;
 use crate::disk::sim::{Fault, Sim};
 
-fn small() -> Config {
-    Config {
-        segment: 5 * 4096,
-        inline: 600,
-        envelope: 4096,
-        spares: 2,
-        carry_above: 2,
-        salvage: false,
-        secret: 7,
-    }
-}
-
 fn open(sim: &Sim) -> Queue<&Sim> {
-    Queue::open(sim, small()).unwrap().0
+    Queue::open(sim, Config::SMALL).unwrap().0
 }
 
 fn letter(
@@ -173,13 +161,13 @@ fn three() -> (Sim, [u64; 3]) {
 fn a_hole_is_an_alarm_and_names_the_place() {
     let (sim, ids) = three();
     assert!(sim.rot(Path::new("log/1"), 2 * 4096 + 30));
-    let alarm = Queue::open(&sim, small()).unwrap_err();
+    let alarm = Queue::open(&sim, Config::SMALL).unwrap_err();
     assert!(
         matches!(&alarm, Alarm::Hole { file, missing, known, .. }
             if file == "1" && *missing == ids[1] && *known == ids[2]),
         "{alarm}"
     );
-    let config = Config { salvage: true, ..small() };
+    let config = Config { salvage: true, ..Config::SMALL };
     let (queue, passed) = Queue::open(&sim, config).unwrap();
     assert_eq!(passed.len(), 1);
     drop(queue);
@@ -192,12 +180,12 @@ fn a_hole_is_an_alarm_and_names_the_place() {
 fn a_damaged_or_missing_segment_is_an_alarm() {
     let (sim, _) = three();
     assert!(sim.rot(Path::new("log/1"), 20));
-    assert!(matches!(Queue::open(&sim, small()), Err(Alarm::Header { .. })));
+    assert!(matches!(Queue::open(&sim, Config::SMALL), Err(Alarm::Header { .. })));
     let (sim, _) = three();
     drop(open(&sim));
     crate::disk::Disk::unlink(&sim, Path::new("log/1")).unwrap();
-    assert!(matches!(Queue::open(&sim, small()), Err(Alarm::Missing { number: 1, .. })));
-    let config = Config { salvage: true, ..small() };
+    assert!(matches!(Queue::open(&sim, Config::SMALL), Err(Alarm::Missing { number: 1, .. })));
+    let config = Config { salvage: true, ..Config::SMALL };
     assert_eq!(Queue::open(&sim, config).unwrap().1.len(), 1);
     assert!(open(&sim).index().is_empty());
 }
