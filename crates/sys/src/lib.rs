@@ -10,6 +10,7 @@ pub mod errno;
 pub mod fd;
 pub mod file;
 pub mod lock;
+pub mod log;
 pub mod multicall;
 pub mod net;
 pub mod nook;

@@ -70,6 +70,15 @@ impl Status {
     }
 }
 
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "ended with exit code {code}"),
+            Self::Killed(signal) => write!(f, "killed by signal {signal}"),
+        }
+    }
+}
+
 /// Waits for one child to end.
 pub fn wait(child: u32) -> io::Result<Status> {
     let child = i32::try_from(child).ok().filter(|pid| *pid > 0);

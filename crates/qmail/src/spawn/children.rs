@@ -75,6 +75,7 @@ impl Children {
     /// Takes notice of every child that has ended; does not wait.
     pub(crate) fn reap(&mut self) {
         while let Ok(Some((pid, status))) = spawn::reap() {
+            sys::log::bury(pid, status);
             let slot = self.slots.remove(&pid);
             if let Some(running) = slot.and_then(|slot| self.running.get_mut(&slot)) {
                 running.ending = Some(status);

@@ -240,6 +240,7 @@ impl<P: CleanParent> Clean<P> {
             && let Some((pid, status)) = spawn::reap()?
         {
             let Some(serial) = self.children.remove(&pid) else { continue };
+            crate::log::bury(pid, status);
             self.say(Event::Ended { serial, status })?;
             if matches!(status, Status::Killed(_)) {
                 self.retire()?;
