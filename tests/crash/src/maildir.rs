@@ -15,8 +15,8 @@ use store::disk::sim::{Fault, Sim};
 use store::disk::{Access, Disk, read_exact};
 use store::maildir::{Leave, Name, deliver, make, settle};
 
-use crate::cuts::cuts;
 use crate::report::{Broken, Tally, Violation, violation};
+use crate::steps::{fail_each, left_by};
 
 /// States tried at one point if there is no limit.
 const PER_POINT: u64 = 512;
@@ -69,12 +69,10 @@ struct Exploration<'a> {
 impl Exploration<'_> {
     /// Cuts the power at every step; the delivery is then repeated.
     fn cut_everywhere(&mut self, start: &Sim) {
-        for step in 0..STEPS {
-            let disk = start.killed();
-            disk.fail_at(disk.steps().saturating_add(step), Fault::Stop);
-            let done = self.attempt(&disk, false);
+        fail_each(start, Fault::Stop, STEPS, |disk, step| {
+            let done = self.attempt(disk, false);
             let killed = disk.killed();
-            for left in left_by(&disk, self.cap).into_iter().chain([killed]) {
+            for left in left_by(disk, self.cap).into_iter().chain([killed]) {
                 self.count(&left, done, step);
                 if self.reader {
                     read_all(&left);
@@ -84,48 +82,34 @@ impl Exploration<'_> {
                     self.repeat(&left, step);
                 }
             }
-            if done {
-                return;
-            }
-        }
+        });
     }
 
     /// The repeated delivery, cut at every step and then repeated to the end.
     fn repeat(&mut self, start: &Sim, first: u64) {
-        for step in 0..STEPS {
-            let disk = start.killed();
-            disk.fail_at(disk.steps().saturating_add(step), Fault::Stop);
-            let done = self.attempt(&disk, true);
-            for left in left_by(&disk, self.cap.min(64)) {
+        fail_each(start, Fault::Stop, STEPS, |disk, _| {
+            let done = self.attempt(disk, true);
+            for left in left_by(disk, self.cap.min(64)) {
                 self.count(&left, done, first);
                 if !done {
                     self.finish(&left, true, first);
                 }
             }
-            if done {
-                return;
-            }
-        }
+        });
     }
 
     /// Makes every step fail once; qmail-send hears of it and tries again.
     fn fail_everywhere(&mut self, start: &Sim) {
         for fault in [Fault::Io, Fault::Full] {
-            for step in 0..STEPS {
-                let disk = start.killed();
-                let end = disk.steps().saturating_add(step);
-                disk.fail_at(end, fault);
-                let done = self.attempt(&disk, false);
-                for left in left_by(&disk, self.cap) {
+            fail_each(start, fault, STEPS, |disk, step| {
+                let done = self.attempt(disk, false);
+                for left in left_by(disk, self.cap) {
                     self.count(&left, done, step);
                 }
                 if !done {
-                    self.finish(&disk, false, step);
+                    self.finish(disk, false, step);
                 }
-                if disk.steps() <= end {
-                    break;
-                }
-            }
+            });
         }
     }
 
@@ -166,12 +150,6 @@ impl Exploration<'_> {
 fn place(body: &[u8], reader: bool, step: u64) -> String {
     let with = if reader { "with" } else { "without" };
     format!("{} bytes, {with} a reader, step {step}", body.len())
-}
-
-/// Every disk a power cut may leave, at most `cap`.
-pub(crate) fn left_by(disk: &Sim, cap: u64) -> Vec<Sim> {
-    let keeps = cuts(disk.unsynced(), cap).into_iter();
-    keeps.map(|keep| disk.power_cut(|unit| keep.get(unit).copied().unwrap_or(false))).collect()
 }
 
 /// Every letter in new and cur: stem and bytes. One file with a name in each is one letter, its

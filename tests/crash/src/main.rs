@@ -12,6 +12,7 @@ mod maildir;
 mod pop3;
 mod queue;
 mod report;
+mod steps;
 
 use report::Tally;
 

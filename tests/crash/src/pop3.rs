@@ -8,8 +8,9 @@ use store::disk::Disk;
 use store::disk::sim::{Fault, Sim};
 use store::maildir::{Leave, deliver, make, settle};
 
-use crate::maildir::{HEAD, left_by, letters};
+use crate::maildir::{HEAD, letters};
 use crate::report::{Broken, Tally, Violation, violation};
+use crate::steps::{fail_each, left_by};
 
 /// More steps than the session's end takes.
 const STEPS: u64 = 64;
@@ -39,18 +40,12 @@ fn explore_on(blank: &Sim, limit: Option<u64>) -> Tally {
     };
     let cap = limit.map_or(PER_POINT, |n| n / 40);
     for fault in [Fault::Stop, Fault::Io] {
-        for step in 0..STEPS {
-            let disk = start.killed();
-            let end = disk.steps().saturating_add(step);
-            disk.fail_at(end, fault);
-            let done = settle(&disk, &leaves);
-            for left in left_by(&disk, cap).into_iter().chain([disk.killed()]) {
+        fail_each(&start, fault, STEPS, |disk, step| {
+            let done = settle(disk, &leaves);
+            for left in left_by(disk, cap).into_iter().chain([disk.killed()]) {
                 tally.count(check(&left, done), || format!("{fault:?} at step {step}"));
             }
-            if disk.steps() <= end {
-                break;
-            }
-        }
+        });
     }
     tally
 }

@@ -9,8 +9,9 @@ use store::disk::Disk;
 use store::disk::sim::{Fault, Sim};
 use store::maildir::{Earlier, Places, deliver, show, stage, withdraw};
 
-use super::{HEAD, left_by, letters, read_all};
+use super::{HEAD, letters, read_all};
 use crate::report::{Broken, Tally, violation};
+use crate::steps::{fail_each, left_by};
 
 /// More steps than all deliveries of one attempt take.
 const STEPS: u64 = 96;
@@ -153,20 +154,15 @@ struct Batch<'a> {
 impl Batch<'_> {
     /// Cuts the power, or kills the worker, at every step.
     fn cut_everywhere(&mut self, start: &Sim) {
-        for step in 0..STEPS {
-            let disk = start.killed();
-            disk.fail_at(disk.steps().saturating_add(step), Fault::Stop);
+        fail_each(start, Fault::Stop, STEPS, |disk, step| {
             let mut attempt = Attempt::new(1, self.order, [false; LETTERS]);
-            attempt.make(&disk);
-            for left in left_by(&disk, self.cap) {
+            attempt.make(disk);
+            for left in left_by(disk, self.cap) {
                 self.look_and_repeat(&left, attempt.done, step);
             }
             self.look_and_repeat(&disk.killed(), attempt.done, step);
             self.haunt(&disk.killed(), &attempt, step);
-            if !disk.stopped() {
-                return;
-            }
-        }
+        });
     }
 
     fn look_and_repeat(&mut self, left: &Sim, done: Done, step: u64) {
@@ -180,19 +176,14 @@ impl Batch<'_> {
 
     /// The repeated deliveries, cut at every step and then repeated to the end.
     fn repeat(&mut self, start: &Sim, done: Done, first: u64) {
-        for step in 0..STEPS {
-            let disk = start.killed();
-            disk.fail_at(disk.steps().saturating_add(step), Fault::Stop);
+        fail_each(start, Fault::Stop, STEPS, |disk, _| {
             let mut attempt = Attempt::new(2, self.order, done);
-            attempt.repeat(&disk);
-            for left in left_by(&disk, (self.cap / 8).clamp(2, 16)) {
+            attempt.repeat(disk);
+            for left in left_by(disk, (self.cap / 8).clamp(2, 16)) {
                 self.count(&left, attempt.done, first);
                 self.finish(&left, attempt.done, first);
             }
-            if !disk.stopped() {
-                return;
-            }
-        }
+        });
     }
 
     /// The worker was only told to show its letters when its qmail-lspawn died: it does so at any
@@ -225,20 +216,14 @@ impl Batch<'_> {
     /// Makes every step fail once; qmail-send hears of it and tries again.
     fn fail_everywhere(&mut self, start: &Sim) {
         for fault in [Fault::Io, Fault::Full] {
-            for step in 0..STEPS {
-                let disk = start.killed();
-                let end = disk.steps().saturating_add(step);
-                disk.fail_at(end, fault);
+            fail_each(start, fault, STEPS, |disk, step| {
                 let mut attempt = Attempt::new(1, self.order, [false; LETTERS]);
-                attempt.make(&disk);
-                for left in left_by(&disk, self.cap) {
+                attempt.make(disk);
+                for left in left_by(disk, self.cap) {
                     self.count(&left, attempt.done, step);
                 }
-                self.finish(&disk, attempt.done, step);
-                if disk.steps() <= end {
-                    break;
-                }
-            }
+                self.finish(disk, attempt.done, step);
+            });
         }
     }
 
