@@ -20,6 +20,7 @@ pub(super) fn forward(
     queue(letter, delivered_to, sender, recipients).map_err(|Fatal { text, code }| Stop {
         text: [b"Unable to forward message: ", &text[..], b"."].concat(),
         code,
+        cause: None,
     })
 }
 

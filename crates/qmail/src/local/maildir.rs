@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -9,8 +10,11 @@ use store::disk::kernel::Kernel;
 use store::maildir::{self, DeliverError, Mark, Sizes};
 use store::users::dotqmail::is_temporary;
 
+use super::run::unread;
 use super::{Job, Queued, Stop};
 
+/// What is reported of any trouble with a Maildir.
+const TROUBLE: &str = "Temporary error on maildir delivery. (#4.3.0)";
 /// Longest host name that is read.
 const HOST: usize = 256;
 
@@ -24,29 +28,39 @@ pub(super) fn deliver(
     letter: &File,
 ) -> Result<(), Stop> {
     let disk = open(dir)?;
-    let sizes = maildir::measure(head, letter).map_err(|err| stop(&err))?;
+    let sizes = maildir::measure(head, letter).map_err(|err| stop(dir, "new".as_ref(), &err))?;
     let name = name(job.queued, instruction, &host(), &sizes);
     let perhaps = job.queued.is_some_and(|queued| queued.perhaps);
-    maildir::deliver(&disk, &name, perhaps, head, letter).map_err(|err| stop(&err))
+    let delivered = maildir::deliver(&disk, &name, perhaps, head, letter);
+    delivered.map_err(|err| stop(dir, &Path::new("new").join(&name), &err))
 }
 
 /// Opens a Maildir, relative to the home.
 pub(super) fn open(dir: &[u8]) -> Result<Kernel, Stop> {
     Kernel::at(Path::new(OsStr::from_bytes(dir))).map_err(|err| {
-        Stop::soft(if is_temporary(&err) {
-            "Temporary error on maildir delivery. (#4.3.0)"
-        } else {
-            "Unable to chdir to maildir. (#4.2.1)"
-        })
+        let text =
+            if is_temporary(&err) { TROUBLE } else { "Unable to chdir to maildir. (#4.2.1)" };
+        Stop::soft(text).because(format_args!("open {}", shown(dir).display()), &err)
     })
 }
 
-/// What is reported of a delivery that did not happen.
-pub(super) fn stop(err: &DeliverError) -> Stop {
-    Stop::soft(match err {
-        DeliverError::Letter(_) => "Unable to read message. (#4.3.0)",
-        DeliverError::Maildir(_) => "Temporary error on maildir delivery. (#4.3.0)",
-    })
+/// What is reported of the delivery of `file` into `dir` that did not happen.
+pub(super) fn stop(dir: &[u8], file: &Path, err: &DeliverError) -> Stop {
+    match err {
+        DeliverError::Letter(err) => unread(err),
+        DeliverError::Maildir(err) => trouble(dir, file, err),
+    }
+}
+
+/// What is reported if `file` cannot be put into `dir`.
+pub(super) fn trouble(dir: &[u8], file: &Path, err: &io::Error) -> Stop {
+    let file = shown(dir).join(file);
+    Stop::soft(TROUBLE).because(format_args!("deliver to {}", file.display()), err)
+}
+
+/// The Maildir's name, from the home: whose that is stands before it in the log.
+fn shown(dir: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(dir))
 }
 
 /// The file's name: the same for every attempt of a queued delivery.

@@ -68,20 +68,33 @@ impl Job {
 
 /// The delivery is over, and not well: the exit code and the report's last words.
 #[derive(Debug, PartialEq, Eq)]
-struct Stop {
+pub(crate) struct Stop {
     code: i32,
     text: Vec<u8>,
+    /// What lies behind it, for the log: the report has qmail's own words.
+    cause: Option<String>,
 }
 
 impl Stop {
     /// It may work later.
     fn soft(text: impl Into<Vec<u8>>) -> Self {
-        Self { code: 111, text: text.into() }
+        Self { code: 111, text: text.into(), cause: None }
     }
 
     /// It never will.
     fn hard(text: impl Into<Vec<u8>>) -> Self {
-        Self { code: 100, text: text.into() }
+        Self { code: 100, text: text.into(), cause: None }
+    }
+
+    /// With `unable to <doing>: <error>` behind it.
+    fn because(mut self, doing: impl std::fmt::Display, err: &std::io::Error) -> Self {
+        self.cause = Some(format!("unable to {doing}: {}", sys::errno::text(err)));
+        self
+    }
+
+    /// What lies behind it, if its text does not say so.
+    pub(crate) fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
     }
 
     /// `Unable to <doing>: <error>. (#code)`, to be tried again.
@@ -134,22 +147,31 @@ fn is_option(arg: &OsString) -> bool {
 /// Makes the delivery of the letter, which is also descriptor 0; the report goes to descriptors 1
 /// and 2. The exit code: 0, 100 (never) or 111 (later).
 pub(crate) fn deliver(job: &Job, letter: &File) -> i32 {
-    tell(run::run(job, letter))
+    tell(run::run(job, letter)).code
 }
 
-/// Reports; the exit code.
-fn tell(ended: Result<Vec<u8>, Stop>) -> i32 {
+/// How a delivery that has been reported ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    /// The exit code.
+    pub(crate) code: i32,
+    /// What lies behind it, for the log.
+    pub(crate) cause: Option<String>,
+}
+
+/// Reports.
+fn tell(ended: Result<Vec<u8>, Stop>) -> End {
     match ended {
         Ok(report) => {
             say(&report);
-            0
+            End { code: 0, cause: None }
         }
-        Err(mut stop) => {
-            if !stop.text.is_empty() {
-                stop.text.push(b'\n');
-                say_error(&stop.text);
+        Err(Stop { code, mut text, cause }) => {
+            if !text.is_empty() {
+                text.push(b'\n');
+                say_error(&text);
             }
-            stop.code
+            End { code, cause }
         }
     }
 }

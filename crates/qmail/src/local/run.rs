@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 
@@ -107,7 +107,7 @@ fn refuse_loop<S: Source + ?Sized>(lines: &Lines, letter: &S) -> Result<(), Stop
     let (mut buf, mut at) = (vec![0; PIECE], 0_u64);
     while !search.is_settled() {
         let read = letter.read_at(&mut buf, at);
-        let n = read.map_err(|_| Stop::soft("Unable to read message. (#4.3.0)"))?;
+        let n = read.map_err(|err| unread(&err))?;
         match buf.get(..n) {
             None | Some([]) => break,
             Some(piece) => search.feed(piece),
@@ -119,6 +119,11 @@ fn refuse_loop<S: Source + ?Sized>(lines: &Lines, letter: &S) -> Result<(), Stop
         return Err(Stop::hard(text));
     }
     Ok(())
+}
+
+/// The letter cannot be read.
+pub(super) fn unread(err: &io::Error) -> Stop {
+    Stop::soft("Unable to read message. (#4.3.0)").because("read the letter", err)
 }
 
 /// How many instructions of each kind were reached.

@@ -11,12 +11,12 @@ use std::os::unix::fs::MetadataExt;
 
 use base::outcome::Outcome;
 use store::disk::kernel::Kernel;
-use store::maildir::{self, DeliverError, Earlier, Places, Source};
+use store::maildir::{self, Earlier, Places, Source};
 
 use crate::fences;
 
 use super::run::{self, Plan};
-use super::{Job, Stop, maildir as single, tell};
+use super::{End, Job, Stop, maildir as single, tell};
 
 /// Letters up to this many bytes are read once, into memory.
 const WHOLE: u64 = 1 << 20;
@@ -30,8 +30,8 @@ pub(crate) enum Staged {
     Written,
     /// An earlier attempt had delivered it, for good.
     Earlier,
-    /// It is not delivered, and why.
-    Failed(Outcome, Vec<u8>),
+    /// It is not delivered: for now or for good, the report, and what lies behind it.
+    Failed(Outcome, Vec<u8>, Option<String>),
     /// This mailbox is another one by now; somebody else must look.
     Moved,
 }
@@ -66,8 +66,8 @@ impl Mailbox {
     /// Opens the mailbox the job leads to, if the job is nothing but a delivery into a Maildir.
     ///
     /// # Errors
-    /// The delivery has been made, or not, and reported as [`super::deliver`] does: its exit code.
-    pub(crate) fn of(job: &Job, letter: &File) -> Result<Self, i32> {
+    /// The delivery has been made, or not, and reported as [`super::deliver`] does.
+    pub(crate) fn of(job: &Job, letter: &File) -> Result<Self, End> {
         let plan = match run::plan(job, letter) {
             Ok(plan) => plan,
             Err(stop) => return Err(tell(Err(stop))),
@@ -80,8 +80,7 @@ impl Mailbox {
 
     fn open(dir: Vec<u8>, first: Plan) -> Result<Self, Stop> {
         let disk = single::open(&dir)?;
-        let identity = identity(&dir)
-            .map_err(|_| Stop::soft("Temporary error on maildir delivery. (#4.3.0)"))?;
+        let identity = identity(&dir).map_err(|err| single::trouble(&dir, "".as_ref(), &err))?;
         let (host, waiting, buffer) = (single::host(), BTreeMap::new(), Vec::new());
         // It has nothing else to do; a kernel that cannot hold it there keeps its user's rights.
         let _as_far_as_it_can = fences::mailbox(OsStr::from_bytes(&dir).as_ref()).close_paths();
@@ -105,7 +104,7 @@ impl Mailbox {
             Ok(staged) => staged,
             Err(stop) => {
                 let outcome = if stop.code == 100 { Outcome::Never } else { Outcome::Later };
-                Staged::Failed(outcome, [&stop.text[..], b"\n"].concat())
+                Staged::Failed(outcome, [&stop.text[..], b"\n"].concat(), stop.cause)
             }
         }
     }
@@ -153,15 +152,16 @@ impl Mailbox {
         if !same || identity(&self.dir).ok() != Some(self.identity) {
             return Ok(Staged::Moved);
         }
-        let stop = |err: &DeliverError| single::stop(err);
         let head = plan.lines.head();
-        let sizes = maildir::measure(&head, letter).map_err(|err| stop(&err))?;
+        let sizes = maildir::measure(&head, letter);
+        let sizes = sizes.map_err(|err| single::stop(&self.dir, "new".as_ref(), &err))?;
         let name = single::name(job.queued, 0, &self.host, &sizes);
         if job.queued.is_some_and(|queued| queued.perhaps) && self.was_there(&name)? {
             return Ok(Staged::Earlier);
         }
         let places = Places::of(&name, std::process::id());
-        let file = maildir::stage(&self.disk, &places, &head, letter).map_err(|err| stop(&err))?;
+        let staged = maildir::stage(&self.disk, &places, &head, letter);
+        let file = staged.map_err(|err| single::stop(&self.dir, places.file(), &err))?;
         let keep = self.waiting.len() < OPEN;
         let file = keep.then_some(file);
         self.waiting.insert(slot, Waiting { places, file, shown: false });
@@ -169,7 +169,8 @@ impl Mailbox {
     }
 
     fn was_there(&mut self, name: &OsStr) -> Result<bool, Stop> {
-        let failed = |err: io::Error| single::stop(&DeliverError::Maildir(err));
+        let dir = &self.dir;
+        let failed = |err: io::Error| single::trouble(dir, name.as_ref(), &err);
         if self.earlier.is_none() {
             self.earlier = Some(Earlier::list(&self.disk).map_err(failed)?);
         }
@@ -178,11 +179,23 @@ impl Mailbox {
     }
 
     /// Lets readers see a letter whose bytes are durable.
-    pub(crate) fn show(&mut self, slot: u32) -> bool {
-        let Some(waiting) = self.waiting.get_mut(&slot) else { return false };
+    ///
+    /// # Errors
+    /// It has been taken back.
+    pub(crate) fn show(&mut self, slot: u32) -> Result<(), Stop> {
+        let Some(waiting) = self.waiting.get_mut(&slot) else { return Err(unknown()) };
         waiting.file = None;
-        waiting.shown = maildir::show(&self.disk, &waiting.places).is_ok();
-        waiting.shown || !self.withdraw(slot)
+        match maildir::show(&self.disk, &waiting.places) {
+            Ok(()) => {
+                waiting.shown = true;
+                Ok(())
+            }
+            Err(err) => {
+                let stop = single::trouble(&self.dir, waiting.places.file(), &err);
+                self.withdraw(slot);
+                Err(stop)
+            }
+        }
     }
 
     /// The letter is there for good.
@@ -197,9 +210,12 @@ impl Mailbox {
     }
 
     /// Makes a letter durable by itself, shown or not.
-    pub(crate) fn settle_alone(&mut self, slot: u32) -> bool {
+    ///
+    /// # Errors
+    /// It has been taken back.
+    pub(crate) fn settle_alone(&mut self, slot: u32) -> Result<(), Stop> {
         let Some(Waiting { places, file, shown }) = self.waiting.remove(&slot) else {
-            return false;
+            return Err(unknown());
         };
         let settled = if shown {
             maildir::settle_alone(&self.disk, &places, None)
@@ -207,11 +223,16 @@ impl Mailbox {
             file.map_or_else(|| places.open(&self.disk), Ok)
                 .and_then(|file| maildir::settle_alone(&self.disk, &places, Some(&file)))
         };
-        if settled.is_err() {
+        settled.map_err(|err| {
             maildir::withdraw(&self.disk, &places);
-        }
-        settled.is_ok()
+            single::trouble(&self.dir, places.file(), &err)
+        })
     }
+}
+
+/// There is no such letter.
+fn unknown() -> Stop {
+    Stop::soft("Internal qmail-lspawn bug.")
 }
 
 /// Which directory a name stands for now.
@@ -226,6 +247,7 @@ fn read(letter: &File, size: u64, into: &mut Vec<u8>) -> Result<(), Stop> {
     into.resize(size, 0);
     match letter.read_at(into, 0) {
         Ok(n) if n == size => Ok(()),
-        _ => Err(Stop::soft("Unable to read message. (#4.3.0)")),
+        Ok(_) => Err(run::unread(&io::ErrorKind::UnexpectedEof.into())),
+        Err(err) => Err(run::unread(&err)),
     }
 }

@@ -42,12 +42,13 @@ impl Syncer {
         pass::send(&self.0, b"s", &[]).map(drop)
     }
 
-    /// How the sync ended; `None` if it has not, an error if nobody will tell.
-    pub(super) fn answer(&self) -> io::Result<Option<bool>> {
-        let mut answer = [0];
+    /// How the sync ended: 0, or the number of its error; `None` if it has not ended, an error if
+    /// nobody will tell.
+    pub(super) fn answer(&self) -> io::Result<Option<i32>> {
+        let mut answer = [0; 4];
         match pass::recv(&self.0, &mut answer, 0) {
             Ok((0, _)) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => Ok(Some(answer == [1])),
+            Ok(_) => Ok(Some(i32::from_le_bytes(answer))),
             Err(err) if err.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(err) => Err(err),
         }
@@ -72,8 +73,8 @@ fn serve(device: u64, dir: &OwnedFd, owner: &OwnedFd, ids: Option<&Ids>) -> io::
     let _as_far_as_it_can = fences::syncer().close_or_tell();
     let mut word = [0];
     while pass::recv(fd::stdin(), &mut word, 0)?.0 > 0 {
-        let worked = file::sync_fs(&dir).is_ok();
-        pass::send(fd::stdin(), &[u8::from(worked)], &[])?;
+        let error = file::sync_fs(&dir).map_or_else(|err| sys::errno::number(&err), |()| 0);
+        pass::send(fd::stdin(), &error.to_le_bytes(), &[])?;
     }
     Ok(())
 }

@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use store::home::Home;
-use sys::clock;
 use sys::user::{self, Ids};
+use sys::{clock, log};
 
 use crate::spawn::Desk;
 
@@ -93,7 +93,15 @@ impl Volumes {
         let device = *device;
         let steps = match mounted.syncer.answer() {
             Ok(None) => Vec::new(),
-            Ok(Some(worked)) => mounted.volume.synced(worked, job, clock::monotonic()),
+            Ok(Some(0)) => mounted.volume.synced(true, job, clock::monotonic()),
+            Ok(Some(errno)) => {
+                let why = base::errno::text(errno);
+                log::say(format_args!(
+                    "warning: unable to sync the file system of device {device}: {why}; what \
+                     waited for it is delivered again"
+                ));
+                mounted.volume.synced(false, job, clock::monotonic())
+            }
             Err(_) => {
                 if self.shunned.len() < MOST {
                     self.shunned.insert(device, clock::monotonic().saturating_add(SHUN));

@@ -10,9 +10,9 @@ use base::address::split;
 use base::outcome::Outcome;
 use base::wire::spawn::Delivery;
 use store::users::{Account, Directory};
-use sys::{fd, pass, signal, user};
+use sys::{errno, fd, log, pass, signal, user};
 
-use crate::local::{Job, Mailbox, Queued, Staged};
+use crate::local::{End, Job, Mailbox, Queued, Staged, Stop};
 use crate::spawn::Letter;
 
 use super::word::{MESSAGE, Tag, Word, words};
@@ -23,6 +23,8 @@ const BUG: i32 = 112;
 const ROOT: i32 = 113;
 /// Where the channel to qmail-lspawn is.
 const CHANNEL: i32 = 3;
+/// Where qmail-lspawn's log is: what is told of a delivery there, the report has qmail's words for.
+const LOG: i32 = 4;
 
 /// The child's whole life; its exit code. It has everything qmail-lspawn has, so it gives all of it
 /// up before it looks at what a stranger or a user wrote.
@@ -37,29 +39,40 @@ pub(super) fn run(
     if wire(letter, out, channel).is_err() {
         return BUG;
     }
-    let channel = fd::take(CHANNEL);
-    if fd::set_cloexec(&channel, true).is_err() {
+    let (channel, log) = (fd::take(CHANNEL), Log(fd::take(LOG)));
+    if [&channel, &log.0].into_iter().any(|fd| fd::set_cloexec(fd, true).is_err()) {
         return BUG;
     }
     signal::unblock_all();
     let (local, domain) = split(delivery.recipient);
     let account = match users.lookup(local) {
         Ok(account) => account,
-        Err(err) => return i32::from(err.exit_code()),
+        Err(err) => {
+            log.say(delivery, &err.to_string());
+            return i32::from(err.exit_code());
+        }
     };
     if account.uid == 0 {
         return ROOT;
     }
-    if !account.home.starts_with(b"/") || user::drop_to(&account.ids()).is_err() {
+    if !account.home.starts_with(b"/") {
+        return BUG;
+    }
+    if let Err(err) = user::drop_to(&account.ids()) {
+        let (uid, gid, why) = (account.uid, account.gid, errno::text(&err));
+        log.say(delivery, &format!("unable to become uid {uid} gid {gid}: {why}"));
         return BUG;
     }
     let job = job(account, default, delivery, local, domain.unwrap_or_default());
     let file = File::from(fd::take(0));
     let code = match Mailbox::of(&job, &file) {
-        Err(code) => code,
+        Err(End { code, cause }) => {
+            cause.iter().for_each(|cause| log.say(delivery, cause));
+            code
+        }
         Ok(mailbox) => {
-            let worker = Worker { mailbox, job, channel, said: Vec::new() };
-            worker.serve(delivery.slot, &file, letter.size).map_or(BUG, |()| 0)
+            let worker = Worker { mailbox, job, channel, log, said: Vec::new() };
+            worker.serve(delivery, &file, letter.size).map_or(BUG, |()| 0)
         }
     };
     // Its number is known to programs as the standard input, whatever becomes of it.
@@ -67,14 +80,33 @@ pub(super) fn run(
     code
 }
 
-/// The letter at 0, the report at 1 and 2, the channel at 3, and nothing else.
+/// The letter at 0, the report at 1 and 2, the channel at 3, the log at 4, and nothing else.
 fn wire(letter: &Letter, out: &OwnedFd, channel: &OwnedFd) -> io::Result<()> {
+    let log = fd::stderr().try_clone_to_owned()?;
     fd::place(&letter.fd, 0)?;
     fd::place(out, 1)?;
     fd::place(out, 2)?;
     fd::place(channel, CHANNEL)?;
-    fd::close_from(CHANNEL + 1);
+    fd::place(log, LOG)?;
+    fd::close_from(LOG + 1);
     Ok(())
+}
+
+/// qmail-lspawn's log.
+struct Log(OwnedFd);
+
+impl Log {
+    /// Why a delivery did not come about.
+    fn say(&self, delivery: &Delivery<'_>, cause: &str) {
+        let (letter, to) = (delivery.letter, String::from_utf8_lossy(delivery.recipient));
+        log::say_to(&self.0, "qmail-local", format_args!("msg {letter} to {to}: {cause}"));
+    }
+
+    /// The same of one among several; its file says which.
+    fn say_of(&self, user: &[u8], cause: &str) {
+        let user = String::from_utf8_lossy(user);
+        log::say_to(&self.0, "qmail-local", format_args!("{user}: {cause}"));
+    }
 }
 
 fn job(
@@ -115,17 +147,18 @@ struct Worker {
     /// The latest delivery.
     job: Job,
     channel: OwnedFd,
+    log: Log,
     /// Words that are not sent yet.
     said: Vec<u8>,
 }
 
 impl Worker {
     /// Makes the first delivery and all that come after it, until qmail-lspawn hangs up.
-    fn serve(mut self, slot: u32, letter: &File, size: u64) -> io::Result<()> {
+    fn serve(mut self, first: &Delivery<'_>, letter: &File, size: u64) -> io::Result<()> {
         let mut open = Vec::new();
         Word::Open(self.mailbox.device()).encode(&mut open);
         pass::send(&self.channel, &open, &[self.mailbox.dir()])?;
-        self.stage(slot, letter, size);
+        self.stage(first, letter, size);
         nowhere()?;
         let mut room = vec![0; MESSAGE];
         loop {
@@ -142,7 +175,7 @@ impl Worker {
                         self.job.sender = delivery.sender.to_vec();
                         self.job.queued = Some(queued(&delivery));
                         let letter = letters.next().ok_or(io::ErrorKind::InvalidData)?;
-                        self.stage(delivery.slot, &letter, size);
+                        self.stage(&delivery, &letter, size);
                     }
                     Word::Slots(tag, slots) => self.heed(tag, slots),
                     Word::Open(_) | Word::Failed { .. } => {}
@@ -166,12 +199,14 @@ impl Worker {
         pass::recv(&self.channel, room, 1)
     }
 
-    fn stage(&mut self, slot: u32, letter: &File, size: u64) {
+    fn stage(&mut self, delivery: &Delivery<'_>, letter: &File, size: u64) {
+        let slot = delivery.slot;
         let tag = match self.mailbox.stage(slot, &self.job, letter, size) {
             Staged::Written => Tag::Staged,
             Staged::Earlier => Tag::Done,
             Staged::Moved => Tag::NotMine,
-            Staged::Failed(outcome, text) => {
+            Staged::Failed(outcome, text, cause) => {
+                cause.iter().for_each(|cause| self.log.say(delivery, cause));
                 Word::Failed { slot, outcome, text: &text }.encode(&mut self.said);
                 return;
             }
@@ -196,14 +231,20 @@ impl Worker {
     }
 
     /// Does something with each; says for which it worked.
-    fn each(&mut self, tag: Tag, slots: Vec<u32>, act: impl Fn(&mut Mailbox, u32) -> bool) {
-        let (well, failed): (Vec<u32>, Vec<u32>) =
-            slots.into_iter().partition(|slot| act(&mut self.mailbox, *slot));
-        for slot in failed {
+    fn each(
+        &mut self,
+        tag: Tag,
+        mut slots: Vec<u32>,
+        act: impl Fn(&mut Mailbox, u32) -> Result<(), Stop>,
+    ) {
+        slots.retain(|&slot| {
+            let Err(stop) = act(&mut self.mailbox, slot) else { return true };
+            stop.cause().iter().for_each(|cause| self.log.say_of(&self.job.user, cause));
             let word = Word::Failed { slot, outcome: Outcome::Later, text: TROUBLE };
             word.encode(&mut self.said);
-        }
-        self.say(tag, well);
+            false
+        });
+        self.say(tag, slots);
     }
 
     fn say(&mut self, tag: Tag, slots: Vec<u32>) {

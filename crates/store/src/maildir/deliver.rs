@@ -60,6 +60,11 @@ impl Places {
         Self { tmp: Path::new("tmp").join(staged), new: Path::new("new").join(name) }
     }
 
+    /// Where it is to be seen: its name in `new/`.
+    pub fn file(&self) -> &Path {
+        &self.new
+    }
+
     /// Opens the staged file again.
     ///
     /// # Errors
