@@ -1,5 +1,6 @@
 //! Days of mixed traffic in virtual time: spawners that take as long as hosts do.
 
+use super::world::routing;
 use super::*;
 
 /// What a host makes of a delivery: after how many milliseconds it ends, and how.
