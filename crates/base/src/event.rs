@@ -118,6 +118,15 @@ pub enum Alert<'a> {
     NoQueued,
     /// HUP came, but this control file cannot be read; the old contents stay in force.
     Reread(&'a str),
+    /// A helper has ended (ours).
+    Ended {
+        /// Its name.
+        program: &'a str,
+        /// Its process.
+        child: u32,
+        /// Such as `killed by signal 9`.
+        how: &'a str,
+    },
 }
 
 /// Why `qmail-send` cannot start, in stock's words.
@@ -151,6 +160,13 @@ pub enum Warning<'a> {
     Select,
     /// queued speaks of something we do not understand; what it was.
     Unknown(&'a str),
+    /// Why the bounce of a letter could not be queued (ours, before stock's line).
+    Bounce {
+        /// The letter that bounces.
+        letter: u64,
+        /// The trouble; one line.
+        why: &'a str,
+    },
 }
 
 impl Event<'_> {
@@ -250,6 +266,9 @@ impl Alert<'_> {
                 out.extend_from_slice(b"alert: unable to reach qmail-queued, trying again...\n");
             }
             Self::Reread(file) => put(out, format_args!("alert: unable to reread {file}\n")),
+            Self::Ended { program, child, how } => {
+                put(out, format_args!("alert: {program}: child {child} {how}\n"));
+            }
         }
     }
 }
@@ -267,6 +286,9 @@ impl Warning<'_> {
             }
             Self::OutOfRange => "internal error: delivery report out of range",
             Self::Select => "trouble in select",
+            Self::Bounce { letter, why } => {
+                return put(out, format_args!("warning: bounce msg {letter}: {why}\n"));
+            }
             Self::Unknown(what) => {
                 return put(out, format_args!("warning: unknown record type in {what}\n"));
             }

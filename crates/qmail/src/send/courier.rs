@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use base::event::{Event, Warning};
 use base::limits;
 use base::time::Moment;
 use base::wire::queue::{Envelope, Origin};
@@ -16,7 +17,7 @@ use letter::bounce::{self, Kind, Names};
 use store::client::{QueueClient, Refusal};
 use store::home::Home;
 use store::program::Program;
-use sys::spawn::{Command, Fork};
+use sys::spawn::{Command, Fork, Status};
 use sys::{fd, signal, spawn};
 
 use super::pipe::Inlet;
@@ -59,19 +60,25 @@ impl Courier {
         }
     }
 
-    /// Reads what the child said; `None` if it is not back yet.
-    pub(super) fn back(&mut self) -> Option<Bounced> {
+    /// Its process.
+    pub(super) const fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Reads what the child said, and how it ended if that is known; `None` if it is not back yet.
+    pub(super) fn back(&mut self) -> Option<(Bounced, Option<Status>)> {
         if matches!(self.said.fill(), Ok(true)) {
             return None;
         }
         // The child has closed its pipe by ending: this does not wait.
-        let _ = spawn::wait(self.pid);
-        Some(match &self.said.bytes()[..] {
+        let status = spawn::wait(self.pid).ok();
+        let how = match &self.said.bytes()[..] {
             [b'K', pid @ ..] => Bounced::Settled(number(pid)),
             [b'Q', pid @ ..] => Bounced::Queued(number(pid)),
             [b'R'] => Bounced::Refused,
             _ => Bounced::NotStarted,
-        })
+        };
+        Some((how, status))
     }
 }
 
@@ -101,28 +108,40 @@ fn go(errand: Errand<'_>, say: OwnedFd) -> ! {
     };
     let said = match answer {
         Ok((letter, pid)) => [&[letter][..], &pid.to_le_bytes()].concat(),
-        Err(Failure::Refused) => b"R".to_vec(),
-        Err(Failure::NotStarted) => b"S".to_vec(),
+        Err(Failure { word, why }) => {
+            let mut line = Vec::new();
+            let warning = Warning::Bounce { letter: errand.letter, why: &why };
+            Event::Warning(warning).encode(&mut line);
+            super::say(&line);
+            vec![word]
+        }
     };
     let _ = fd::write_all(fd::stdout(), &said);
     spawn::exit(0);
 }
 
 /// Why there is no bounce.
-enum Failure {
-    Refused,
-    NotStarted,
+struct Failure {
+    /// What the parent is told: `R` refused, `S` not started.
+    word: u8,
+    why: String,
+}
+
+impl Failure {
+    fn refused(why: &str) -> Self {
+        Self { word: b'R', why: why.replace(char::is_control, "_") }
+    }
 }
 
 impl From<Refusal> for Failure {
-    fn from(_: Refusal) -> Self {
-        Self::Refused
+    fn from(refusal: Refusal) -> Self {
+        Self::refused(&refusal.to_string())
     }
 }
 
 impl From<io::Error> for Failure {
-    fn from(_: io::Error) -> Self {
-        Self::Refused
+    fn from(err: io::Error) -> Self {
+        Self::refused(&format!("unable to read it from queued: {}", sys::errno::text(&err)))
     }
 }
 
@@ -132,7 +151,7 @@ fn write(
     put: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<Vec<u8>, Failure> {
     let kind = Kind::of(errand.sender);
-    let (from, to) = kind.envelope(errand.names).ok_or(Failure::Refused)?;
+    let (from, to) = kind.envelope(errand.names).ok_or_else(|| Failure::refused("to nobody"))?;
     let date = letter::date::rfc822(errand.now);
     let mut queue = QueueClient::connect_soon(errand.home)?;
     let paragraphs = queue.paragraphs(errand.letter)?;
@@ -161,7 +180,7 @@ fn through_queued(errand: Errand<'_>) -> Result<(), Failure> {
     let mut queue = QueueClient::connect_soon(errand.home)?;
     queue.begin(Origin::Bounce { finishes: errand.letter })?;
     let envelope = write(errand, &mut |bytes| Ok(queue.chunk(bytes)?))?;
-    let envelope = Envelope::new(&envelope).map_err(|_| Failure::Refused)?;
+    let envelope = Envelope::new(&envelope).map_err(|_| Failure::refused("malformed envelope"))?;
     queue.commit(&envelope)?;
     Ok(())
 }
@@ -170,8 +189,11 @@ fn through_queued(errand: Errand<'_>) -> Result<(), Failure> {
 fn through(program: &OsString, errand: Errand<'_>) -> Result<u32, Failure> {
     // With nothing on 2, its complaints would end up in some file it opens.
     let command = Command::new(program).fd(fd::stdin(), 2);
-    let mut program =
-        Program::start(command, errand.home, PATIENCE).map_err(|_| Failure::NotStarted)?;
+    let program_name = program.display();
+    let mut program = Program::start(command, errand.home, PATIENCE).map_err(|err| {
+        let why = format!("unable to run {program_name}: {}", sys::errno::text(&err));
+        Failure { word: b'S', why: why.replace(char::is_control, "_") }
+    })?;
     let pid = program.pid();
     let written = write(errand, &mut |bytes| {
         program.chunk(bytes);

@@ -16,6 +16,7 @@ use store::users::Domains;
 use sys::clock;
 use sys::poll::{Event as Ready, Interest, Poller};
 use sys::signal::{Signal, Signals};
+use sys::spawn::{self, Status};
 
 use super::courier::{Courier, Errand};
 use super::letters::Known;
@@ -41,6 +42,8 @@ const BOUNCES: u64 = 16;
 const NAP: Duration = Duration::from_secs(60);
 /// The wall clock may go astray from the other by this much before we say that it was set.
 const ASTRAY: i64 = 60_000_000;
+/// How long the kernel may take to tell how a helper ended whose pipe broke.
+const TOLL: Duration = Duration::from_millis(500);
 /// After TERM, and with every delivery ended, how long queued may take to write the last notes.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -307,6 +310,10 @@ impl Run {
     fn lose_spawner(&mut self, channel: Channel) {
         spawner(&mut self.spawners, channel).close(&self.poller);
         self.log(Log::Alert(Alert::LostSpawn));
+        self.bury(match channel {
+            Channel::Local => "qmail-lspawn",
+            Channel::Remote => "qmail-rspawn",
+        });
         self.step(Event::Lost(channel));
         self.end(111);
     }
@@ -330,8 +337,25 @@ impl Run {
     fn lose_clean(&mut self) {
         self.clean.close(&self.poller);
         self.log(Log::Alert(Alert::LostClean));
+        self.bury("qmail-clean");
         self.step(Event::Exit);
         self.end(111);
+    }
+
+    /// Says how a helper ended whose pipe broke; the kernel may tell a moment later.
+    fn bury(&mut self, program: &str) {
+        let until = clock::monotonic().saturating_add(TOLL);
+        while clock::monotonic() < until {
+            match spawn::reap() {
+                Ok(Some((child, _))) if self.couriers.iter().any(|(_, c)| c.pid() == child) => {}
+                Ok(Some((child, status))) => {
+                    let how = status.to_string();
+                    return self.log(Log::Alert(Alert::Ended { program, child, how: &how }));
+                }
+                Ok(None) => clock::sleep(TOLL / 50),
+                Err(_) => return,
+            }
+        }
     }
 
     fn hear_courier(&mut self, letter: u64) {
@@ -339,9 +363,13 @@ impl Run {
             return;
         };
         let back = self.couriers.get_mut(at).and_then(|(_, courier)| courier.back());
-        let Some(how) = back else { return };
+        let Some((how, status)) = back else { return };
         let (known, courier) = self.couriers.swap_remove(at);
         let _ = self.poller.remove(&courier);
+        if let Some(status @ Status::Killed(_)) = status {
+            let why = format!("child {} {status}", courier.pid());
+            self.log(Log::Warning(Warning::Bounce { letter: known.id, why: &why }));
+        }
         self.step(Event::Bounced(known, how));
     }
 }
@@ -389,7 +417,11 @@ impl Run {
         });
         match sent {
             Ok(courier) => self.couriers.push((known, courier)),
-            Err(_) => self.step(Event::Bounced(known, Bounced::NotStarted)),
+            Err(err) => {
+                let why = format!("unable to start a process: {}", sys::errno::text(&err));
+                self.log(Log::Warning(Warning::Bounce { letter, why: &why }));
+                self.step(Event::Bounced(known, Bounced::NotStarted));
+            }
         }
     }
 }
