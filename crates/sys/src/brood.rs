@@ -14,12 +14,14 @@ mod annex;
 mod greeting;
 mod owner;
 mod parent;
+mod regular;
 mod word;
 
 pub use annex::{Annex, make_way};
 pub use greeting::Greeting;
 pub use owner::Brood;
 pub use parent::{CleanParent, Serve, requested, serve, serve_as};
+pub use regular::{Heard, Regular};
 pub use word::Event;
 
 /// The variable that tells a program it is to be a clean parent.

@@ -209,6 +209,10 @@ impl Server<'_> {
                 let news = front.nursery.orphan_ended(pid);
                 self.tell(news.into_iter().collect());
             }
+            Source::Regular(pid) => {
+                let news = front.nursery.hear_regular(pid);
+                self.tell(news.into_iter().collect());
+            }
             Source::Guest(ticket) => self.hear(ticket),
             Source::Signals | Source::Listener => {}
         }
@@ -413,12 +417,13 @@ impl Server<'_> {
         let (options, from) = (self.options, conn.remote.ip());
         let payload = payload(&conn, verdict.set);
         let Some(front) = self.front() else { return Err(TEMPORARY) };
-        front
+        let news = front
             .nursery
             .take(Box::new(conn), sock, payload)
             .map_err(|e| child::dropping(options, &[&"unable to hand it over"], &e))?;
         self.crowd.serve(from);
         self.news = true;
+        self.tell(news.into_iter().collect());
         Ok(())
     }
 

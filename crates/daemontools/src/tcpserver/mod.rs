@@ -17,6 +17,7 @@ mod names;
 mod nursery;
 mod options;
 mod packet;
+mod regulars;
 mod rules;
 mod server;
 mod source;

@@ -1,6 +1,7 @@
 //! Clean parents (`-f`): the one that takes connections, and those that only finish theirs.
 
 use super::conn::{Conn, VARIABLES};
+use super::regulars::Regulars;
 use super::source::Source;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -9,7 +10,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use sys::brood::{Brood, EARLYTALKER, Event, GREETED, Greeting};
+use sys::brood::{Brood, EARLYTALKER, Event, GREETED, Greeting, Regular};
 use sys::poll::{Interest, Poller};
 use sys::process::Held;
 use sys::spawn::{Command, Status};
@@ -26,7 +27,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) enum News {
     /// A child has it.
     Started { conn: Box<Conn>, pid: u32 },
-    /// Its child has ended; how is not known if its clean parent was gone by then.
+    /// Its child has ended, or takes another; how is not known if its clean parent was gone by then.
     Ended { from: IpAddr, pid: u32, status: Option<Status> },
     /// Nobody took it; it is closed.
     Lost { from: IpAddr, cause: io::Error },
@@ -46,15 +47,19 @@ struct Job {
     tries: u8,
     /// The clean parent that was asked.
     brood: u32,
+    /// The line to its child, if the client is one that keeps coming.
+    line: Option<Regular>,
 }
 
-/// A connection that a child has.
+/// A child, and the connection it has.
 #[derive(Clone, Copy, Debug)]
 struct Child {
     from: IpAddr,
     pid: u32,
     /// Its clean parent.
     brood: u32,
+    /// It has a connection just now. One that has none and ends is nobody's loss.
+    serves: bool,
 }
 
 /// The clean parents of one program.
@@ -70,6 +75,9 @@ pub(super) struct Nursery {
     orphans: BTreeMap<u32, (Held, IpAddr)>,
     /// Jobs refused by one that retires, for the next.
     homeless: Vec<u64>,
+    regulars: Regulars,
+    /// How often the clean parent had read what it needs when the regulars' children were forked.
+    readings: u64,
     serial: u64,
     not_before: Instant,
     /// What the program says first, as the clean parent that was heard last told.
@@ -81,6 +89,8 @@ impl Nursery {
     pub(super) fn new(program: &[OsString], poller: Rc<Poller>, now: Instant) -> io::Result<Self> {
         let mut nursery = Self {
             program: program.to_vec(),
+            regulars: Regulars::new(Rc::clone(&poller)),
+            readings: 0,
             poller,
             current: None,
             retiring: Vec::new(),
@@ -96,8 +106,10 @@ impl Nursery {
         Ok(nursery)
     }
 
-    /// Starts a clean parent if there is none and the last start is long enough ago.
+    /// Starts a clean parent if there is none and the last start is long enough ago; lets children
+    /// go whose time is over.
     pub(super) fn renew(&mut self, now: Instant) -> io::Result<()> {
+        self.regulars.expire(now);
         if self.current.is_none() && now >= self.not_before {
             self.not_before = now.checked_add(PAUSE).unwrap_or(now);
             let brood = start(&self.program)?;
@@ -109,7 +121,8 @@ impl Nursery {
 
     /// When `renew` has something to do, if it has.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.current.is_none().then_some(self.not_before)
+        let start = self.current.is_none().then_some(self.not_before);
+        start.into_iter().chain(self.regulars.due()).min()
     }
 
     /// Whether a connection can be handed over.
@@ -122,19 +135,36 @@ impl Nursery {
         self.greeting.clone()
     }
 
-    /// Hands a connection over; the error is why it never can be.
+    /// Hands a connection over: to a child that has served this client and is free, which is news
+    /// at once, or to the clean parent. The error is why it never can be.
     pub(super) fn take(
         &mut self,
         conn: Box<Conn>,
         sock: OwnedFd,
         payload: Vec<u8>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Option<News>> {
+        let from = conn.remote.ip();
+        if let Some((pid, serial)) = self.regulars.seat(from, &payload, &sock) {
+            if let Some(child) = self.running.get_mut(&serial) {
+                child.serves = true;
+            }
+            return Ok(Some(News::Started { conn, pid }));
+        }
         self.serial = self.serial.wrapping_add(1);
-        self.waiting.insert(self.serial, Job { conn, sock, payload, tries: 0, brood: 0 });
+        let job = Job { conn, sock, payload, tries: 0, brood: 0, line: None };
+        self.waiting.insert(self.serial, job);
         match self.house(self.serial) {
             Some((_, cause)) => Err(cause),
-            None => Ok(()),
+            None => Ok(None),
         }
+    }
+
+    /// A child that serves a client again has said something.
+    pub(super) fn hear_regular(&mut self, pid: u32) -> Option<News> {
+        let serial = self.regulars.hear(pid, Instant::now())?;
+        let child = self.running.get_mut(&serial)?;
+        child.serves = false;
+        Some(News::Ended { from: child.from, pid, status: Some(Status::Exited(0)) })
     }
 
     /// Hands a waiting connection to the clean parent there is. One that retires just now leaves
@@ -143,7 +173,9 @@ impl Nursery {
         let job = self.waiting.get_mut(&serial)?;
         let brood = self.current.as_ref().ok_or(ErrorKind::WouldBlock);
         let handed = brood.map_err(io::Error::from).and_then(|brood| {
-            brood.hand_over(serial, &job.payload, &[job.sock.as_fd()])?;
+            let from = job.conn.remote.ip();
+            let again = brood.serves_again() && self.regulars.wants(from);
+            job.line = hand_over(brood, serial, job, again)?;
             Ok(brood.pid())
         });
         job.tries = job.tries.saturating_add(1);
@@ -165,6 +197,10 @@ impl Nursery {
         if let Some(brood) = self.current.take_if(|brood| brood.pid() == pid) {
             let life = self.hear_one(&brood, &mut news);
             self.take_greeting(&brood);
+            if life != Life::Serving || self.readings != brood.readings() {
+                self.regulars.part_with_all();
+            }
+            self.readings = brood.readings();
             match life {
                 Life::Serving => self.current = Some(brood),
                 Life::Retiring => self.retiring.push(brood),
@@ -210,13 +246,21 @@ impl Nursery {
     fn event(&mut self, event: Event) -> Option<News> {
         match event {
             Event::Started { serial, pid } => {
-                let Job { conn, brood, .. } = self.waiting.remove(&serial)?;
-                self.running.insert(serial, Child { from: conn.remote.ip(), pid, brood });
+                let Job { conn, brood, line, .. } = self.waiting.remove(&serial)?;
+                let from = conn.remote.ip();
+                self.running.insert(serial, Child { from, pid, brood, serves: true });
+                if let Some(line) = line {
+                    self.regulars.admit(pid, serial, from, line);
+                }
                 Some(News::Started { conn, pid })
             }
             Event::Ended { serial, status } => {
-                let Child { from, pid, .. } = self.running.remove(&serial)?;
-                Some(News::Ended { from, pid, status: Some(status) })
+                let Child { from, pid, serves, .. } = self.running.remove(&serial)?;
+                self.regulars.part(pid);
+                if status == Status::Exited(0) {
+                    self.regulars.remember(from);
+                }
+                serves.then_some(News::Ended { from, pid, status: Some(status) })
             }
             Event::Refused { serial, errno } => self.refused(serial, errno),
             Event::Retired => None,
@@ -242,9 +286,12 @@ impl Nursery {
             let from = job.conn.remote.ip();
             news.push(News::Lost { from, cause: ErrorKind::BrokenPipe.into() });
         }
-        for (_, Child { from, pid, .. }) in
+        for (_, Child { from, pid, serves, .. }) in
             self.running.extract_if(.., |_, child| child.brood == brood)
         {
+            if !serves {
+                continue;
+            }
             let held = Held::open(pid).and_then(|held| {
                 self.poller.add(&held, Source::Orphan(pid).number(), Interest::READ)?;
                 Ok(held)
@@ -269,6 +316,22 @@ impl Nursery {
                 let lost = self.house(serial);
                 news.extend(lost.map(|(from, cause)| News::Lost { from, cause }));
             }
+        }
+    }
+}
+
+/// Hands a job to a clean parent; the line to its child, if the client may come `again`.
+fn hand_over(brood: &Brood, serial: u64, job: &Job, again: bool) -> io::Result<Option<Regular>> {
+    let sock = job.sock.as_fd();
+    // Without descriptors to spare the child serves this connection alone.
+    match again.then(Regular::open) {
+        Some(Ok((line, theirs))) => {
+            brood.hand_over_regular(serial, &job.payload, sock, theirs.as_fd())?;
+            Ok(Some(line))
+        }
+        None | Some(Err(_)) => {
+            brood.hand_over(serial, &job.payload, &[sock])?;
+            Ok(None)
         }
     }
 }

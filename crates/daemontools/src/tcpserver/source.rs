@@ -13,6 +13,8 @@ pub(super) enum Source {
     Parent(u32),
     /// A child whose clean parent is gone has ended, by its pid.
     Orphan(u32),
+    /// A child that serves a client again said something, by its pid.
+    Regular(u32),
     /// Somebody who has been greeted.
     Guest(Ticket),
 }
@@ -29,6 +31,7 @@ impl Source {
             Self::Listener => other(1, 0),
             Self::Parent(pid) => other(2, pid),
             Self::Orphan(pid) => other(3, pid),
+            Self::Regular(pid) => other(4, pid),
             Self::Guest(ticket) => ticket.number(),
         }
     }
@@ -43,7 +46,8 @@ impl Source {
             (_, 0) => Self::Signals,
             (_, 1) => Self::Listener,
             (_, 2) => Self::Parent(pid),
-            (..) => Self::Orphan(pid),
+            (_, 3) => Self::Orphan(pid),
+            (..) => Self::Regular(pid),
         }
     }
 }
@@ -60,6 +64,7 @@ mod tests {
             Source::Listener,
             Source::Parent(4_194_304),
             Source::Orphan(1),
+            Source::Regular(77),
             Source::Guest(guest),
             Source::Guest(Ticket::from_number(0)),
         ] {

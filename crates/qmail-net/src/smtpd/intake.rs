@@ -21,8 +21,8 @@ pub(crate) struct Intake<'a> {
     about: &'a Circumstances,
     /// `$QMAILQUEUE`.
     program: Option<OsString>,
-    /// The connection to queued, kept from letter to letter.
-    client: Option<QueueClient>,
+    /// The connection to queued, kept from letter to letter, and to the client's next connection.
+    client: &'a mut Option<QueueClient>,
     letter: Letter,
 }
 
@@ -43,9 +43,13 @@ enum Letter {
 
 impl<'a> Intake<'a> {
     /// No letter yet; nothing is connected or started.
-    pub(crate) fn new(home: &'a Home, about: &'a Circumstances) -> Self {
+    pub(crate) fn new(
+        home: &'a Home,
+        about: &'a Circumstances,
+        client: &'a mut Option<QueueClient>,
+    ) -> Self {
         let program = about.get("QMAILQUEUE").map(OsString::from_vec);
-        Self { home, about, program, client: None, letter: Letter::None }
+        Self { home, about, program, client, letter: Letter::None }
     }
 
     /// Begins a letter.
@@ -87,7 +91,7 @@ impl<'a> Intake<'a> {
             })?,
         };
         client.begin_with_next(Origin::Network);
-        self.client = Some(client);
+        *self.client = Some(client);
         Ok(())
     }
 
@@ -97,7 +101,7 @@ impl<'a> Intake<'a> {
             Letter::Queued => {
                 let sent = self.client.as_mut().map(|client| client.chunk_with_next(bytes));
                 if let Some(Err(refusal)) = sent {
-                    self.client = None;
+                    *self.client = None;
                     self.letter = Letter::Lost(refusal);
                 }
             }
@@ -124,7 +128,7 @@ impl<'a> Intake<'a> {
         // A connection that has refused once is not asked again.
         let mut client = self.client.take().ok_or_else(|| Refusal::of_exit(63))?;
         client.commit(&envelope)?;
-        self.client = Some(client);
+        *self.client = Some(client);
         Ok(())
     }
 
@@ -132,7 +136,7 @@ impl<'a> Intake<'a> {
     /// the program that its pipes do.
     pub(crate) fn abort(&mut self) {
         match std::mem::replace(&mut self.letter, Letter::None) {
-            Letter::Queued => self.client = None,
+            Letter::Queued => *self.client = None,
             Letter::Program(program) => program.abort(),
             Letter::None | Letter::Lost(_) => {}
         }

@@ -90,7 +90,7 @@ fn serve_many(socket: OwnedFd, home: &Home) -> i32 {
 /// One connection, the control files read for it; its exit code.
 fn serve(ends: Ends<'_>, home: &Home, users: &mut Directory, about: &Circumstances) -> i32 {
     match Site::load(home) {
-        Ok(site) => talk::talk(ends, home, &site, users, about),
+        Ok(site) => talk::talk(ends, home, &site, users, about, &mut None),
         Err(err) => {
             say(format_args!("fatal: {err}"));
             talk::send_away(ends);

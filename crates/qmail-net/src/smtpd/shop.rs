@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use proto::smtp::reply::Reply;
+use store::client::QueueClient;
 use store::home::Home;
 use store::users::Directory;
 use sys::brood::{Annex, CleanParent, Greeting};
@@ -31,6 +32,10 @@ pub(crate) struct Shop<'a> {
     looked: Duration,
     /// For connections whose letters go to a program.
     annex: Option<Annex>,
+    /// There was one.
+    fenced: bool,
+    /// A child's connection to queued, for its client's next letter.
+    queued: Option<QueueClient>,
 }
 
 impl<'a> Shop<'a> {
@@ -38,7 +43,8 @@ impl<'a> Shop<'a> {
     pub(crate) fn open(home: &'a Home, annex: Option<Annex>) -> Self {
         let watch = Watch::on_contents(&[&home.path("control"), &home.path("users")]).ok();
         let (site, users) = (Site::load(home), Directory::new(home));
-        let mut shop = Self { home, site, users, watch, looked: clock::monotonic(), annex };
+        let (looked, fenced, queued) = (clock::monotonic(), annex.is_some(), None);
+        let mut shop = Self { home, site, users, watch, looked, annex, fenced, queued };
         shop.complain();
         shop.users.refresh();
         shop
@@ -78,11 +84,17 @@ impl CleanParent for Shop<'_> {
         }
         self.users.refresh();
         if self.site.as_ref().is_ok_and(|site| site.is_fresh(self.home)) {
-            return false;
+            // Of a file that we were told of the children know what it was.
+            return told;
         }
-        let was = self.greeting();
         self.site = Site::load(self.home);
-        self.greeting() != was
+        true
+    }
+
+    /// What a child keeps from one connection to the next is what we know, and a connection to
+    /// queued with nothing on its way.
+    fn serves_again(&self) -> bool {
+        true
     }
 
     /// One client, from the greeting on unless it has been greeted.
@@ -90,13 +102,22 @@ impl CleanParent for Shop<'_> {
         let Some(connection) = fds.first() else { return 111 };
         let ends = Ends { hear: connection.as_fd(), speak: connection.as_fd() };
         let about = Circumstances::of_handover(block);
-        if let Some(annex) = self.annex.as_ref().filter(|_| about.get(PROGRAM).is_some()) {
+        if about.get(PROGRAM).is_some() && self.fenced {
+            let Some(annex) = &self.annex else {
+                // A rule that named no program a second ago: this child has given its way out up.
+                talk::send_away(ends);
+                return 111;
+            };
             return annex::serve(annex, block, ends);
         }
+        // Who is heard from here on must not find a way out of the fence.
         self.annex = None;
         self.users.believe_until(clock::monotonic().saturating_add(FRESH));
         match &self.site {
-            Ok(site) => talk::talk(ends, self.home, site, &mut self.users, &about),
+            Ok(site) => {
+                let (users, queued) = (&mut self.users, &mut self.queued);
+                talk::talk(ends, self.home, site, users, &about, queued)
+            }
             Err(_) => super::serve(ends, self.home, &mut self.users, &about),
         }
     }

@@ -11,6 +11,7 @@ use proto::smtp::reply::Reply;
 use proto::smtp::server::{
     Action, Ending, Expects, Framing, Input, Question, Session, Settings, Verdict,
 };
+use store::client::QueueClient;
 use store::home::Home;
 use store::users::Directory;
 use sys::{clock, fd, net};
@@ -50,13 +51,15 @@ struct Talk<'a> {
     replies: Vec<u8>,
 }
 
-/// Talks until the end; 0 after QUIT, else 1.
+/// Talks until the end; 0 after QUIT, else 1. `queued` is the connection to it that is left from
+/// the client's connection before, if there was one, and then for the one after.
 pub(crate) fn talk(
     ends: Ends<'_>,
     home: &Home,
     site: &Site,
     users: &mut Directory,
     about: &Circumstances,
+    queued: &mut Option<QueueClient>,
 ) -> i32 {
     let settings = site.settings(about);
     // Not a TCP connection perhaps: then there is nothing to set.
@@ -67,7 +70,7 @@ pub(crate) fn talk(
         settings: &settings,
         about,
         door: Door::new(site, users),
-        intake: Intake::new(home, about),
+        intake: Intake::new(home, about, queued),
         patience: Patience::new(site.timeout, clock::monotonic()),
         limited,
         replies: Vec::new(),

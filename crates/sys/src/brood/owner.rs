@@ -1,6 +1,6 @@
 //! The owner's side: hands jobs over and hears what became of them. Never waits.
 
-use super::word::{LENGTH, MESSAGE, READY};
+use super::word::{AGAIN, LENGTH, MESSAGE, READY, WITH_LINE};
 use super::{Event, FDS, Greeting, VARIABLE};
 use crate::fd;
 use crate::pass::{self, Kind};
@@ -23,6 +23,10 @@ pub struct Brood {
     pid: u32,
     ready: Cell<bool>,
     greeting: RefCell<Option<Greeting>>,
+    /// Its children may serve a client again.
+    again: Cell<bool>,
+    /// How often it has said that it serves, which it says anew when something has changed.
+    readings: Cell<u64>,
     /// Answers that came in one message with the last that was given out.
     heard: RefCell<VecDeque<Event>>,
 }
@@ -49,8 +53,8 @@ impl Brood {
         let (sock, theirs) = pass::pair(Kind::Seqpacket)?;
         fd::set_nonblocking(&sock, true)?;
         let pid = command.fd(theirs, AT).env(VARIABLE, AT.to_string()).spawn()?;
-        let (ready, greeting, heard) = Default::default();
-        Ok(Self { sock, pid, ready, greeting, heard })
+        let (ready, greeting, again, readings, heard) = Default::default();
+        Ok(Self { sock, pid, ready, greeting, again, readings, heard })
     }
 
     /// The clean parent's pid, by which its owner knows it when it reaps it.
@@ -70,6 +74,17 @@ impl Brood {
         self.greeting.borrow().clone()
     }
 
+    /// Whether a child may serve further connections of its client ([`super::Regular`]).
+    pub fn serves_again(&self) -> bool {
+        self.again.get()
+    }
+
+    /// How often the program has read what it needs. Children forked before the last time may know
+    /// something that holds no more.
+    pub fn readings(&self) -> u64 {
+        self.readings.get()
+    }
+
     /// The socket, to poll for answers.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.sock.as_fd()
@@ -84,6 +99,18 @@ impl Brood {
         }
         let job = [&serial.to_le_bytes()[..], payload].concat();
         pass::send(&self.sock, &job, fds).map(drop)
+    }
+
+    /// [`Brood::hand_over`] of a connection, with the other end of a [`super::Regular`]. Only for
+    /// programs that [serve again](Brood::serves_again).
+    pub fn hand_over_regular(
+        &self,
+        serial: u64,
+        payload: &[u8],
+        connection: BorrowedFd<'_>,
+        line: BorrowedFd<'_>,
+    ) -> io::Result<()> {
+        self.hand_over(serial | WITH_LINE, payload, &[connection, line])
     }
 
     /// The next answer, if there is one. `UnexpectedEof`: the clean parent is gone, and with it the
@@ -111,8 +138,11 @@ impl Brood {
 
     /// Takes a message apart.
     fn hear(&self, message: &[u8]) -> io::Result<()> {
-        if let Some(greeting) = message.strip_prefix(READY) {
+        let again = message.strip_prefix(AGAIN);
+        if let Some(greeting) = again.or_else(|| message.strip_prefix(READY)) {
             self.ready.set(true);
+            self.again.set(again.is_some());
+            self.readings.update(|readings| readings.saturating_add(1));
             self.greeting.replace(Greeting::new(greeting));
             return Ok(());
         }

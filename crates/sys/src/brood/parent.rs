@@ -1,7 +1,7 @@
 //! The clean parent's side: forks one child per job and does nothing else with it.
 
-use super::word::{MESSAGE, READY};
-use super::{Event, FDS, Greeting, VARIABLE};
+use super::word::{AGAIN, MESSAGE, READY, WITH_LINE};
+use super::{Event, FDS, Greeting, VARIABLE, regular};
 use crate::pass;
 use crate::poll::{self, Interest};
 use crate::signal::{self, Signal, Signals};
@@ -44,13 +44,20 @@ pub trait CleanParent {
         None
     }
 
+    /// Whether a child may serve further connections of the client it has served: it keeps nothing
+    /// of a connection that the next one may not know.
+    fn serves_again(&self) -> bool {
+        false
+    }
+
     /// A descriptor that is readable when [`CleanParent::refresh`] has something to do.
     fn watch(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
     /// Reads again what has changed. Called before each job, and when the watch is readable
-    /// (`told`). True: the greeting may be another one now.
+    /// (`told`). True: the greeting may be another one now, or children that serve a client again
+    /// know something that holds no more.
     fn refresh(&mut self, told: bool) -> bool {
         let _ = told;
         false
@@ -117,6 +124,15 @@ struct Clean<P> {
     said: Vec<u8>,
     /// Where jobs are received. Kept, so that each fork finds the same few pages touched.
     room: Vec<u8>,
+}
+
+/// A job as it was handed over.
+struct Job<'a> {
+    serial: u64,
+    payload: &'a [u8],
+    fds: Vec<OwnedFd>,
+    /// The last descriptor is the line for more of the same client.
+    with_line: bool,
 }
 
 /// What there is to do.
@@ -190,8 +206,9 @@ impl<P: CleanParent> Clean<P> {
             return Ok(());
         };
         let serial = u64::from_le_bytes(*serial);
+        let (serial, with_line) = (serial & !WITH_LINE, serial & WITH_LINE != 0);
         match self.state {
-            State::Hearing { jobs } => self.start(serial, payload, fds, jobs),
+            State::Hearing { jobs } => self.start(Job { serial, payload, fds, with_line }, jobs),
             State::Retiring | State::Deaf => {
                 self.say(Event::Refused { serial, errno: nix::libc::EAGAIN })
             }
@@ -204,17 +221,12 @@ impl<P: CleanParent> Clean<P> {
         self.say(Event::Refused { serial, errno: nix::libc::EMFILE })
     }
 
-    fn start(
-        &mut self,
-        serial: u64,
-        payload: &[u8],
-        fds: Vec<OwnedFd>,
-        jobs: u64,
-    ) -> io::Result<()> {
+    fn start(&mut self, job: Job<'_>, jobs: u64) -> io::Result<()> {
+        let serial = job.serial;
         match spawn::fork() {
-            Ok(Fork::Child) => self.be_child(payload, fds),
+            Ok(Fork::Child) => self.be_child(job),
             Ok(Fork::Parent(pid)) => {
-                drop(fds);
+                drop(job);
                 self.children.insert(pid, serial);
                 self.say(Event::Started { serial, pid })?;
                 let jobs = jobs.saturating_add(1);
@@ -226,10 +238,15 @@ impl<P: CleanParent> Clean<P> {
     }
 
     /// The child's whole life: the owner's socket is not its business.
-    fn be_child(&mut self, payload: &[u8], fds: Vec<OwnedFd>) -> ! {
+    fn be_child(&mut self, mut job: Job<'_>) -> ! {
         signal::unblock_all();
         self.sock = None;
-        spawn::exit(self.program.child(payload, fds))
+        let line = if job.with_line { job.fds.pop() } else { None };
+        let code = self.program.child(job.payload, job.fds);
+        spawn::exit(match line {
+            Some(line) => regular::serve_on(&line, code, |job, fds| self.program.child(job, fds)),
+            None => code,
+        })
     }
 
     /// Tells the owner of every child that has ended.
@@ -284,7 +301,8 @@ impl<P: CleanParent> Clean<P> {
     /// Tells the owner that we serve, and what it may say in our place.
     fn greet(&self) -> io::Result<()> {
         let greeting = self.program.greeting();
-        self.tell(&[READY, greeting.as_ref().map_or(&[][..], Greeting::template)].concat())
+        let ready = if self.program.serves_again() { AGAIN } else { READY };
+        self.tell(&[ready, greeting.as_ref().map_or(&[][..], Greeting::template)].concat())
     }
 
     /// An owner that is gone needs no answers.

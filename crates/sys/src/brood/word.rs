@@ -7,6 +7,10 @@ pub(super) const LENGTH: usize = 13;
 /// What a clean parent says when it begins to serve, and when its greeting has changed: this and
 /// the greeting.
 pub(super) const READY: &[u8] = b"ready";
+/// The same from a program whose children may serve a client again.
+pub(super) const AGAIN: &[u8] = b"again";
+/// Set in a job's serial number: the last descriptor is a line for more of the same client.
+pub(super) const WITH_LINE: u64 = 1 << 63;
 /// The longest message of a clean parent: answers one after the other, or its greeting.
 pub(super) const MESSAGE: usize = LENGTH * 64;
 /// The longest greeting.

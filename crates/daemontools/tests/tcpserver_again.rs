@@ -1,0 +1,179 @@
+//! The listener with clean parents whose children serve their client again: who gets the same
+//! process, who never does, and until when. This file is both the test and the program served. No
+//! harness, so that there is one thread.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by failing")]
+
+mod listener;
+
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use listener::{Server, myself};
+use sys::brood::{self, CleanParent, Greeting, Serve};
+use sys::fd;
+use sys::watch::Watch;
+
+const HERE: [u8; 4] = [127, 0, 0, 1];
+const THERE: [u8; 4] = [127, 0, 0, 2];
+/// The variable that names the directory whose files the program reads.
+const FILES: &str = "TEST_FILES";
+
+fn main() {
+    if let Some(sock) = brood::requested() {
+        let limits = Serve { max_children: 500, retire_after: 10_000 };
+        let files = PathBuf::from(std::env::var_os(FILES).unwrap());
+        let watch = Watch::on_contents(&[&files]).unwrap();
+        brood::serve_as(sock, limits, Program { watch, served: 0 }).unwrap();
+        return;
+    }
+    patiently(a_client_that_keeps_coming_is_served_by_one_process_until_its_second_is_over);
+    patiently(no_other_client_is_served_by_it);
+    patiently(a_session_that_ends_badly_is_its_process_s_last);
+    patiently(a_killed_child_ends_its_session_once);
+    patiently(what_the_program_reads_anew_counts_for_the_next_connection);
+}
+
+/// A busy machine may take a child's one second away, but not five times in a row.
+fn patiently(test: fn()) {
+    let tries = (0..5).map(|_| std::panic::catch_unwind(test));
+    assert!(tries.into_iter().any(|tried| tried.is_ok()));
+}
+
+/// Says who serves, and for which time; then does what the client's line says.
+struct Program {
+    watch: Watch,
+    served: u32,
+}
+
+impl CleanParent for Program {
+    fn greeting(&self) -> Option<Greeting> {
+        Greeting::new(b"hello\r\n")
+    }
+
+    fn serves_again(&self) -> bool {
+        true
+    }
+
+    fn watch(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.watch.as_fd())
+    }
+
+    fn refresh(&mut self, told: bool) -> bool {
+        if told {
+            self.watch.drain();
+        }
+        told
+    }
+
+    fn child(&mut self, payload: &[u8], mut fds: Vec<OwnedFd>) -> i32 {
+        assert_eq!(fds.len(), 1, "only the connection is the program's");
+        let conn = fds.pop().unwrap();
+        self.served += 1;
+        let port = payload.split(|c| *c == 0).find_map(|v| v.strip_prefix(b"TCPREMOTEPORT="));
+        let port = String::from_utf8_lossy(port.unwrap()).into_owned();
+        let told = format!("{} {} {port}\n", std::process::id(), self.served);
+        fd::write_all(&conn, told.as_bytes()).unwrap();
+        let mut line = [0; 100];
+        let got = fd::read(&conn, &mut line).unwrap();
+        match line.get(..got).unwrap() {
+            b"bad\n" => 1,
+            b"die\n" => {
+                sys::signal::kill(std::process::id(), sys::signal::Signal::Kill).unwrap();
+                0
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// The process that served a client, and for which time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Told {
+    pid: u32,
+    times: u32,
+}
+
+/// A whole session from an address; its end has been logged.
+fn session(server: &mut Server, from: [u8; 4], line: &str) -> Told {
+    let mut conn = server.connect_from(from);
+    conn.write_all(line.as_bytes()).unwrap();
+    let port = conn.local_addr().unwrap().port();
+    let mut said = String::new();
+    conn.read_to_string(&mut said).unwrap();
+    let words: Vec<u32> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [pid, times, told_port] = words[..] else { panic!("{said:?}") };
+    assert_eq!(told_port, u32::from(port), "it is told of this connection, not the last");
+    server.line_of(&format!("tcpserver: pid {pid} from "));
+    let end = server.line_of("tcpserver: end ");
+    assert!(end.starts_with(&format!("tcpserver: end {pid} ")), "{end}");
+    assert_eq!(server.line_of("tcpserver: status"), "tcpserver: status: 0/40");
+    Told { pid, times }
+}
+
+fn start() -> (Server, PathBuf) {
+    let files = std::env::temp_dir().join(format!("tcpserver-again-{}", std::process::id()));
+    std::fs::create_dir_all(&files).unwrap();
+    let server = Server::start("0", &["-fv"], &myself(), &[(FILES, files.to_str().unwrap())]);
+    (server, files)
+}
+
+fn a_client_that_keeps_coming_is_served_by_one_process_until_its_second_is_over() {
+    let (mut server, _) = start();
+    // The first is a stranger's; the end of its process makes it known.
+    let stranger = session(&mut server, HERE, "x\n");
+    let first = session(&mut server, HERE, "x\n");
+    assert_eq!((stranger.times, first.times), (1, 1));
+    assert_ne!(stranger.pid, first.pid);
+    assert_eq!(session(&mut server, HERE, "x\n"), Told { times: 2, ..first });
+    assert_eq!(session(&mut server, HERE, "x\n"), Told { times: 3, ..first });
+    std::thread::sleep(Duration::from_millis(1_100));
+    let later = session(&mut server, HERE, "x\n");
+    assert_eq!(later.times, 1);
+    assert_ne!(later.pid, first.pid);
+}
+
+fn no_other_client_is_served_by_it() {
+    let (mut server, _) = start();
+    session(&mut server, HERE, "x\n");
+    session(&mut server, THERE, "x\n");
+    let here = session(&mut server, HERE, "x\n");
+    let there = session(&mut server, THERE, "x\n");
+    assert_ne!(here.pid, there.pid);
+    assert_eq!(session(&mut server, HERE, "x\n"), Told { times: 2, ..here });
+    assert_eq!(session(&mut server, THERE, "x\n"), Told { times: 2, ..there });
+}
+
+fn a_session_that_ends_badly_is_its_process_s_last() {
+    let (mut server, _) = start();
+    session(&mut server, HERE, "x\n");
+    let known = session(&mut server, HERE, "x\n");
+    assert_eq!(session(&mut server, HERE, "bad\n"), Told { times: 2, ..known });
+    assert_ne!(session(&mut server, HERE, "x\n").pid, known.pid);
+}
+
+fn a_killed_child_ends_its_session_once() {
+    let (mut server, _) = start();
+    session(&mut server, HERE, "x\n");
+    let known = session(&mut server, HERE, "x\n");
+    assert_eq!(session(&mut server, HERE, "die\n"), Told { times: 2, ..known });
+    // The status of each session shows that none was counted out twice.
+    let fresh = session(&mut server, HERE, "x\n");
+    assert_eq!(fresh.times, 1);
+    assert_eq!(session(&mut server, HERE, "x\n").times, 2);
+}
+
+fn what_the_program_reads_anew_counts_for_the_next_connection() {
+    let (mut server, files) = start();
+    session(&mut server, HERE, "x\n");
+    let before = session(&mut server, HERE, "x\n");
+    std::fs::write(files.join("me"), b"another name\n").unwrap();
+    // The clean parent is told by the kernel; how soon is the kernel's business.
+    std::thread::sleep(Duration::from_millis(50));
+    let after = session(&mut server, HERE, "x\n");
+    assert_eq!(after.times, 1);
+    assert_ne!(after.pid, before.pid);
+    std::fs::remove_dir_all(&files).unwrap();
+}
