@@ -88,3 +88,8 @@ pub const MAILBOXES_OPEN: usize = 2_000;
 pub const MAILBOX_SESSIONS: usize = 100;
 /// Clean parents of qmail-pop3d that wait for their account's next session.
 pub const POP3_PARENTS_IDLE: usize = 256;
+/// Letters whose lengths one thread of a POP3 session reads by itself; threads are for more.
+pub const LETTERS_SIZED_ALONE: usize = 1_000;
+/// Threads that read the lengths of a POP3 session's letters: so many wait for the disk at once,
+/// each with one file open.
+pub const SIZING_THREADS: usize = 16;

@@ -17,9 +17,9 @@ pub(crate) fn popup() -> Fence {
     Fence::new().calls(Calls::UNIX.and(Calls::FORK))
 }
 
-/// qmail-pop3d: one Maildir.
+/// qmail-pop3d: one Maildir, which it may read by several threads.
 pub(crate) fn pop3d(maildir: &Path) -> Fence {
-    Fence::new().writes_and_links(maildir).calls(Calls::FORK)
+    Fence::new().writes_and_links(maildir).calls(Calls::FORK.and(Calls::THREADS))
 }
 
 /// qmail-remote: settings, the DNS and how to ask it, the table of slow hosts, servers.

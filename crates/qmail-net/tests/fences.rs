@@ -72,7 +72,7 @@ fn pop3d(home: &Path, connect: &Act, socket: &Path) {
     let fence = fences::pop3d(&home.join("Maildir"));
     let new = PathBuf::from("Maildir/new/another");
     left("pop3d", &fence, &[write(home, "Maildir/new/another"), Act::Remove(home.join(new))]);
-    left("pop3d", &fence, &[read(home, "Maildir/new/file"), Act::Fork]);
+    left("pop3d", &fence, &[read(home, "Maildir/new/file"), Act::Fork, Act::Thread]);
     refused("pop3d", &fence, &[read(home, "users/file"), Act::Read("/etc/passwd".into())]);
     refused("pop3d", &fence, &[Act::Unix(socket.into()), connect.clone(), Act::Udp]);
     nobody_gets_out("pop3d", &fence, home);

@@ -14,6 +14,8 @@ use std::path::Path;
 pub enum How {
     /// Read only.
     Read,
+    /// Read only, leaving the file's access time alone; for the file's owner.
+    Glance,
     /// Write only, from the start, what is there already.
     Write,
     /// Append, made if missing with mode 0600.
@@ -27,6 +29,7 @@ impl How {
         let ours = OFlags::CLOEXEC.union(OFlags::NONBLOCK);
         match self {
             How::Read => (ours, 0),
+            How::Glance => (ours.union(OFlags::NOATIME), 0),
             How::Write => (ours.union(OFlags::WRONLY), 0),
             How::Append => {
                 (ours.union(OFlags::WRONLY).union(OFlags::APPEND).union(OFlags::CREATE), 0o600)

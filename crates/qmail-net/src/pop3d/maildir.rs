@@ -3,7 +3,6 @@
 //! A letter costs 32 bytes and its name here; nothing of it is looked at but the name, until the
 //! client asks.
 
-use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -12,6 +11,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use base::limits;
@@ -19,7 +19,7 @@ use base::time::Moment;
 use proto::pop3::maildrop::Letters;
 use store::disk::kernel::Kernel;
 use store::maildir::{Leave, settle};
-use sys::dir::{Dir, Entry};
+use sys::dir::{Dir, Entry, How};
 
 use super::{name, sizes};
 
@@ -49,6 +49,22 @@ impl Place {
         match self {
             Self::New => "new",
             Self::Cur => "cur",
+        }
+    }
+}
+
+/// Both directories held open: a letter is opened without going all the way to it.
+#[derive(Debug)]
+pub(super) struct Places {
+    new: Dir,
+    cur: Dir,
+}
+
+impl Places {
+    const fn of(&self, place: Place) -> &Dir {
+        match place {
+            Place::New => &self.new,
+            Place::Cur => &self.cur,
         }
     }
 }
@@ -87,13 +103,13 @@ pub(super) struct Maildir {
     letters: Vec<Letter>,
     /// Every name behind the other.
     names: Vec<u8>,
-    sizes: OnceCell<Vec<u64>>,
+    sizes: OnceLock<Vec<u64>>,
 }
 
 impl Maildir {
     /// The Maildir at `path`, not yet read.
     pub(super) fn at(path: &Path) -> Self {
-        let (path, sizes) = (path.to_owned(), OnceCell::new());
+        let (path, sizes) = (path.to_owned(), OnceLock::new());
         Self { path, letters: Vec::new(), names: Vec::new(), sizes }
     }
 
@@ -277,15 +293,30 @@ impl Maildir {
     /// It is not there any more, or cannot be read.
     pub(super) fn open(&self, index: usize) -> io::Result<File> {
         let letter = self.letters.get(index).ok_or(ErrorKind::NotFound)?;
-        self.open_letter(letter)
+        File::open(self.path.join(self.file(letter)))
     }
 
-    /// Opens a letter.
+    /// Holds the letters' directories open, for [`Maildir::glance`].
+    ///
+    /// # Errors
+    /// They cannot be opened.
+    pub(super) fn places(&self) -> io::Result<Places> {
+        let dir = |place: Place| Dir::open(self.path.join(place.dir()));
+        Ok(Places { new: dir(Place::New)?, cur: dir(Place::Cur)? })
+    }
+
+    /// Opens one letter of the list to look at it, which is not yet reading it: its access time
+    /// stays (what is not ours knows no such courtesy).
     ///
     /// # Errors
     /// It is not there any more, or cannot be read.
-    pub(super) fn open_letter(&self, letter: &Letter) -> io::Result<File> {
-        File::open(self.path.join(self.file(letter)))
+    pub(super) fn glance(&self, places: &Places, index: usize) -> io::Result<File> {
+        let letter = self.letters.get(index).ok_or(ErrorKind::NotFound)?;
+        let (dir, name) = (places.of(letter.place), OsStr::from_bytes(self.name(letter)));
+        match dir.file(name, How::Glance) {
+            Err(err) if err.kind() == ErrorKind::PermissionDenied => dir.file(name, How::Read),
+            file => file,
+        }
     }
 
     /// `new/NAME` or `cur/NAME`.

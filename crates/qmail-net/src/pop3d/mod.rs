@@ -4,6 +4,7 @@
 //! descriptors 0 and 1, or on the connection its clean parent is handed · *opens* the Maildir its
 //! argument names · *speaks to* nobody else
 
+mod lengths;
 mod maildir;
 mod name;
 mod sizes;

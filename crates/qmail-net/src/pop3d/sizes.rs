@@ -9,11 +9,11 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
-use base::crlf::Length;
 use base::limits;
 use sys::dir::{Dir, How};
 
-use super::maildir::{Letter, Maildir};
+use super::lengths::{self, Unread};
+use super::maildir::Maildir;
 use super::name;
 
 /// The file's name, in the Maildir.
@@ -26,8 +26,6 @@ const HEAD: usize = 16;
 const RECORD: usize = 24;
 /// So many letters must have been read that it is worth remembering.
 const WORTH: usize = 32;
-/// Bytes of a letter read at a time.
-const PIECE: usize = 64 << 10;
 
 /// A letter whose name does not say its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,41 +60,25 @@ pub(super) fn of(maildir: &Maildir) -> Vec<u64> {
 fn find(maildir: &Maildir, foreign: &[Foreign], sizes: &mut [u64]) {
     let known = read(maildir).unwrap_or_default();
     let mut records = known.chunks_exact(RECORD).filter_map(record).peekable();
-    let mut missing: Vec<(u64, usize)> = Vec::new();
+    let mut missing = Vec::new();
     for letter in foreign {
         while records.next_if(|(key, _)| *key < letter.key).is_some() {}
         match (records.peek(), sizes.get_mut(letter.index)) {
             (Some((key, known)), Some(size)) if *key == letter.key => *size = *known,
-            _ => missing.push((letter.key.1, letter.index)),
+            _ => missing.push(Unread { inode: letter.key.1, index: letter.index, length: None }),
         }
     }
-    // Files made one after the other lie so on the disk, and have their numbers so.
-    missing.sort_unstable();
-    let mut room = vec![0; if missing.is_empty() { 0 } else { PIECE }];
-    let mut unread = 0_usize;
-    for (_, index) in &missing {
-        let letter = maildir.letters().get(*index);
-        let length = letter.and_then(|letter| measure(maildir, letter, &mut room).ok());
-        unread = unread.saturating_add(usize::from(length.is_none()));
-        if let Some(size) = sizes.get_mut(*index) {
-            *size = length.unwrap_or(0);
+    if missing.is_empty() {
+        return;
+    }
+    lengths::read(maildir, &mut missing);
+    for letter in &missing {
+        if let Some(size) = sizes.get_mut(letter.index) {
+            *size = letter.length.unwrap_or(0);
         }
     }
-    if missing.len() >= WORTH && unread == 0 {
+    if missing.len() >= WORTH && missing.iter().all(|letter| letter.length.is_some()) {
         let _next_time = write(maildir, foreign, sizes);
-    }
-}
-
-/// A letter's length on the wire, by reading it.
-fn measure(maildir: &Maildir, letter: &Letter, room: &mut [u8]) -> io::Result<u64> {
-    let (mut file, mut length) = (maildir.open_letter(letter)?, Length::default());
-    loop {
-        match file.read(room) {
-            Ok(0) => return Ok(length.total()),
-            Ok(n) => length.feed(room.get(..n).unwrap_or_default()),
-            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-            Err(err) => return Err(err),
-        }
     }
 }
 
