@@ -9,6 +9,7 @@ mod census;
 mod courier;
 mod dovecot;
 mod flushes;
+mod guard;
 pub(crate) mod idle;
 mod journal;
 mod latency;
@@ -21,7 +22,7 @@ mod rounds;
 mod sink;
 mod what;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -29,7 +30,10 @@ use crate::host;
 use crate::tally::Trouble;
 
 use self::account::median;
-use self::what::{Stage, What};
+use self::what::Stage;
+
+/// The measurements of ourselves alone.
+const IDLE: &str = "idle";
 
 /// Measure ourselves and the peers.
 #[derive(Args, Clone)]
@@ -57,7 +61,10 @@ pub(crate) struct Bench {
     journal: bool,
     /// Where the servers' files lie; a directory for temporary files if not given.
     #[arg(long, value_name = "DIR")]
-    at: Option<std::path::PathBuf>,
+    at: Option<PathBuf>,
+    /// Measure here: the child of the command that cleans up.
+    #[arg(long, value_name = "DIR", hide = true)]
+    within: Option<PathBuf>,
 }
 
 /// A mail server that can be measured.
@@ -87,22 +94,44 @@ pub(crate) trait Peer {
 }
 
 impl Bench {
-    /// Runs every measurement in turns and prints the table.
+    /// Runs every measurement in turns and prints the table; nothing is left when it ends, nor when
+    /// INT, TERM or HUP ends it.
     pub(crate) fn run(self) -> Result<(), Trouble> {
+        if let Some(place) = &self.within {
+            return self.measure(place);
+        }
         if sys::user::euid() != 0 {
             return Err("the peers can only be started by root".into());
         }
+        println!("measuring:\n  {}", self.titles()?.join("\n  "));
         let packages = ["postfix", "dovecot-pop3d", "courier-base", "courier-authlib-userdb"];
         host::apt(&[&["install", "--yes", "--no-install-recommends"][..], &packages].concat());
+        let guard = guard::Guard::begin()?;
         let dir = self.at.clone().unwrap_or_else(std::env::temp_dir);
         let dir = dir.join(format!("qmail-rs-bench.{}", std::process::id()));
         std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
         let mount = if self.journal { Some(journal::Journal::mount(&dir)?) } else { None };
         let place = mount.as_ref().map_or(dir.as_path(), |mount| mount.place());
-        let done = self.measure(place);
+        let done = guard.run("--within", place);
         drop(mount);
         let _ = std::fs::remove_dir_all(&dir);
         done
+    }
+
+    /// Whether a measurement is among those asked for.
+    fn wants(&self, title: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| title.contains(only.as_str()))
+    }
+
+    /// What is to be measured.
+    fn titles(&self) -> Result<Vec<&'static str>, Trouble> {
+        let all = || what::ALL.iter().map(|what| what.title()).chain([IDLE]);
+        let chosen: Vec<_> = all().filter(|title| self.wants(title)).collect();
+        if chosen.is_empty() {
+            let all: Vec<_> = all().collect();
+            return Err(format!("--only has no title of these:\n  {}", all.join("\n  ")));
+        }
+        Ok(chosen)
     }
 
     fn measure(&self, dir: &Path) -> Result<(), Trouble> {
@@ -116,17 +145,11 @@ impl Bench {
             Err(why) => println!("without Courier: {why}"),
         }
         println!("{}; {} rounds, medians (lowest to highest)", machine(dir), self.rounds);
-        let wanted = |what: &What| {
-            let title = what.title();
-            self.only.is_empty() || self.only.iter().any(|only| title.contains(only.as_str()))
-        };
-        for what in what::ALL.into_iter().filter(wanted) {
+        for what in what::ALL.into_iter().filter(|what| self.wants(what.title())) {
             rounds::compare(what, self, &mut peers, dir)?;
         }
         drop(peers);
-        let idle =
-            self.only.is_empty() || self.only.iter().any(|only| "idle".contains(only.as_str()));
-        if idle { idle::report(&dir.join("idle")) } else { Ok(()) }
+        if self.wants(IDLE) { idle::report(&dir.join("idle")) } else { Ok(()) }
     }
 }
 

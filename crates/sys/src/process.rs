@@ -36,6 +36,13 @@ fn number(pid: u32) -> io::Result<Pid> {
     Ok(Pid::from_raw(raw).ok_or(io::ErrorKind::InvalidInput)?)
 }
 
+/// From now on a descendant whose parent ends becomes a child of this process, not of process 1:
+/// whoever starts programs that put themselves into the background can still find them.
+pub fn adopt_orphans() -> io::Result<()> {
+    // The kernel asks whether there is a number, not which.
+    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
 /// When a process was started, in clock ticks since boot: with its number, its identity until the
 /// next boot (proc(5), `/proc/PID/stat` field 22).
 pub fn started(pid: u32) -> io::Result<u64> {
