@@ -231,20 +231,33 @@ pub struct Leave {
 /// for in `cur/` by its stem, since another reader may have moved it there or changed its flags; if
 /// it is not there either, that reader has removed it. (One that will not move stays where it is.)
 pub fn settle<D: Disk>(disk: &D, leaves: &[Leave]) -> bool {
+    settle_telling(disk, leaves, |_, _| ())
+}
+
+/// [`settle`] that tells of every error, and of the file or directory it was met at.
+pub fn settle_telling<D: Disk>(
+    disk: &D,
+    leaves: &[Leave],
+    mut tell: impl FnMut(&Path, &io::Error),
+) -> bool {
+    let cur = Path::new("cur");
     let seen = leaves.iter().filter(|leave| !leave.delete).map(|leave| leave.file.as_path());
-    let _next_time = see(disk, seen);
+    // It moves next time.
+    let _stays = see(disk, seen).inspect_err(|err| tell(cur, err));
     let (mut gone, mut moved) = (true, BTreeSet::new());
     for leave in leaves.iter().filter(|leave| leave.delete) {
         match disk.unlink(&leave.file) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => moved.extend(stem(&leave.file)),
-            removed => gone &= removed.is_ok(),
+            removed => gone &= removed.inspect_err(|err| tell(&leave.file, err)).is_ok(),
         }
     }
-    gone &= moved.is_empty() || remove_moved(disk, &moved).is_ok();
-    for dir in ["cur", "new"] {
+    if !moved.is_empty() {
+        gone &= remove_moved(disk, &moved).inspect_err(|err| tell(cur, err)).is_ok();
+    }
+    for dir in [cur, Path::new("new")] {
         let deletes = |leave: &Leave| leave.delete && leave.file.starts_with(dir);
-        if leaves.iter().any(deletes) || dir == "cur" && !moved.is_empty() {
-            gone &= disk.sync_dir(Path::new(dir)).is_ok();
+        if leaves.iter().any(deletes) || dir == cur && !moved.is_empty() {
+            gone &= disk.sync_dir(dir).inspect_err(|err| tell(dir, err)).is_ok();
         }
     }
     gone

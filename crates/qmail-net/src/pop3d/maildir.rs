@@ -18,7 +18,7 @@ use base::limits;
 use base::time::Moment;
 use proto::pop3::maildrop::Letters;
 use store::disk::kernel::Kernel;
-use store::maildir::{Leave, settle};
+use store::maildir::{Leave, settle_telling};
 use sys::dir::{Dir, Entry, How};
 
 use super::{name, sizes};
@@ -132,12 +132,20 @@ impl Maildir {
     /// # Errors
     /// [`Trouble`].
     pub(super) fn scan(mut self) -> Result<Self, Trouble> {
-        let dir = |place: Place| Dir::open(self.path.join(place.dir()));
+        let tell = |place: Place, err: &io::Error| {
+            complain("read", &self.path.join(place.dir()), err);
+        };
+        let dir = |place: Place| {
+            Dir::open(self.path.join(place.dir())).inspect_err(|err| tell(place, err))
+        };
         let cur = dir(Place::Cur).map_err(|_| Trouble::NoMaildir)?;
         let new = dir(Place::New).map_err(|_| Trouble::Unreadable)?;
         for (place, dir) in [(Place::New, new), (Place::Cur, cur)] {
             let read = dir.entries(|entry| self.take(place, entry));
-            read.map_err(|_| Trouble::Unreadable)?;
+            read.map_err(|err| {
+                complain("read", &self.path.join(place.dir()), &err);
+                Trouble::Unreadable
+            })?;
         }
         let mut letters = std::mem::take(&mut self.letters);
         letters.sort_unstable_by(|a, b| self.order(a, b));
@@ -296,6 +304,13 @@ impl Maildir {
         File::open(self.path.join(self.file(letter)))
     }
 
+    /// Where a letter of the list is.
+    pub(super) fn path_of(&self, index: usize) -> PathBuf {
+        self.letters
+            .get(index)
+            .map_or_else(PathBuf::new, |letter| self.path.join(self.file(letter)))
+    }
+
     /// Holds the letters' directories open, for [`Maildir::glance`].
     ///
     /// # Errors
@@ -330,9 +345,11 @@ impl Maildir {
         let mut disk = None;
         let mut settle = |leaves: &[Leave]| {
             if disk.is_none() {
-                disk = Kernel::at(&self.path).ok();
+                let opened = Kernel::at(&self.path);
+                disk = opened.inspect_err(|err| complain("open", &self.path, err)).ok();
             }
-            disk.as_ref().is_some_and(|disk| settle(disk, leaves))
+            let tell = |file: &Path, err: &_| complain("settle", &self.path.join(file), err);
+            disk.as_ref().is_some_and(|disk| settle_telling(disk, leaves, tell))
         };
         let (mut moves, mut deletions) = (Vec::new(), Vec::new());
         for (index, letter) in self.letters.iter().enumerate() {
@@ -373,6 +390,13 @@ impl Letters for &Maildir {
             Twin::None | Twin::First => name::put_uid(self.id(letter), out),
         }
     }
+}
+
+/// Tells the log what of a user's Maildir (whose name is from the home) could not be used.
+pub(super) fn complain(doing: &str, file: &Path, err: &io::Error) {
+    let home = std::env::var_os("HOME").unwrap_or_default();
+    let (file, why) = (Path::new(&home).join(file), sys::errno::text(err));
+    sys::log::say(format_args!("unable to {doing} {}: {why}", file.display()));
 }
 
 /// When the file was last changed, in seconds and microseconds.

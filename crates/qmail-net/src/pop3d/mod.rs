@@ -21,7 +21,7 @@ use sys::{clock, fd, net, signal, user};
 
 use crate::fences;
 
-use self::maildir::{Maildir, Trouble};
+use self::maildir::{Maildir, Trouble, complain};
 use self::talk::Ends;
 
 /// Sessions at once in one clean parent; qmail-pspawn's own limit is lower.
@@ -59,10 +59,16 @@ fn parent(sock: OwnedFd, path: Option<&OsString>) -> i32 {
     let served = brood::serve(sock, limits, |_, fds| {
         let Some(connection) = fds.first() else { return 111 };
         // The home may be another directory by now, or gone.
-        let path = path.filter(|_| std::env::set_current_dir(&home).is_ok());
+        let entered = std::env::set_current_dir(&home)
+            .inspect_err(|err| complain("switch to", "".as_ref(), err));
+        let path = path.filter(|_| entered.is_ok());
         let _blocking = fd::set_nonblocking(connection, false);
         if fenced.is_some() && path.and_then(|path| identity(path.as_ref())) != fenced {
             // Another Maildir of the same name is behind our fence.
+            sys::log::say(format_args!(
+                "{} is not the Maildir it was: making way for another process",
+                home.display()
+            ));
             Ends::new(connection.as_fd(), connection.as_fd())
                 .refuse("this mailbox has been replaced, try again");
             brood::make_way();
@@ -84,7 +90,8 @@ fn fence(path: &Path) -> Option<(u64, u64)> {
 
 /// By what a directory is known, whatever it is called.
 fn identity(path: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+    let meta = std::fs::metadata(path).inspect_err(|err| complain("stat", path, err));
+    meta.ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 /// Removes what deliveries that died have left behind.

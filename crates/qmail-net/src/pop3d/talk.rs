@@ -11,7 +11,7 @@ use proto::pop3::OK;
 use proto::pop3::letter::Wire;
 use proto::pop3::maildrop::{Action, Input, List, Session};
 
-use super::maildir::Maildir;
+use super::maildir::{Maildir, complain};
 
 /// How long the client may be silent, or deaf (stock; RFC 1939 §3 asks for 600 at least).
 const PATIENCE: Duration = Duration::from_secs(1_200);
@@ -111,8 +111,17 @@ fn act<'a>(
                 Action::Reply(bytes) => ends.waiting.extend_from_slice(&bytes),
                 Action::List(list) => write_list(ends, &session, list)?,
                 Action::Send { index, body_lines } => match maildir.open(index) {
-                    Ok(letter) => send(ends, letter, body_lines)?,
-                    Err(_) => answer = Some(Input::Missing),
+                    Ok(letter) => {
+                        let path = || maildir.path_of(index);
+                        send(ends, letter, body_lines, |err| complain("read", &path(), err))?;
+                    }
+                    Err(err) => {
+                        // Gone is what another session may have made it.
+                        if err.kind() != ErrorKind::NotFound {
+                            complain("open", &maildir.path_of(index), &err);
+                        }
+                        answer = Some(Input::Missing);
+                    }
                 },
                 Action::Update => {
                     let gone = maildir.update(|index| session.is_deleted(index));
@@ -139,14 +148,19 @@ fn write_list(ends: &mut Ends<'_>, session: &Talk<'_>, list: List) -> io::Result
 
 /// Writes one letter behind its `+OK `. If it cannot be read to its end, the error ends the
 /// session: a cut letter must not look whole.
-fn send(ends: &mut Ends<'_>, mut letter: File, body_lines: Option<u64>) -> io::Result<()> {
+fn send(
+    ends: &mut Ends<'_>,
+    mut letter: File,
+    body_lines: Option<u64>,
+    tell: impl Fn(&io::Error),
+) -> io::Result<()> {
     let mut wire = Wire::new(body_lines);
     ends.room.resize(PIECE, 0);
     ends.waiting.extend_from_slice(OK);
     loop {
         let read = match letter.read(&mut ends.room) {
             Err(err) if err.kind() == ErrorKind::Interrupted => continue,
-            read => read?,
+            read => read.inspect_err(&tell)?,
         };
         let piece = ends.room.get(..read).unwrap_or_default();
         if piece.is_empty() || !wire.feed(piece, &mut ends.waiting) {
