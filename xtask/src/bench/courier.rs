@@ -97,7 +97,7 @@ impl Peer for Courier {
     }
 
     fn ready(&mut self, stage: &Stage) -> Result<(), Trouble> {
-        self.mailbox.ready(stage)
+        self.mailbox.ready(stage).map(drop)
     }
 
     fn delivered(&self) -> u32 {

@@ -58,7 +58,7 @@ impl Peer for Dovecot {
     }
 
     fn ready(&mut self, stage: &Stage) -> Result<(), Trouble> {
-        self.mailbox.ready(stage)
+        self.mailbox.ready(stage).map(drop)
     }
 
     fn delivered(&self) -> u32 {

@@ -24,19 +24,20 @@ impl Mailbox {
     }
 
     /// Fills it as the stage wants, for the owner of what is there (else for [`NOBODY`]); an equal
-    /// one stays, without the indexes kept beside. Empties it for a stage without a mailbox.
-    pub(super) fn ready(&mut self, stage: &Stage) -> Result<(), Trouble> {
+    /// one stays, without the indexes kept beside. Empties it for a stage without a mailbox. True if
+    /// another Maildir lies there than before.
+    pub(super) fn ready(&mut self, stage: &Stage) -> Result<bool, Trouble> {
         let Stage::Mailbox { letters, bytes } = stage else {
             self.filled = None;
-            return clear(&self.maildir);
+            return clear(&self.maildir).map(|()| true);
         };
         if self.filled.as_ref() == Some(stage) {
-            return forget(&self.maildir);
+            return forget(&self.maildir).map(|()| false);
         }
         self.filled = Some(stage.clone());
         let there = std::fs::metadata(&self.maildir);
         let owner = there.map_or(NOBODY, |meta| (meta.uid(), meta.gid()));
-        fill(&self.maildir, *letters, *bytes, owner)
+        fill(&self.maildir, *letters, *bytes, owner).map(|()| true)
     }
 
     /// How many letters are new in it.

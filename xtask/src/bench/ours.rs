@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::Peer;
 use super::mailbox::Mailbox;
 use super::what::Stage;
+use super::{Peer, pop3};
 use crate::clients::free_address;
 use crate::tally::{Trouble, run};
 use crate::up::{Server, Up};
@@ -144,7 +144,9 @@ impl Peer for Ours {
     fn ready(&mut self, stage: &Stage) -> Result<(), Trouble> {
         self.discard()?;
         self.route(stage)?;
-        self.mailbox.ready(stage)?;
+        if self.mailbox.ready(stage)? && matches!(stage, Stage::Mailbox { .. }) {
+            pop3::try_again(&self.pop3, &self.login())?;
+        }
         if *stage == Stage::Held {
             self.svc("qmail-send", "-d")?;
             std::thread::sleep(Duration::from_millis(500));

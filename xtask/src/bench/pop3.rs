@@ -70,6 +70,20 @@ pub(super) fn retrieval(
     Ok(bytes as f64 / 1e6 / begun.elapsed().as_secs_f64())
 }
 
+/// Logs in until that is welcome: qmail-pop3d refuses the first login to a mailbox that was replaced
+/// under its clean parent, and asks to try again.
+pub(super) fn try_again(address: &str, login: &(String, String)) -> Result<(), Trouble> {
+    let mut said = Ok(());
+    for _ in 0..20 {
+        said = Client::login(address, login).and_then(Client::quit);
+        if said.is_ok() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    said
+}
+
 fn threads(count: u32, work: impl Fn() -> Result<(), Trouble> + Sync) -> Result<(), Trouble> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..count).map(|_| scope.spawn(&work)).collect();

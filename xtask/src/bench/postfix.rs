@@ -129,7 +129,7 @@ impl Peer for Postfix {
         let mut discard = Command::new("/usr/sbin/postsuper");
         discard.arg("-c").arg(self.dir.join("etc")).args(["-d", "ALL"]);
         run(discard.stderr(std::process::Stdio::null()))?;
-        self.mailbox.ready(stage)
+        self.mailbox.ready(stage).map(drop)
     }
 
     fn delivered(&self) -> u32 {
