@@ -63,7 +63,7 @@ pub struct Config {
     pub inline: usize,
     /// The longest envelope.
     pub envelope: usize,
-    /// Free segment files to keep.
+    /// Free segment files to keep: made once, they serve for every later burst.
     pub spares: usize,
     /// Carry letters forward only in a log of more segments than this.
     pub carry_above: usize,
@@ -93,7 +93,7 @@ impl Default for Config {
             segment: limits::LOG_SEGMENT,
             inline: limits::INLINE_LETTER,
             envelope: limits::LOGGED_ENVELOPE,
-            spares: 3,
+            spares: 8,
             carry_above: 8,
             salvage: false,
             secret: 0,

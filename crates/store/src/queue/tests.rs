@@ -370,3 +370,24 @@ fn a_log_of_version_1_is_read_and_written_anew() {
         queue = open(&sim);
     }
 }
+
+#[test]
+fn segments_freed_together_are_used_again_and_none_is_made_in_their_place() {
+    let sim = Sim::new();
+    let mut queue = open(&sim);
+    let ids: Vec<u64> = (0..40).map(|_| accept(&mut queue, &[1; 600])).collect();
+    queue.commit().unwrap();
+    for id in ids {
+        assert!(queue.finish(id).unwrap());
+    }
+    queue.commit().unwrap();
+    // The newest header counts them still: two are to be ready beside them.
+    for _ in 0..4 {
+        queue.tend().unwrap();
+    }
+    let before = sim.steps();
+    for _ in 0..4 {
+        queue.tend().unwrap();
+    }
+    assert_eq!(sim.steps(), before, "made, removed and made again");
+}

@@ -64,7 +64,9 @@ impl<D: Disk> Log<D> {
         if self.ready() < self.config.spares.clamp(1, AHEAD) && !self.making {
             self.begin_making();
         }
-        while self.free.len() > self.config.spares {
+        // Those that the newest header still counts will be ready after the next turn: to remove a
+        // ready one for them would only have another made in its place.
+        while self.ready() > self.config.spares {
             let Some(n) = self.reusable() else { break };
             let segment = self.free.swap_remove(n);
             // If it comes back after a crash it is still older than what any header names.
