@@ -219,7 +219,16 @@ impl<D: Disk> Log<D> {
         else {
             return Ok(());
         };
+        // Whole blocks: of one that is written in part, the kernel would have to read the rest,
+        // which is seldom in memory.
+        let len = self.buffer.len();
+        let end = self.at.saturating_add(len as u64).next_multiple_of(BLOCK);
+        if end <= self.config.segment {
+            let whole = usize::try_from(end.saturating_sub(self.at)).unwrap_or(len);
+            self.buffer.resize(whole, 0);
+        }
         let outcome = self.disk.write_at(&segment.file, &self.buffer, self.at);
+        self.buffer.truncate(len);
         let bytes = std::mem::take(&mut self.buffer);
         let (number, at) = (segment.number, self.at);
         self.at = at.saturating_add(bytes.len() as u64);
