@@ -202,3 +202,30 @@ fn however_often_supervise_is_killed_the_service_never_runs_twice() {
     assert!(stage.read("s/starts").lines().count() >= 1);
     leave(&stage, child);
 }
+
+#[test]
+fn a_death_by_a_signal_nobody_asked_for_is_told_where_the_services_log_is() {
+    let stage = Stage::new("told");
+    stage.script("s/run", SLEEP);
+    let mkfifo = std::process::Command::new("mkfifo").arg(stage.path("log")).status();
+    assert!(mkfifo.unwrap().success());
+    // Open both ways, so that opening it does not wait.
+    let mut both = std::fs::OpenOptions::new();
+    let log = both.read(true).write(true).open(stage.path("log")).unwrap();
+    let into = log.try_clone().unwrap();
+    let child = stage.command(&["supervise", "s"]).stdout(into).spawn().unwrap();
+    eventually("the service is up", || stage.pid("s").is_some());
+    let first = stage.pid("s").unwrap();
+    stage.run(&["svc", "-t", "s"]);
+    eventually("a second life", || stage.pid("s").is_some_and(|pid| pid != first));
+    let second = stage.pid("s").unwrap();
+    kill("KILL", second);
+    eventually("a third life", || stage.pid("s").is_some_and(|pid| pid != second));
+    let mut said = [0; 200];
+    let n = std::io::Read::read(&mut &log, &mut said).unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&said[..n]),
+        format!("supervise: warning: s: child {second} killed by signal 9\n")
+    );
+    leave(&stage, child);
+}

@@ -70,6 +70,19 @@ fn make_directory() -> io::Result<()> {
     Ok(())
 }
 
+/// Warns where the service's own log is: descriptor 1, if that is a pipe. supervise must not wait for
+/// who reads there, so it opens the pipe anew for itself; if that is no use, it warns on descriptor 2.
+pub(super) fn log(voice: Voice, dir: &OsStr, text: &str) {
+    let is_pipe = |file: &File| {
+        file.metadata().is_ok_and(|meta| std::os::unix::fs::FileTypeExt::is_fifo(&meta.file_type()))
+    };
+    let line = voice.line("warning", &[&dir, &text], None);
+    let ours = file::open_write("/proc/self/fd/1").ok().filter(is_pipe);
+    if ours.is_none_or(|mut log| log.write_all(&line).is_err()) {
+        voice.warning(&[&dir, &text], None);
+    }
+}
+
 /// Replaces the status file; trouble is only a warning.
 pub(super) fn write_status(voice: Voice, dir: &OsStr, status: &Status) {
     let warn = |verb: &str, e: &io::Error| {

@@ -15,7 +15,7 @@ use crate::status::{Status, Want};
 use base::tai::Label;
 use files::Files;
 use state::{Action, Event, Now, State};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
@@ -43,6 +43,8 @@ struct Supervise<'a> {
     state: State,
     /// The service of an earlier supervise: not our child, so its end is heard here.
     adopted: Option<Held>,
+    /// Signals it was sent by command: a death by one of them is no news.
+    asked: BTreeSet<i32>,
 }
 
 fn now() -> Now {
@@ -76,7 +78,7 @@ impl<'a> Supervise<'a> {
         };
         files::write_status(VOICE, dir, &state.status());
         files.say_ok(VOICE, dir)?;
-        Ok(Supervise { dir, signals, files, state, adopted })
+        Ok(Supervise { dir, signals, files, state, adopted, asked: BTreeSet::new() })
     }
 
     /// Supervises until told to exit.
@@ -120,8 +122,17 @@ impl<'a> Supervise<'a> {
             stop |= matches!(signal, Signal::Term | Signal::Int);
         }
         // Children that are not the service are some program's left to us by exec.
-        while let Ok(Some((pid, _))) = spawn::reap() {
-            if self.state.pid() == Some(pid) && self.handle(Event::Died) {
+        while let Ok(Some((pid, status))) = spawn::reap() {
+            if self.state.pid() != Some(pid) {
+                continue;
+            }
+            let asked = std::mem::take(&mut self.asked);
+            if let spawn::Status::Killed(signal) = status
+                && !asked.contains(&i32::from(signal))
+            {
+                files::log(VOICE, self.dir, &format!(": child {pid} {status}"));
+            }
+            if self.handle(Event::Died) {
                 return true;
             }
         }
@@ -162,7 +173,8 @@ impl<'a> Supervise<'a> {
     }
 
     /// Signals the service. It may have ended a moment ago; then its end is what comes next.
-    fn signal(&self, signal: Signal) {
+    fn signal(&mut self, signal: Signal) {
+        self.asked.insert(signal.number());
         let _ = match (&self.adopted, self.state.pid()) {
             (Some(held), _) => held.signal(signal),
             (None, Some(pid)) => signal::kill(pid, signal),

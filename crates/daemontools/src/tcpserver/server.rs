@@ -145,7 +145,12 @@ impl Server<'_> {
             }
         }
         while let Some((pid, status)) = spawn::reap()? {
-            let Means::Fork(children) = &mut self.means else { continue };
+            let Means::Fork(children) = &mut self.means else {
+                if let spawn::Status::Killed(_) = status {
+                    self.options.warning(&[&format!("child {pid} {status}")], None);
+                }
+                continue;
+            };
             let Some(from) = children.remove(&pid) else { continue };
             self.options.tell(&conn::end_line(pid, status.raw()));
             self.end(from);

@@ -111,7 +111,9 @@ fn ask_program(
     let pid = child.spawn().map_err(trouble)?;
     drop(child);
     tell(write, credentials, timestamp);
-    Ok(match spawn::wait(pid).map_err(trouble)? {
+    let status = spawn::wait(pid).map_err(trouble)?;
+    sys::log::bury(pid, status);
+    Ok(match status {
         Status::Exited(0) => Verdict::Served,
         Status::Exited(_) => Verdict::Refused,
         Status::Killed(_) => Verdict::Crashed,

@@ -30,8 +30,13 @@ pub(super) fn deliver(
         run = run.env(name, OsStr::from_bytes(value));
     }
     let child = run.spawn().map_err(|err| Stop::unable(b"run /bin/sh", &err, "4.3.0"))?;
-    let status = wait(child).map_err(|_| Stop::soft("Aack, child crashed. (#4.3.0)"))?;
-    judge(status)
+    let status = wait(child)
+        .map_err(|err| Stop::soft("Aack, child crashed. (#4.3.0)").because("wait for it", &err))?;
+    judge(status).map_err(|mut stop| {
+        // The report has only qmail's words for it.
+        stop.cause = matches!(status, Status::Killed(_)).then(|| format!("child {child} {status}"));
+        stop
+    })
 }
 
 /// What stock makes of an exit code. The program has said itself what there is to say.

@@ -139,6 +139,7 @@ impl Server {
             end |= signal == Signal::Term;
         }
         while let Some((pid, status)) = spawn::reap()? {
+            sys::log::bury(pid, status);
             let check = self.checks.iter().find(|(_, check)| check.pid == pid);
             if let Some(number) = check.map(|(number, _)| *number) {
                 // Its last words may still be in the pipe.
