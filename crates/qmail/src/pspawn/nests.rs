@@ -11,6 +11,7 @@ use base::limits;
 use store::home::Home;
 use store::users::Account;
 use sys::brood::{Brood, Event};
+use sys::signal::{self, Signal};
 use sys::spawn::{Command, Status};
 
 use super::child::environment;
@@ -18,6 +19,9 @@ use super::crowd::Key;
 
 /// How long a clean parent waits for its account's next session.
 const IDLE: Duration = Duration::from_secs(60);
+/// How long a clean parent may leave a job untaken: it takes milliseconds, unless its user's home
+/// does not answer or somebody has stopped it.
+pub(super) const UNTAKEN: Duration = Duration::from_secs(20);
 
 /// A mailbox to be opened.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub(super) struct Job {
     pub(super) connection: OwnedFd,
     /// Clean parents that did not take it.
     pub(super) tries: u32,
+    /// Since when it waits for the one it is handed to.
+    pub(super) since: Duration,
 }
 
 /// What became of a job or a session.
@@ -162,6 +168,23 @@ impl Nests {
         for (n, (since, number)) in idle.into_iter().enumerate() {
             if n < many || now.saturating_sub(since) > IDLE {
                 self.bury(number, &mut Vec::new());
+            }
+        }
+    }
+
+    /// Ends the clean parents that leave jobs untaken, or the programs that wait for these would
+    /// wait for ever, until there is no place for others. What was handed over dies with them, so
+    /// that nobody is served twice.
+    pub(super) fn give_up(&mut self, now: Duration, news: &mut Vec<News>) {
+        let stuck =
+            |nest: &Nest| nest.jobs.values().any(|job| now.saturating_sub(job.since) > UNTAKEN);
+        let numbers = self.nests.iter().filter(|(_, nest)| stuck(nest)).map(|(number, _)| *number);
+        for number in numbers.collect::<Vec<_>>() {
+            // One that has ended has said so: its pid may be another's by now.
+            self.hear(number, now, news);
+            if let Some(nest) = self.nests.get(&number).filter(|nest| stuck(nest)) {
+                let _ = signal::kill(nest.brood.pid(), Signal::Kill);
+                self.bury(number, news);
             }
         }
     }

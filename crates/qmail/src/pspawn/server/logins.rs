@@ -115,12 +115,13 @@ impl Server {
     pub(super) fn try_fork(&self, number: u64, task: &Task<'_>) -> io::Result<(u32, OwnedFd)> {
         let (pipe, theirs) = fd::pipe()?;
         fd::set_nonblocking(&pipe, true)?;
-        let pid = match spawn::fork()? {
-            Fork::Parent(pid) => pid,
-            Fork::Child => child::live(&self.home, task, &theirs),
-        };
+        // Before the fork: a child that nobody hears would serve a client who is told otherwise.
         self.poller.add(&pipe, Token::Check(number).number(), Interest::READ)?;
-        Ok((pid, pipe))
+        match spawn::fork() {
+            Ok(Fork::Parent(pid)) => Ok((pid, pipe)),
+            Ok(Fork::Child) => child::live(&self.home, task, &theirs),
+            Err(err) => Err(err),
+        }
     }
 
     /// Reads what a child says; at the end of it, settles what can be settled by it.

@@ -29,7 +29,10 @@ impl Server {
             return self.answer(peer, &Verdict::Welcome);
         };
         match self.crowd.enter(&nests::key(&account)) {
-            Ok(()) => self.open(Job { peer, account, connection, tries: 0 }),
+            Ok(()) => {
+                let since = clock::monotonic();
+                self.open(Job { peer, account, connection, tries: 0, since });
+            }
             Err(full) => self.answer(peer, &Verdict::of_full(full)),
         }
     }
@@ -68,22 +71,35 @@ impl Server {
     pub(super) fn hear_nest(&mut self, number: u64) {
         let mut news = Vec::new();
         self.nests.hear(number, clock::monotonic(), &mut news);
+        self.heed_news(news);
+    }
+
+    /// Does what is to be done after what clean parents said, or left unsaid.
+    pub(super) fn heed_news(&mut self, news: Vec<News>) {
         for news in news {
             match news {
                 News::Served { peer } => self.answer(peer, &Verdict::Welcome),
                 News::Closed(key) => self.crowd.leave(&key),
-                News::Again { job, stillborn: true } => {
-                    say("warning: qmail-pop3d ended before it was ready to be a clean parent");
-                    self.serve_alone(job);
-                }
-                News::Again { job, stillborn: false } => {
-                    self.open(Job { tries: job.tries.saturating_add(1), ..job });
-                }
+                News::Again { job, stillborn } => self.open_again(job, stillborn),
                 News::Crashed { signal, user } => {
                     let user = String::from_utf8_lossy(&user).into_owned();
                     say(&format!("warning: a session of {user} was ended by signal {signal}"));
                 }
             }
+        }
+    }
+
+    /// Somebody's clean parent has not taken the client.
+    fn open_again(&mut self, job: Job, stillborn: bool) {
+        if self.has_left(job.peer) {
+            self.crowd.leave(&nests::key(&job.account));
+            self.part(job.peer);
+        } else if stillborn {
+            say("warning: qmail-pop3d ended before it was ready to be a clean parent");
+            self.serve_alone(job);
+        } else {
+            let (tries, since) = (job.tries.saturating_add(1), clock::monotonic());
+            self.open(Job { tries, since, ..job });
         }
     }
 

@@ -106,7 +106,7 @@ impl Server {
                     return Ok(());
                 }
             }
-            self.enforce();
+            self.enforce(clock::monotonic());
             self.begin();
         }
     }
@@ -115,8 +115,11 @@ impl Server {
     fn limit(&self) -> Option<Duration> {
         let idle = self.peers.is_empty() && self.checks.is_empty() && self.nests.is_empty();
         match self.deaf_until {
-            Some(until) => Some(until.saturating_sub(clock::monotonic())),
-            None => (!idle).then_some(TICK),
+            // Without room the pause's end changes nothing: somebody has to go first.
+            Some(until) if self.peers.len() < PEERS => {
+                Some(until.saturating_sub(clock::monotonic()))
+            }
+            _ => (!idle).then_some(TICK),
         }
     }
 
@@ -160,10 +163,9 @@ impl Server {
         self.next
     }
 
-    /// Ends checks that take too long (their end is then seen as any other) and silent peers, and
-    /// hears new ones again.
-    fn enforce(&mut self) {
-        let now = clock::monotonic();
+    /// Ends checks that take too long (their end is then seen as any other), silent peers, and clean
+    /// parents that do nothing, and hears new peers again.
+    fn enforce(&mut self, now: Duration) {
         if self.deaf_until.is_some_and(|until| now >= until)
             && self.peers.len() < PEERS
             && self.poller.change(&self.listener, Token::Listener.number(), Interest::READ).is_ok()
@@ -182,6 +184,9 @@ impl Server {
         for number in silent.map(|(number, _)| *number).collect::<Vec<_>>() {
             self.part(number);
         }
+        let mut news = Vec::new();
+        self.nests.give_up(now, &mut news);
+        self.heed_news(news);
         self.nests.thin_out(now);
     }
 }
@@ -238,10 +243,10 @@ mod tests {
         assert!(calls(&server));
         server.be_deaf(BREATH);
         assert!(server.limit().is_some_and(|limit| limit <= BREATH) && !calls(&server));
-        server.enforce();
+        server.enforce(clock::monotonic());
         assert!(server.deaf_until.is_some());
         std::thread::sleep(BREATH);
-        server.enforce();
+        server.enforce(clock::monotonic());
         assert!(server.deaf_until.is_none() && calls(&server));
         // Nobody can ever be accepted here.
         server.listener = pass::pair(pass::Kind::Stream).unwrap().0;
@@ -250,6 +255,63 @@ mod tests {
         server.accept();
         assert!(server.deaf_until.is_some());
         std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_full_house_is_waited_in_without_haste() {
+        let (dir, mut server, _peer) = with_peer("full");
+        let since = clock::monotonic();
+        while server.peers.len() < PEERS {
+            let (sock, _) = pass::pair(pass::Kind::Seqpacket).unwrap();
+            let peer = Peer { sock, waits: true, opens: true, watched: false, since };
+            let number = server.number();
+            server.peers.insert(number, peer);
+        }
+        server.be_deaf(Duration::ZERO);
+        server.enforce(clock::monotonic());
+        assert_eq!((server.deaf_until.is_some(), server.limit()), (true, Some(TICK)));
+        server.part(2);
+        assert_eq!(server.limit(), Some(Duration::ZERO));
+        server.enforce(clock::monotonic());
+        assert!(server.deaf_until.is_none());
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn nobody_waits_for_ever_for_a_mailbox_that_does_not_open() {
+        for leaves in [true, false] {
+            let (dir, mut server, peer) = with_peer(&format!("stuck-{leaves}"));
+            let program = dir.join("bin/qmail-pop3d");
+            std::fs::create_dir(dir.join("bin")).unwrap();
+            std::fs::write(&program, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(&program, mode).unwrap();
+            let (uid, gid) = (sys::user::euid(), sys::user::egid());
+            let (user, home) = (b"joe".to_vec(), b"/".to_vec());
+            let account = Account { user, uid, gid, home, dash: Vec::new(), ext: Vec::new() };
+            let (_client, connection) = pass::pair(pass::Kind::Stream).unwrap();
+            server.admit(1, Verb::Open, account.clone(), Some(connection));
+            assert_eq!((server.nests.len(), server.checks.len()), (1, 0));
+            let mut peer = Some(peer);
+            if leaves {
+                peer = None;
+            }
+            let later = clock::monotonic() + super::super::nests::UNTAKEN + Duration::from_secs(1);
+            server.enforce(later);
+            assert_eq!((server.nests.len(), server.checks.len()), (0, usize::from(!leaves)));
+            assert_eq!(server.peers.is_empty(), leaves);
+            let key = super::super::nests::key(&account);
+            let mut entered = 0;
+            while server.crowd.enter(&key).is_ok() {
+                entered += 1;
+            }
+            assert_eq!(entered, base::limits::MAILBOX_SESSIONS - usize::from(!leaves));
+            server.checks.values().for_each(|check| {
+                signal::kill(check.pid, Signal::Kill).unwrap();
+            });
+            drop(peer);
+            std::fs::remove_dir_all(&dir).unwrap();
+        }
     }
 
     #[test]
