@@ -31,7 +31,17 @@ pub fn say(text: fmt::Arguments<'_>) {
 
 /// Says a line in another log.
 pub fn say_to(log: impl AsFd, program: &str, text: fmt::Arguments<'_>) {
-    let _nobody_hears = fd::write_all(log, &line(program, text));
+    put(log, &line(program, text));
+}
+
+/// Writes lines. If the log does not take them they are written once more, behind one that says so:
+/// some may be there twice, or in pieces.
+pub fn put(log: impl AsFd, lines: &[u8]) {
+    if let Err(err) = fd::write_all(&log, lines) {
+        let why = crate::errno::text(&err);
+        let again = format!("warning: unable to write to this log: {why}; once more:\n");
+        let _nobody_hears = fd::write_all(&log, &[again.as_bytes(), lines].concat());
+    }
 }
 
 /// Says `PROGRAM: child PID killed by signal N`; nothing of a child that ended by itself.

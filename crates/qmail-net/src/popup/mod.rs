@@ -206,5 +206,5 @@ fn note(credentials: &Credentials, verdict: Verdict, about: &Circumstances) {
 /// One line in the log.
 fn say(text: &str) {
     // In one piece: the logger wakes for each.
-    let _gone = io::stderr().write_all(format!("qmail-popup: {text}\n").as_bytes());
+    sys::log::put(fd::stderr(), format!("qmail-popup: {text}\n").as_bytes());
 }

@@ -47,7 +47,7 @@ pub(crate) fn main(_args: &[OsString]) -> i32 {
 
 /// Says something to the log, in one write: a line in pieces can meet another program's.
 pub(crate) fn say(what: std::fmt::Arguments<'_>) {
-    let _ = fd::write_all(fd::stderr(), format!("qmail-smtpd: {what}\n").as_bytes());
+    sys::log::put(fd::stderr(), format!("qmail-smtpd: {what}\n").as_bytes());
 }
 
 /// The home, once it is certain that this process may listen to strangers.

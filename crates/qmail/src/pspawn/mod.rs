@@ -14,7 +14,7 @@ mod server;
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, chown};
 
@@ -70,5 +70,5 @@ fn listen(home: &Home, nofiles: u32) -> io::Result<OwnedFd> {
 
 /// One line in the log.
 fn say(text: &str) {
-    let _gone = writeln!(io::stderr(), "qmail-pspawn: {text}");
+    sys::log::put(sys::fd::stderr(), format!("qmail-pspawn: {text}\n").as_bytes());
 }

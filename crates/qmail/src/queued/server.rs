@@ -368,6 +368,5 @@ impl Server {
 /// One line for the log.
 pub(super) fn log(line: std::fmt::Arguments<'_>) {
     let line = format!("qmail-queued: {line}\n");
-    // There is nowhere to complain about a lost log.
-    let _ = sys::fd::write_all(io::stderr(), line.as_bytes());
+    sys::log::put(io::stderr(), line.as_bytes());
 }
