@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::tracer::{Fault, Point, Tree};
+use super::tracer::{Fault, LOG, Point, Tree};
 use crate::ledger::mail::{Site, wait};
 use crate::tally::Trouble;
 
@@ -19,6 +19,9 @@ const HURRY: Duration = Duration::from_secs(2);
 /// How long a letter that is settled may stay in the queue: its removal failed, and is tried again
 /// minutes later.
 const LITTER: Duration = Duration::from_secs(5);
+
+/// How long a line may take into the log: multilog pauses for seconds after a failure.
+const LOGGED: Duration = Duration::from_secs(15);
 
 /// How a run went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,9 +130,10 @@ impl Session {
         if outcome != Outcome::NotReached && !self.is_healthy() {
             wrong.push("the server does not take and deliver a letter any more".into());
         }
+        // A logger that failed a moment ago may still be pausing.
+        let tells = || fault.is_none_or(|(_, fault)| names(&self.logged(&before), fault));
+        let silent = outcome > Outcome::Absorbed && !wait(LOGGED, tells);
         let logged = self.logged(&before);
-        let file = hit.as_deref().and_then(|hit| hit.rsplit(['/', ' ']).next()).unwrap_or_default();
-        let silent = outcome > Outcome::Absorbed && fault.is_some_and(|f| !names(&logged, file, f));
         let story = format!("{} {ends:?} {}", hit.unwrap_or_default(), tail(&logged));
         Report { outcome, wrong, silent, story }
     }
@@ -252,7 +256,8 @@ impl Session {
 
     fn logs(&self) -> Vec<PathBuf> {
         let dirs = std::fs::read_dir(self.site.home.join("log")).into_iter().flatten().flatten();
-        dirs.map(|dir| dir.path().join("current")).collect()
+        let logs = dirs.map(|dir| dir.path().join("current"));
+        logs.chain([self.site.home.join(LOG)]).collect()
     }
 
     fn log_lengths(&self) -> Vec<(PathBuf, u64)> {
@@ -281,23 +286,20 @@ fn is_death(end: &str) -> bool {
     how.starts_with("SIG") || stands
 }
 
-/// Whether the log names the cause of a fault: the error, in our words or the system's, or the
-/// file; of a death that somebody died. multilog cannot write about its own.
-fn names(logged: &str, file: &str, (point, fault): (&Point, Fault)) -> bool {
-    let says = |words: &[&str]| words.iter().any(|word| logged.contains(word));
+/// Whether the log names the cause of a fault: the error, in our words or the system's; of a death
+/// that a child was killed, and by what. A call that moved too little is no error.
+fn names(logged: &str, fault: Fault) -> bool {
     match fault {
-        _ if point.who.starts_with("multilog") => true,
         Fault::Errno(errno) => {
             let error = std::io::Error::from_raw_os_error(errno);
             let ours = sys::errno::text(&error);
-            says(&[ours, &ours.replace(' ', "_"), &error.to_string()])
-                || file.len() > 1 && says(&[file])
+            [ours, &ours.replace(' ', "_"), &error.to_string()]
+                .iter()
+                .any(|word| logged.contains(word))
         }
-        Fault::Kill => {
-            let child = point.who.trim_end_matches(" child");
-            says(&["signal", "crash", "kill", "died", "hung up", "dead", "gone", "ended", "lost"])
-                || says(&[&format!("{child}: "), "connection", "unable"])
-        }
+        Fault::Kill => logged
+            .lines()
+            .any(|line| line.contains("child ") && line.contains(" killed by signal 9")),
         Fault::Short => true,
     }
 }

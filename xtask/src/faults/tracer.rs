@@ -33,6 +33,8 @@ const SLOW_CLOCK: i64 = i64::from_le_bytes([0xb8, 0xe4, 0, 0, 0, 0x0f, 0x05, 0xc
 /// `clock_gettime`, and the two clocks that tell the time of day.
 const CLOCK_GETTIME: u64 = 228;
 const REALTIME: [u64; 2] = [0, 5];
+/// Where in its home the first process's own words go.
+pub(crate) const LOG: &str = "svscan.log";
 /// ptrace's event for a stop that is no signal of anybody's.
 const EVENT_STOP: i32 = 128;
 
@@ -92,6 +94,8 @@ impl Tree {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "read go && exec \"$@\" </dev/null", "sh"]).args(args);
         command.current_dir(home).stdin(Stdio::piped());
+        let log = std::fs::File::create(home.join(LOG)).map_err(|e| e.to_string())?;
+        command.stderr(log.try_clone().map_err(|e| e.to_string())?).stdout(log);
         command.env("PATH", format!("{}:/usr/bin:/bin", home.join("bin").display()));
         let tracer = Tracer {
             watch: Arc::clone(&watch),
