@@ -60,7 +60,10 @@ impl Lspawn {
                 let Some(flight) = self.flights.get_mut(&slot) else { return };
                 if (flight.member, flight.stage) == (token, Stage::Showing) {
                     flight.stage = Stage::Shown;
-                    self.volumes.shown(flight.device, slot, true);
+                    let device = flight.device;
+                    if let Some(step) = self.volumes.shown(device, slot, true) {
+                        self.take(device, step, desk);
+                    }
                 }
             }
             Tag::Done => self.ended(token, slot, done(), desk),
@@ -109,12 +112,13 @@ impl Lspawn {
         }
     }
 
-    /// Nothing of it is waited for any more.
+    /// Nothing of it is waited for any more; least of all may the sync that it waited for end the
+    /// delivery that gets its slot next.
     fn unwait(&mut self, slot: u32, flight: Flight) {
         match flight.stage {
-            Stage::Staged => self.volumes.lost(flight.device, slot),
-            Stage::Showing => self.volumes.shown(flight.device, slot, false),
-            Stage::Shown | Stage::Alone => {}
+            Stage::Staged | Stage::Shown => self.volumes.lost(flight.device, slot),
+            Stage::Showing => drop(self.volumes.shown(flight.device, slot, false)),
+            Stage::Alone => {}
         }
     }
 

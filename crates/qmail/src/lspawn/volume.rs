@@ -4,6 +4,7 @@
 //! then may readers see it. What they could see before the second began is there for good after
 //! it: only then is the delivery over, and the queue may forget the letter.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long a sync waits for files that are just being shown, so that it covers their names too.
@@ -44,8 +45,8 @@ pub(super) struct Volume {
     staged: Vec<u32>,
     /// Shown, not covered by a sync.
     shown: Vec<u32>,
-    /// How many are being shown.
-    showing: usize,
+    /// Being shown just now, and whether a sync has failed meanwhile.
+    showing: BTreeMap<u32, bool>,
     /// When the last sync ended.
     rested: Duration,
     /// Only jobs handed out after this one may rely on the syncs: an error in writing an earlier
@@ -57,13 +58,13 @@ impl Volume {
     /// Syncs tell of errors since job `covers` was handed out.
     pub(super) fn new(covers: u64) -> Self {
         let (staged, shown, rested) = (Vec::new(), Vec::new(), Duration::ZERO);
-        Self { state: State::Free, staged, shown, showing: 0, rested, covers }
+        Self { state: State::Free, staged, shown, showing: BTreeMap::new(), rested, covers }
     }
 
     /// Nothing waits here.
     pub(super) fn is_idle(&self) -> bool {
         let free = matches!(self.state, State::Free);
-        free && self.staged.is_empty() && self.shown.is_empty() && self.showing == 0
+        free && self.staged.is_empty() && self.shown.is_empty() && self.showing.is_empty()
     }
 
     /// A file of job number `job` is written.
@@ -76,10 +77,20 @@ impl Volume {
     }
 
     /// A file that was to be shown is, or failed to be.
-    pub(super) fn shown(&mut self, slot: u32, worked: bool) {
-        self.showing = self.showing.saturating_sub(1);
-        if worked {
-            self.shown.push(slot);
+    pub(super) fn shown(&mut self, slot: u32, worked: bool) -> Option<Step> {
+        let failed = self.showing.remove(&slot);
+        if !worked {
+            return None;
+        }
+        match failed {
+            Some(false) => {
+                self.shown.push(slot);
+                None
+            }
+            // Its name may have been what could not be written, and the next sync would not tell.
+            Some(true) => Some(Step::Withdraw(vec![slot])),
+            // It was to be shown when another did the syncs.
+            None => Some(Step::Alone(vec![slot])),
         }
     }
 
@@ -94,12 +105,13 @@ impl Volume {
         all
     }
 
-    /// A written file has no worker any more.
+    /// Nobody waits for a written or shown file any more.
     pub(super) fn lost(&mut self, slot: u32) {
-        self.staged.retain(|of| *of != slot);
-        if let State::Syncing { staged, .. } = &mut self.state {
-            staged.retain(|of| *of != slot);
+        let mut lists = vec![&mut self.staged, &mut self.shown];
+        if let State::Syncing { staged, shown, .. } = &mut self.state {
+            lists.extend([staged, shown]);
         }
+        lists.into_iter().for_each(|list| list.retain(|of| *of != slot));
     }
 
     /// The sync has ended; `job` is the number of the latest job handed out.
@@ -113,10 +125,11 @@ impl Volume {
             State::Free | State::Stuck => (Vec::new(), Vec::new()),
         };
         if worked {
-            self.showing = self.showing.saturating_add(staged.len());
+            self.showing.extend(staged.iter().map(|slot| (*slot, false)));
             return some([Step::Over(shown), Step::Show(staged)]);
         }
         self.covers = job;
+        self.showing.values_mut().for_each(|failed| *failed = true);
         staged.append(&mut shown);
         staged.append(&mut self.staged);
         staged.append(&mut self.shown);
@@ -142,7 +155,7 @@ impl Volume {
             State::Free if self.staged.is_empty() && self.shown.is_empty() => (None, None),
             State::Free => {
                 let left = self.rested.saturating_add(GATHER).saturating_sub(now);
-                if self.showing > 0 && !left.is_zero() {
+                if !self.showing.is_empty() && !left.is_zero() {
                     return (None, Some(left));
                 }
                 let (staged, shown) =
@@ -240,5 +253,36 @@ mod tests {
         assert!(!volume.is_idle());
         volume.shown(2, false);
         assert!(volume.is_idle());
+    }
+
+    #[test]
+    fn what_is_being_shown_while_a_sync_fails_is_taken_back() {
+        let mut volume = Volume::new(0);
+        volume.staged(1, 1);
+        volume.turn(false, MS);
+        assert_eq!(volume.synced(true, 1, MS), [Step::Show(vec![1])]);
+        volume.staged(2, 2);
+        assert_eq!(volume.turn(false, MS * 20).0, Some(Step::Sync));
+        assert_eq!(volume.synced(false, 2, MS * 21), [Step::Withdraw(vec![2])]);
+        assert_eq!(volume.shown(1, true), Some(Step::Withdraw(vec![1])));
+        assert!(volume.is_idle());
+        assert_eq!(volume.shown(3, true), Some(Step::Alone(vec![3])), "another volume's");
+    }
+
+    #[test]
+    fn a_delivery_that_has_ended_otherwise_is_not_ended_by_a_sync() {
+        for late in [true, false] {
+            let mut volume = Volume::new(0);
+            volume.staged(1, 1);
+            volume.turn(false, MS);
+            volume.synced(true, 1, MS);
+            volume.shown(1, true);
+            if late {
+                assert_eq!(volume.turn(false, MS * 20).0, Some(Step::Sync));
+            }
+            volume.lost(1);
+            volume.turn(false, MS * 20);
+            assert!(volume.synced(true, 1, MS * 21).is_empty());
+        }
     }
 }

@@ -73,14 +73,16 @@ impl Volumes {
         }
     }
 
-    /// A file that was to be shown is, or failed to be.
-    pub(super) fn shown(&mut self, device: u64, slot: u32, worked: bool) {
-        if let Some(mounted) = self.all.get_mut(&device) {
-            mounted.volume.shown(slot, worked);
+    /// A file that was to be shown is, or failed to be. If its file system has lost its syncer
+    /// meanwhile, nobody else would ever sync it.
+    pub(super) fn shown(&mut self, device: u64, slot: u32, worked: bool) -> Option<Step> {
+        match self.all.get_mut(&device) {
+            Some(mounted) => mounted.volume.shown(slot, worked),
+            None => worked.then(|| Step::Alone(vec![slot])),
         }
     }
 
-    /// A written file has no worker any more.
+    /// Nobody waits for a written or shown file any more.
     pub(super) fn lost(&mut self, device: u64, slot: u32) {
         if let Some(mounted) = self.all.get_mut(&device) {
             mounted.volume.lost(slot);
@@ -151,5 +153,18 @@ impl Volumes {
             again = again.into_iter().chain([IDLE]).min();
         }
         (steps, again)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_after_its_syncer_has_gone_is_synced_by_itself() {
+        let (ids, all, shunned) = (None, BTreeMap::new(), BTreeMap::new());
+        let mut volumes = Volumes { ids, all, shunned };
+        assert_eq!(volumes.shown(1, 7, true), Some(Step::Alone(vec![7])));
+        assert_eq!(volumes.shown(1, 7, false), None);
     }
 }
