@@ -84,7 +84,8 @@ impl Link {
     }
 
     fn connect(&self, poller: &Poller, away: Away) -> io::Result<Ends> {
-        let socket = pass::connect(&self.socket, Kind::Stream)?;
+        // One whose queue is full is as good as away: reports and deliveries do not wait for it.
+        let socket = pass::connect_now(&self.socket, Kind::Stream)?;
         let inlet = Inlet::new(socket.try_clone()?);
         let mut ends = Ends { inlet, outlet: Outlet::new(socket)?, silent: Some(away) };
         let mut follow = Vec::new();
@@ -176,5 +177,18 @@ mod tests {
         }
         assert_eq!(pauses.get(..5), Some(&[100, 200, 400, 800, 1000][..]));
         assert_eq!((pauses.last(), told), (Some(&1000), 1));
+    }
+    #[test]
+    fn a_queued_that_takes_no_connections_is_not_waited_for() {
+        let path = std::env::temp_dir().join(format!("send-link-{}", std::process::id()));
+        let _listener = pass::listen(&path, Kind::Stream, 0o600, 0).unwrap();
+        let mut taken = Vec::new();
+        while let Ok(sock) = pass::connect_now(&path, Kind::Stream) {
+            taken.push(sock);
+        }
+        let (mut link, begun) = (Link::new(path.clone(), 1, FIRST), std::time::Instant::now());
+        assert!(!link.mend(&Poller::new().unwrap(), FIRST));
+        assert!(begun.elapsed() < Duration::from_secs(5) && link.due().is_some());
+        std::fs::remove_file(&path).unwrap();
     }
 }
