@@ -256,6 +256,8 @@ impl Server {
                     self.awaiting_write.push(token);
                 }
             }
+            // What is on disk already is not waited for: no sync would ever begin for it.
+            Until::Synced(at) if at <= self.queue.synced() => {}
             Until::Synced(at) => {
                 self.awaiting_sync.push_back((at, token));
                 self.gather.came(sys::clock::monotonic());
@@ -265,7 +267,15 @@ impl Server {
     }
 
     /// Writes what somebody waits for; begins a sync if it is time; tends the log.
-    fn settle(&mut self) -> Result<(), Trouble> {
+    pub(super) fn settle(&mut self) -> Result<(), Trouble> {
+        // The queue itself has waited for a sync, as it does when it has no room: the bell does not
+        // tell of it any more.
+        if self.awaiting_sync.front().is_some_and(|(at, _)| *at <= self.queue.synced()) {
+            self.release_synced();
+            if self.awaiting_sync.is_empty() {
+                self.gather.begun();
+            }
+        }
         if !self.awaiting_write.is_empty() {
             self.queue.flush()?;
             self.release_written();

@@ -264,6 +264,33 @@ fn whoever_waits_when_queued_is_stopped_is_answered() {
 }
 
 #[test]
+fn what_is_on_disk_is_answered_at_once_and_no_sync_is_waited_for() {
+    let queued = Running::start();
+    let (mut server, mut client) = by_hand(&queued);
+    // Its letter is finished: the first answer was lost.
+    client.begin(Origin::Bounce { finishes: 7 }).unwrap();
+    client.ask(&Request::Envelope(Envelope::new(b"\0a@b\0").unwrap())).unwrap();
+    hear(&mut server);
+    assert_eq!(client.next(PATIENCE).unwrap(), Some(Answer::Accepted(7)));
+    assert_eq!(server.gather.deadline(), None);
+}
+
+#[test]
+fn a_sync_that_the_queue_itself_has_waited_for_answers_everybody() {
+    let queued = Running::start();
+    let (mut server, mut client) = by_hand(&queued);
+    client.begin(Origin::Local).unwrap();
+    client.ask(&Request::Envelope(Envelope::new(b"s@x\0a@b\0").unwrap())).unwrap();
+    hear(&mut server);
+    assert_eq!(client.next(Duration::ZERO).unwrap(), None);
+    // As it does to make room on a full disk.
+    server.queue.commit().unwrap();
+    server.settle().unwrap();
+    assert!(matches!(client.next(PATIENCE).unwrap(), Some(Answer::Accepted(_))));
+    assert_eq!(server.gather.deadline(), None);
+}
+
+#[test]
 fn a_letter_is_not_taken_from_a_client_that_has_hung_up_but_its_notes_are() {
     let queued = Running::start();
     let (mut server, mut client) = by_hand(&queued);
