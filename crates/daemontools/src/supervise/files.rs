@@ -2,7 +2,7 @@
 
 use crate::message::Voice;
 use crate::status::Status;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
@@ -76,10 +76,21 @@ pub(super) fn log(voice: Voice, dir: &OsStr, text: &str) {
     let is_pipe = |file: &File| {
         file.metadata().is_ok_and(|meta| std::os::unix::fs::FileTypeExt::is_fifo(&meta.file_type()))
     };
-    let line = voice.line("warning", &[&dir, &text], None);
+    let dir = &known_as(dir);
+    let line = voice.line("warning", &[dir, &text], None);
     let ours = file::open_write("/proc/self/fd/1").ok().filter(is_pipe);
     if ours.is_none_or(|mut log| log.write_all(&line).is_err()) {
-        voice.warning(&[&dir, &text], None);
+        voice.warning(&[dir, &text], None);
+    }
+}
+
+/// Our directory, and with it whose log it is if it is one.
+fn known_as(dir: &OsStr) -> OsString {
+    let here = std::env::current_dir().unwrap_or_default();
+    let of = here.parent().and_then(Path::file_name);
+    match of {
+        Some(of) if dir == "log" => Path::new(of).join(dir).into_os_string(),
+        _ => dir.to_owned(),
     }
 }
 
