@@ -49,6 +49,9 @@ def standing(name):
     return {pid for pid, row in table.items() if row[1] == name and table.get(row[0], (0, ""))[1] != name}
 
 
+wait_for("every program runs", 10, lambda: all(standing(name) for name in PROGRAMS))
+# Later there may be more for a while: clean parents that only finish what they have.
+steady = {name: len(standing(name)) for name in PROGRAMS}
 threads = [threading.Thread(target=sender, args=(n,), daemon=True) for n in range(SENDERS)]
 for thread in threads:
     thread.start()
@@ -72,15 +75,14 @@ for turn in range(KILLS):
         stood += stand_still(chance.choice(PROGRAMS))
     name = PROGRAMS[turn % len(PROGRAMS)]
     wait_for(f"{name} runs", 10, lambda: standing(name))
-    before = standing(name)
-    victim = chance.choice(sorted(alive(name) or before))
+    victim = chance.choice(sorted(alive(name) or standing(name)))
     try:
         os.kill(victim, signal.SIGKILL)
     except ProcessLookupError:
         continue
     killed[name] = killed.get(name, 0) + 1
     begun = time.monotonic()
-    wait_for(f"{name} is back", 10, lambda: len(standing(name) - {victim}) >= len(before))
+    wait_for(f"{name} is back", 10, lambda: len(standing(name) - {victim}) >= steady[name])
     slowest = max(slowest, time.monotonic() - begun)
     time.sleep(chance.uniform(0.1, 0.5))
 wait_for(f"{LETTERS} letters are acknowledged", 120, lambda: len(acknowledged) >= LETTERS)
