@@ -48,6 +48,9 @@ pub(super) struct Check {
     pub(super) pipe: OwnedFd,
     pub(super) words: Vec<u8>,
     pub(super) aim: Aim,
+    /// It finds out whether a secret fits; else it only opens a mailbox, and takes no place from
+    /// those who compute.
+    pub(super) judges: bool,
 }
 
 impl Check {

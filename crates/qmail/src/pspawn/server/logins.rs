@@ -51,7 +51,7 @@ impl Server {
 
     /// The next request, if it may be begun.
     pub(super) fn turn(&mut self) -> Option<Request> {
-        let may = !self.waiting.is_empty() && self.checks.len() < self.most();
+        let may = !self.waiting.is_empty() && self.judging() < self.most();
         may.then(|| self.waiting.pop_front()).flatten()
     }
 
@@ -85,10 +85,16 @@ impl Server {
         self.fork(aim, &Task::Foreign(program, login, connection));
     }
 
+    /// Children that find out whether a secret fits. A home that does not answer keeps others,
+    /// which are to open a mailbox, for as long as they may take.
+    fn judging(&self) -> usize {
+        self.checks.values().filter(|check| check.judges).count()
+    }
+
     /// Children at a time now.
     pub(super) fn most(&self) -> usize {
         let foreign = || child::foreign(&self.home).is_ok_and(|program| program.is_some());
-        let more = self.checks.len() >= self.at_once && !self.waiting.is_empty() && foreign();
+        let more = self.judging() >= self.at_once && !self.waiting.is_empty() && foreign();
         if more { CHECKS } else { self.at_once }
     }
 
@@ -99,11 +105,11 @@ impl Server {
 
     /// Starts a child.
     pub(super) fn fork(&mut self, aim: Aim, task: &Task<'_>) {
-        let number = self.number();
+        let (number, judges) = (self.number(), !matches!(task, Task::Serve(..)));
         match self.try_fork(number, task) {
             Ok((pid, pipe)) => {
                 let (since, words) = (clock::monotonic(), Vec::new());
-                self.checks.insert(number, Check { pid, since, pipe, words, aim });
+                self.checks.insert(number, Check { pid, since, pipe, words, aim, judges });
             }
             Err(err) => {
                 let text = format!("unable to fork: {}", sys::errno::text(&err));

@@ -306,6 +306,10 @@ mod tests {
                 entered += 1;
             }
             assert_eq!(entered, base::limits::MAILBOX_SESSIONS - usize::from(!leaves));
+            // Nor does anybody else wait for it.
+            server.at_once = 1;
+            server.waiting.push_back(Request { peer: 0, message: Vec::new(), connection: None });
+            assert!(server.turn().is_some());
             server.checks.values().for_each(|check| {
                 signal::kill(check.pid, Signal::Kill).unwrap();
             });
