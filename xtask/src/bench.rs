@@ -15,6 +15,7 @@ mod journal;
 mod latency;
 mod load;
 mod mailbox;
+mod million;
 mod ours;
 mod pop3;
 mod postfix;
@@ -34,6 +35,7 @@ use self::what::Stage;
 
 /// The measurements of ourselves alone.
 const IDLE: &str = "idle";
+const QUEUE: &str = "queue of a million";
 
 /// Measure ourselves and the peers.
 #[derive(Args, Clone)]
@@ -53,6 +55,9 @@ pub(crate) struct Bench {
     /// Letters in the large mailboxes.
     #[arg(long, default_value_t = 100_000)]
     mailbox: u32,
+    /// Letters in the large queue.
+    #[arg(long, default_value_t = 1_000_000)]
+    queue: u32,
     /// POP3 sessions in one measurement.
     #[arg(long, default_value_t = 3_000)]
     sessions: u32,
@@ -125,7 +130,7 @@ impl Bench {
 
     /// What is to be measured.
     fn titles(&self) -> Result<Vec<&'static str>, Trouble> {
-        let all = || what::ALL.iter().map(|what| what.title()).chain([IDLE]);
+        let all = || what::ALL.iter().map(|what| what.title()).chain([IDLE, QUEUE]);
         let chosen: Vec<_> = all().filter(|title| self.wants(title)).collect();
         if chosen.is_empty() {
             let all: Vec<_> = all().collect();
@@ -149,7 +154,13 @@ impl Bench {
             rounds::compare(what, self, &mut peers, dir)?;
         }
         drop(peers);
-        if self.wants(IDLE) { idle::report(&dir.join("idle")) } else { Ok(()) }
+        if self.wants(IDLE) {
+            idle::report(&dir.join("idle"))?;
+        }
+        if self.wants(QUEUE) {
+            million::report(&dir.join("queue"), self.queue)?;
+        }
+        Ok(())
     }
 }
 

@@ -43,7 +43,16 @@ impl Ours {
 
     /// Stops and starts it; when it was started.
     pub(super) fn restart(&mut self) -> Result<std::time::Instant, Trouble> {
+        self.restart_after(|_| Ok(()))
+    }
+
+    /// Stops it, does something with its home, and starts it; when it was started.
+    pub(super) fn restart_after(
+        &mut self,
+        between: impl FnOnce(&Path) -> Result<(), Trouble>,
+    ) -> Result<std::time::Instant, Trouble> {
         self.server.stop()?;
+        between(&self.server.home)?;
         let begun = std::time::Instant::now();
         self.server = Server::launch(&self.server.home)?;
         Ok(begun)
@@ -56,6 +65,13 @@ impl Ours {
             entries.map(|e| if e.path().is_dir() { walk(&e.path()) } else { 1 }).sum()
         }
         walk(&self.server.home.join("queue"))
+    }
+
+    /// Whether queued's newest word in its log is that it serves a queue of so many letters.
+    pub(super) fn says_ready(&self, letters: u32) -> bool {
+        let log = std::fs::read_to_string(self.server.home.join("log/queued/current"));
+        let wanted = format!("ready, letters in queue: {letters}");
+        log.is_ok_and(|log| log.lines().last().is_some_and(|line| line.ends_with(&wanted)))
     }
 
     fn bin(&self, name: &str) -> PathBuf {
