@@ -18,6 +18,8 @@ pub const ENVELOPE: usize = 16 << 20;
 pub const CHUNK: usize = 64 << 10;
 /// Letters up to this many bytes lie in the log itself; larger ones have a file of their own.
 pub const INLINE_LETTER: usize = 256 << 10;
+/// Letters up to so many bytes are handed to a delivery as they are; larger ones as a descriptor.
+pub const FETCHED_LETTER: usize = 16 << 10;
 /// A delivery report's text as `qmail-send` keeps it (spec `qmail-queue.md` §9).
 pub const REPORT: usize = 10_000;
 /// What `qmail-lspawn` keeps of a delivery's output (spec `qmail-overview.md` §6.4).

@@ -317,8 +317,19 @@ impl QueueClient {
     /// # Errors
     /// The connection is lost.
     pub fn ask(&mut self, request: &Request<'_>) -> io::Result<()> {
+        self.ask_all([*request])
+    }
+
+    /// Sends many requests at once, as [`QueueClient::ask`] sends one.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub fn ask_all<'a>(
+        &mut self,
+        requests: impl IntoIterator<Item = Request<'a>>,
+    ) -> io::Result<()> {
         let mut outbox = std::mem::take(&mut self.outbox);
-        request.encode(&mut outbox);
+        requests.into_iter().for_each(|request| request.encode(&mut outbox));
         let outcome = self.write(&outbox);
         outbox.clear();
         outbox.shrink_to(PIECE * 2);
@@ -334,12 +345,17 @@ impl QueueClient {
     /// The connection is lost (`UnexpectedEof`) or queued talks nonsense (`InvalidData`).
     pub fn next(&mut self, patience: Duration) -> io::Result<Option<Answer<'_>>> {
         self.drop_taken();
-        let since = Instant::now();
+        // Most answers are here already, or nobody waits for them: then the time is not asked for.
+        let mut since = None;
         let whole = loop {
             if let Some((_, len)) = frame_in(&self.inbox, self.taken)? {
                 break len;
             }
-            let left = patience.saturating_sub(since.elapsed());
+            let left = if patience.is_zero() {
+                patience
+            } else {
+                patience.saturating_sub(since.get_or_insert_with(Instant::now).elapsed())
+            };
             if !self.fill(left)? && left.is_zero() {
                 return Ok(None);
             }

@@ -67,6 +67,8 @@ pub enum Request<'a> {
     Paragraphs(u64),
     /// `o`: the letter's bytes, as a descriptor.
     Open(u64),
+    /// `h`: the letter's bytes: in the answer if they are few, else as for [`Request::Open`].
+    Fetch(u64),
     /// `x`: every recipient is settled: forget the letter. Answered by `Accepted(id)`.
     Finish(u64),
     /// `q`: list every letter (`Entry` each), then `End`; for qmail-qread.
@@ -138,6 +140,7 @@ impl<'a> Request<'a> {
             }),
             Self::Paragraphs(id) => frame::put(out, b'b', |b| put_u64(b, id)),
             Self::Open(id) => frame::put(out, b'o', |b| put_u64(b, id)),
+            Self::Fetch(id) => frame::put(out, b'h', |b| put_u64(b, id)),
             Self::Finish(id) => frame::put(out, b'x', |b| put_u64(b, id)),
             Self::List => frame::put(out, b'q', |_| ()),
         }
@@ -172,6 +175,7 @@ impl<'a> Request<'a> {
             },
             b'b' => Self::Paragraphs(r.u64()?),
             b'o' => Self::Open(r.u64()?),
+            b'h' => Self::Fetch(r.u64()?),
             b'x' => Self::Finish(r.u64()?),
             b'q' => Self::List,
             _ => return Err(Malformed),
@@ -272,6 +276,8 @@ pub enum Answer<'a> {
     End,
     /// `o`: the letter's bytes are the descriptor that came with this frame, this many.
     Opened(u64),
+    /// `h`: the letter's bytes, at most [`limits::FETCHED_LETTER`].
+    Fetched(&'a [u8]),
 }
 
 impl<'a> Answer<'a> {
@@ -297,6 +303,7 @@ impl<'a> Answer<'a> {
             Self::Paragraph(text) => frame::put(out, b'p', |b| b.extend_from_slice(text)),
             Self::End => frame::put(out, b'.', |_| ()),
             Self::Opened(size) => frame::put(out, b'o', |b| put_u64(b, size)),
+            Self::Fetched(bytes) => frame::put(out, b'h', |b| b.extend_from_slice(bytes)),
         }
     }
 
@@ -315,6 +322,7 @@ impl<'a> Answer<'a> {
             b'p' => Self::Paragraph(r.rest(limits::REPORT + 2 * limits::ADDRESS)?),
             b'.' => Self::End,
             b'o' => Self::Opened(r.u64()?),
+            b'h' => Self::Fetched(r.rest(limits::FETCHED_LETTER)?),
             _ => return Err(Malformed),
         };
         r.end().map(|()| answer)
@@ -368,6 +376,7 @@ mod tests {
             note(Note::Failed(b"<a@b>:\nno\n\n")),
             Request::Paragraphs(3),
             Request::Open(4),
+            Request::Fetch(6),
             Request::Finish(5),
             Request::List,
         ] {
@@ -390,6 +399,7 @@ mod tests {
             Answer::Paragraph(b"p"),
             Answer::End,
             Answer::Opened(4096),
+            Answer::Fetched(b"Subject: x\n"),
         ] {
             let mut buf = Vec::new();
             a.encode(&mut buf);

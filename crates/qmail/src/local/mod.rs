@@ -19,7 +19,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use base::time::Moment;
 
-pub(crate) use staged::{Mailbox, Staged};
+pub(crate) use staged::{Came, Mailbox, Staged};
 
 /// One delivery: everything stock's eight arguments say, and what our queue knows besides.
 #[derive(Clone, Debug)]

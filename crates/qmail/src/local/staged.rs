@@ -36,6 +36,15 @@ pub(crate) enum Staged {
     Moved,
 }
 
+/// A letter as it comes to a worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Came<'a> {
+    /// As a file of so many bytes.
+    File(&'a File, u64),
+    /// As it is.
+    Here(&'a [u8]),
+}
+
 /// A letter that is not yet there for good.
 #[derive(Debug)]
 struct Waiting {
@@ -98,9 +107,9 @@ impl Mailbox {
         self.disk.as_fd()
     }
 
-    /// Writes a letter of `size` bytes where nobody sees it.
-    pub(crate) fn stage(&mut self, slot: u32, job: &Job, letter: &File, size: u64) -> Staged {
-        match self.try_stage(slot, job, letter, size) {
+    /// Writes a letter where nobody sees it.
+    pub(crate) fn stage(&mut self, slot: u32, job: &Job, letter: Came<'_>) -> Staged {
+        match self.try_stage(slot, job, letter) {
             Ok(staged) => staged,
             Err(stop) => {
                 let outcome = if stop.code == 100 { Outcome::Never } else { Outcome::Later };
@@ -109,13 +118,11 @@ impl Mailbox {
         }
     }
 
-    fn try_stage(
-        &mut self,
-        slot: u32,
-        job: &Job,
-        letter: &File,
-        size: u64,
-    ) -> Result<Staged, Stop> {
+    fn try_stage(&mut self, slot: u32, job: &Job, letter: Came<'_>) -> Result<Staged, Stop> {
+        let (letter, size) = match letter {
+            Came::File(letter, size) => (letter, size),
+            Came::Here(bytes) => return self.judge(slot, job, bytes),
+        };
         let mut bytes = std::mem::take(&mut self.buffer);
         bytes.clear();
         let staged = if size > WHOLE {

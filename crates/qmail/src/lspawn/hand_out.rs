@@ -1,6 +1,7 @@
 //! Which worker, or which new child, gets a delivery; and which worker goes home.
 
 use base::limits;
+use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -9,13 +10,18 @@ use sys::pass::{self, Kind};
 use sys::spawn::{self, Fork};
 use sys::{clock, fd};
 
-use crate::spawn::{Desk, Member, Verdict, later};
+use crate::spawn::{Desk, Letter, Member, Verdict, later};
 
 use super::word::Word;
 use super::{JOBS, Job, Lspawn, OFFERS, worker};
 
 /// Deliveries that one worker may have before it has begun them.
 const AHEAD: usize = 16;
+/// Bytes of letters that a worker may have before it has written them: more come as files, as its
+/// channel has no room for them.
+const HELD: usize = 64 << 10;
+/// Letters are sent when there are so many bytes of them, though there may be more to say.
+const GATHERED: usize = 24 << 10;
 /// How long a worker takes further deliveries: what it knows of its user gets no older.
 const AGE: Duration = Duration::from_secs(10);
 /// How long an idle worker is kept.
@@ -71,10 +77,11 @@ impl Lspawn {
 
     fn give(&mut self, token: u64, mut job: Job, now: Duration, desk: &mut Desk) {
         self.count(&mut job);
+        let Ok(given) = self.hand(token, &job) else {
+            let verdict = later("qmail-spawn unable to open message. (#4.3.0)\n");
+            return desk.ended(job.order.slot, verdict);
+        };
         let Some(member) = self.crew.get(token) else { return };
-        let mut message = Vec::new();
-        Word::Job(job.letter.size, job.order.delivery()).encode(&mut message);
-        let given = member.say(&message, &[job.letter.fd.as_fd()]);
         if member.jobs.is_empty() {
             member.since = now;
         }
@@ -83,6 +90,43 @@ impl Lspawn {
         member.open = member.given < JOBS;
         if given.is_err() {
             self.lose(token, desk);
+        }
+    }
+
+    /// Small letters go with what else is said to the worker; what became of sending any other is
+    /// the inner result.
+    fn hand(&mut self, token: u64, job: &Job) -> io::Result<io::Result<()>> {
+        let Some(member) = self.crew.get(token) else { return Ok(Ok(())) };
+        let here = |letter: &Letter| match letter {
+            Letter::Here(bytes) => bytes.len(),
+            Letter::Open { .. } => 0,
+        };
+        let held = member.jobs.iter().map(|job| here(&job.letter)).sum::<usize>();
+        match &job.letter {
+            Letter::Here(bytes) if held.saturating_add(bytes.len()) <= HELD => {
+                let message = self.letters.entry(token).or_default();
+                Word::Letter(bytes, job.order.delivery()).encode(message);
+                let enough = message.len() > GATHERED;
+                Ok(if enough { self.post(token) } else { Ok(()) })
+            }
+            letter => {
+                let fd = letter.fd()?;
+                let mut message = Vec::new();
+                Word::Job(letter.size(), job.order.delivery()).encode(&mut message);
+                let given = self.post(token).and_then(|()| match self.crew.get(token) {
+                    Some(member) => member.say(&message, &[fd.as_fd()]),
+                    None => Ok(()),
+                });
+                Ok(given)
+            }
+        }
+    }
+
+    /// Sends a worker the letters that are gathered for it.
+    fn post(&mut self, token: u64) -> io::Result<()> {
+        match (self.letters.remove(&token), self.crew.get(token)) {
+            (Some(message), Some(member)) => member.say(&message, &[]),
+            _ => Ok(()),
         }
     }
 

@@ -14,9 +14,15 @@ use super::{Flight, JOBS, Job, Lspawn, OFFERS, Stage, done};
 impl Lspawn {
     /// Hears all a worker has to say.
     pub(super) fn hear(&mut self, token: u64, desk: &mut Desk) {
-        let mut room = vec![0; MESSAGE];
+        let mut room = std::mem::take(&mut self.room);
+        room.resize(MESSAGE, 0);
+        self.hear_all(token, &mut room, desk);
+        self.room = room;
+    }
+
+    fn hear_all(&mut self, token: u64, room: &mut [u8], desk: &mut Desk) {
         while let Some(member) = self.crew.get(token) {
-            let Some((length, fds)) = member.hear(&mut room) else { return };
+            let Some((length, fds)) = member.hear(room) else { return };
             member.since = clock::monotonic();
             let words = words(room.get(..length).unwrap_or_default()).unwrap_or_default();
             if words.is_empty() {
@@ -33,7 +39,7 @@ impl Lspawn {
                     Word::Failed { slot, outcome, text } => {
                         self.ended(token, slot, (outcome, clipped(text)), desk);
                     }
-                    Word::Job(..) => {}
+                    Word::Job(..) | Word::Letter(..) => {}
                 }
             }
         }
@@ -126,6 +132,7 @@ impl Lspawn {
     /// nobody will ever see; what readers can see goes on waiting for its sync.
     pub(super) fn lose(&mut self, token: u64, desk: &mut Desk) {
         let member = self.crew.dismiss(token, desk);
+        self.letters.remove(&token);
         let of_it =
             |_: &u32, flight: &mut Flight| flight.member == token && flight.stage != Stage::Shown;
         let lost: Vec<(u32, Flight)> = self.flights.extract_if(.., of_it).collect();

@@ -55,6 +55,8 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
         retired: Duration::ZERO,
         looked: false,
         orders: BTreeMap::new(),
+        letters: BTreeMap::new(),
+        room: Vec::new(),
     })
 }
 
@@ -108,9 +110,15 @@ struct Lspawn {
     looked: bool,
     /// What the workers are to be told at the end of the turn.
     orders: BTreeMap<(u64, Tag), Vec<u32>>,
+    /// Small letters that workers are to be sent with that.
+    letters: BTreeMap<u64, Vec<u8>>,
+    /// Where what a worker says is received.
+    room: Vec<u8>,
 }
 
 impl Spawner for Lspawn {
+    const HERE: bool = true;
+
     fn start(&mut self, order: Order, letter: Letter, desk: &mut Desk) {
         let (local, _) = split(order.delivery().recipient);
         if local.is_empty() {
@@ -188,11 +196,11 @@ impl Lspawn {
 
     /// Tells every worker all there is to tell it, in one message.
     fn tell(&mut self, desk: &mut Desk) {
-        let mut messages: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
         for ((token, tag), slots) in std::mem::take(&mut self.orders) {
-            Word::Slots(tag, slots).encode(messages.entry(token).or_default());
+            Word::Slots(tag, slots).encode(self.letters.entry(token).or_default());
         }
-        for (token, message) in messages {
+        // What a lost worker had not begun is given to others, and they are to be told.
+        while let Some((token, message)) = self.letters.pop_first() {
             let told = self.crew.get(token).map(|member| member.say(&message, &[]));
             if told.is_none_or(|told| told.is_err()) {
                 self.lose(token, desk);

@@ -64,6 +64,8 @@ pub(super) enum Word<'a> {
     Open(u64),
     /// To the worker: a delivery of a letter of so many bytes, which comes along.
     Job(u64, Delivery<'a>),
+    /// To the worker: a delivery of a small letter, these bytes.
+    Letter(&'a [u8], Delivery<'a>),
     /// A list.
     Slots(Tag, Vec<u32>),
     /// Worker: it has ended, and not well.
@@ -86,6 +88,10 @@ impl<'a> Word<'a> {
                 b.extend(size.to_le_bytes());
                 delivery.encode(b);
             }),
+            Self::Letter(bytes, delivery) => frame::put(out, b'l', |b| {
+                delivery.encode(b);
+                b.extend_from_slice(bytes);
+            }),
             Self::Slots(tag, slots) => frame::put(out, tag.byte(), |b| {
                 slots.iter().for_each(|slot| b.extend(slot.to_le_bytes()));
             }),
@@ -101,6 +107,7 @@ impl<'a> Word<'a> {
         match tag {
             b'o' => body.try_into().map(|n| Self::Open(u64::from_le_bytes(n))).ok(),
             b'j' => Self::job(body),
+            b'l' => Self::letter(body),
             b'f' => Self::failed(body),
             tag => Tag::of(tag).and_then(|tag| {
                 let (slots, []) = body.as_chunks::<4>() else { return None };
@@ -116,6 +123,12 @@ impl<'a> Word<'a> {
         let (frame, used) = frame::take(rest, MAX_DELIVERY).ok()??;
         let delivery = Delivery::decode(frame).ok().filter(|_| used == rest.len())?;
         Some(Self::Job(u64::from_le_bytes(*size), delivery))
+    }
+
+    fn letter(body: &'a [u8]) -> Option<Self> {
+        let (frame, used) = frame::take(body, MAX_DELIVERY).ok()??;
+        let delivery = Delivery::decode(frame).ok()?;
+        Some(Self::Letter(body.get(used..)?, delivery))
     }
 
     fn failed(body: &'a [u8]) -> Option<Self> {
@@ -159,6 +172,7 @@ mod tests {
         let mut said = vec![
             Word::Open(66),
             Word::Job(4_096, delivery),
+            Word::Letter(b"Subject: x\n\n", delivery),
             Word::Failed { slot: 8, outcome: Outcome::Later, text: b"no\n" },
         ];
         said.extend(Tag::ALL.map(|tag| Word::Slots(tag, vec![1, 70_000])));

@@ -12,7 +12,7 @@ use base::wire::spawn::Delivery;
 use store::users::{Account, Directory};
 use sys::{errno, fd, log, pass, signal, user};
 
-use crate::local::{End, Job, Mailbox, Queued, Staged, Stop};
+use crate::local::{Came, End, Job, Mailbox, Queued, Staged, Stop};
 use crate::spawn::Letter;
 
 use super::word::{MESSAGE, Tag, Word, words};
@@ -72,7 +72,7 @@ pub(super) fn run(
         }
         Ok(mailbox) => {
             let worker = Worker { mailbox, job, channel, log, said: Vec::new() };
-            worker.serve(delivery, &file, letter.size).map_or(BUG, |()| 0)
+            worker.serve(delivery, &file, letter.size()).map_or(BUG, |()| 0)
         }
     };
     // Its number is known to programs as the standard input, whatever becomes of it.
@@ -83,7 +83,7 @@ pub(super) fn run(
 /// The letter at 0, the report at 1 and 2, the channel at 3, the log at 4, and nothing else.
 fn wire(letter: &Letter, out: &OwnedFd, channel: &OwnedFd) -> io::Result<()> {
     let log = fd::stderr().try_clone_to_owned()?;
-    fd::place(&letter.fd, 0)?;
+    fd::place(letter.fd()?, 0)?;
     fd::place(out, 1)?;
     fd::place(out, 2)?;
     fd::place(channel, CHANNEL)?;
@@ -158,7 +158,7 @@ impl Worker {
         let mut open = Vec::new();
         Word::Open(self.mailbox.device()).encode(&mut open);
         pass::send(&self.channel, &open, &[self.mailbox.dir()])?;
-        self.stage(first, letter, size);
+        self.stage(first, Came::File(letter, size));
         nowhere()?;
         let mut room = vec![0; MESSAGE];
         loop {
@@ -172,11 +172,10 @@ impl Worker {
             for word in words {
                 match word {
                     Word::Job(size, delivery) => {
-                        self.job.sender = delivery.sender.to_vec();
-                        self.job.queued = Some(queued(&delivery));
                         let letter = letters.next().ok_or(io::ErrorKind::InvalidData)?;
-                        self.stage(&delivery, &letter, size);
+                        self.take(&delivery, Came::File(&letter, size));
                     }
+                    Word::Letter(bytes, delivery) => self.take(&delivery, Came::Here(bytes)),
                     Word::Slots(tag, slots) => self.heed(tag, slots),
                     Word::Open(_) | Word::Failed { .. } => {}
                 }
@@ -199,9 +198,16 @@ impl Worker {
         pass::recv(&self.channel, room, 1)
     }
 
-    fn stage(&mut self, delivery: &Delivery<'_>, letter: &File, size: u64) {
+    /// Makes one more delivery.
+    fn take(&mut self, delivery: &Delivery<'_>, letter: Came<'_>) {
+        self.job.sender = delivery.sender.to_vec();
+        self.job.queued = Some(queued(delivery));
+        self.stage(delivery, letter);
+    }
+
+    fn stage(&mut self, delivery: &Delivery<'_>, letter: Came<'_>) {
         let slot = delivery.slot;
-        let tag = match self.mailbox.stage(slot, &self.job, letter, size) {
+        let tag = match self.mailbox.stage(slot, &self.job, letter) {
             Staged::Written => Tag::Staged,
             Staged::Earlier => Tag::Done,
             Staged::Moved => Tag::NotMine,

@@ -39,6 +39,10 @@ impl Server {
                 self.open(token, client, id);
                 Ok(true)
             }
+            Request::Fetch(id) => {
+                self.fetch(token, client, id);
+                Ok(true)
+            }
             Request::Follow => {
                 self.follow(token, client);
                 Ok(true)
@@ -323,6 +327,22 @@ impl Server {
                 let text = b"qq unable to open the letter (#4.3.0)";
                 self.hold(token, client, Until::Now, Answer::Refused(Outcome::Later, text));
             }
+        }
+    }
+
+    /// The same, with a small letter's bytes in the answer: no file is made for them, handed on by
+    /// everybody on their way, and closed by each.
+    fn fetch(&mut self, token: u64, client: &mut Client, id: u64) {
+        // Answers stay in order, and only those without anything borrowed are held back.
+        let fetched = !client.waits()
+            && matches!(
+                self.queue.with_small(id, limits::FETCHED_LETTER, |bytes| {
+                    client.out.push(&Answer::Fetched(bytes));
+                }),
+                Ok(Some(()))
+            );
+        if !fetched {
+            self.open(token, client, id);
         }
     }
 

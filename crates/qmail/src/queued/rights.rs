@@ -39,7 +39,7 @@ impl Rules {
                 | Request::Follow
                 | Request::Note { .. }
                 | Request::Paragraphs(_) => uid == self.qmails,
-                Request::Open(_) => uid == self.qmails || uid == self.qmailr,
+                Request::Open(_) | Request::Fetch(_) => uid == self.qmails || uid == self.qmailr,
                 Request::Finish(_) => uid == self.qmails || uid == self.qmailq,
                 Request::List => uid == self.qmails || uid == self.owner,
             }
@@ -98,6 +98,7 @@ mod tests {
             Request::Note { serial: 1, letter: 1, index: 0, note: Note::Done },
             Request::Paragraphs(1),
             Request::Open(1),
+            Request::Fetch(1),
             Request::Finish(1),
             Request::List,
         ] {

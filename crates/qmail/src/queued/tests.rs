@@ -402,6 +402,34 @@ fn letters_are_opened_many_at_a_time_and_come_in_order() {
 }
 
 #[test]
+fn small_letters_are_fetched_in_the_answer_and_larger_ones_as_descriptors() {
+    let queued = Running::start();
+    queued.serve();
+    let mut client = queued.client();
+    // The line that queued writes on top counts, too.
+    let sizes = [0, 9, limits::FETCHED_LETTER - 200, limits::FETCHED_LETTER, 60_000, 300_000, 9];
+    let ids: Vec<u64> =
+        sizes.iter().map(|&n| hand_in(&mut client, Origin::Local, &vec![b'x'; n])).collect();
+    client.ask_all(ids.iter().map(|&id| Request::Fetch(id))).unwrap();
+    for size in sizes {
+        let fetched = match client.next(PATIENCE).unwrap() {
+            Some(Answer::Fetched(bytes)) => Some(bytes.to_vec()),
+            Some(Answer::Opened(_)) => None,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(fetched.is_some(), size < limits::FETCHED_LETTER, "{size}");
+        let bytes = fetched.unwrap_or_else(|| {
+            let mut bytes = Vec::new();
+            std::fs::File::from(client.take_fd().unwrap()).read_to_end(&mut bytes).unwrap();
+            bytes
+        });
+        assert!(bytes.starts_with(b"Received: ") && bytes.ends_with(&vec![b'x'; size]), "{size}");
+    }
+    client.ask(&Request::Fetch(1_000)).unwrap();
+    assert!(matches!(client.next(PATIENCE).unwrap(), Some(Answer::Refused(Outcome::Later, _))));
+}
+
+#[test]
 fn random_bytes_do_no_harm() {
     let queued = Running::start();
     queued.serve();
@@ -413,7 +441,7 @@ fn random_bytes_do_no_harm() {
             n ^= n << 13;
             n ^= n >> 7;
             n ^= n << 17;
-            let tag = b"ilefnboxq"[(n % 9) as usize];
+            let tag = b"ilefnboxqh"[(n % 10) as usize];
             bytes.extend([tag, (n >> 8) as u8 % 32, 0, 0, 0]);
             bytes.extend(vec![(n >> 16) as u8 % 3; (n >> 24) as usize % 32]);
         }

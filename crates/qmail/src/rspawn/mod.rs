@@ -75,7 +75,7 @@ struct Job {
     host: Vec<u8>,
     /// `host\0sender\0recipient\0`
     payload: Vec<u8>,
-    letter: Letter,
+    letter: OwnedFd,
     /// How often it has been offered.
     offers: u32,
     /// The child has begun with it: nobody else may.
@@ -97,7 +97,13 @@ struct Rspawn {
 }
 
 impl Spawner for Rspawn {
+    const HERE: bool = false;
+
     fn start(&mut self, order: Order, letter: Letter, desk: &mut Desk) {
+        let letter = match letter.into_fd() {
+            Ok(letter) => letter,
+            Err(err) => return desk.ended(order.slot, unable(&err, false)),
+        };
         let delivery = order.delivery();
         let host = split(delivery.recipient).1.unwrap_or_default();
         let fields = [host, delivery.sender, delivery.recipient];
@@ -136,10 +142,10 @@ impl Spawner for Rspawn {
 
 impl Rspawn {
     /// Runs another program in the place of ours, as stock runs qmail-remote.
-    fn run(program: &OsStr, fields: [&[u8]; 3], letter: &Letter) -> io::Result<(u32, OwnedFd)> {
+    fn run(program: &OsStr, fields: [&[u8]; 3], letter: &OwnedFd) -> io::Result<(u32, OwnedFd)> {
         let (pipe, out) = fd::pipe()?;
         let command = Command::new(program).args(fields.map(OsStr::from_bytes));
-        let command = command.fd(letter.fd.as_fd(), 0).fd(out.as_fd(), 1).fd(out.as_fd(), 2);
+        let command = command.fd(letter.as_fd(), 0).fd(out.as_fd(), 1).fd(out.as_fd(), 2);
         command.spawn().map(|pid| (pid, pipe))
     }
 
@@ -152,7 +158,7 @@ impl Rspawn {
             && let Some(member) = self.crew.get(token)
         {
             job.offers = job.offers.saturating_add(1);
-            let given = member.say(&job.payload, &[job.letter.fd.as_fd()]);
+            let given = member.say(&job.payload, &[job.letter.as_fd()]);
             member.jobs.push_back(job);
             member.since = now;
             if given.is_err() {
@@ -176,7 +182,7 @@ impl Rspawn {
 
     fn hire(&mut self, mut job: Job, now: Duration, desk: &mut Desk) {
         let handed = pass::pair(Kind::Seqpacket).and_then(|(ours, theirs)| {
-            let fds = [job.letter.fd.as_fd(), theirs.as_fd()];
+            let fds = [job.letter.as_fd(), theirs.as_fd()];
             self.broods.take(&job.payload, &fds, desk).map(|()| ours)
         });
         match handed {

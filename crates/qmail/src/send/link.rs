@@ -140,7 +140,10 @@ impl Link {
                 Answer::End => Event::Listed,
                 Answer::Ack(serial) => Event::Ack(serial),
                 Answer::Refused(..) => Event::Unwritten,
-                Answer::Accepted(_) | Answer::Paragraph(_) | Answer::Opened(_) => {
+                Answer::Accepted(_)
+                | Answer::Paragraph(_)
+                | Answer::Opened(_)
+                | Answer::Fetched(_) => {
                     return Err(Malformed);
                 }
             });

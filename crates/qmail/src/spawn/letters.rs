@@ -34,6 +34,8 @@ fn unopened() -> Verdict {
 /// The queue's letters, over one connection that is made anew when it breaks.
 pub(super) struct Letters {
     home: Home,
+    /// Small letters are wanted as they are, not as descriptors.
+    here: bool,
     queued: Option<QueueClient>,
     /// Not asked for on this connection.
     wanted: VecDeque<Order>,
@@ -50,10 +52,10 @@ pub(super) struct Letters {
 }
 
 impl Letters {
-    pub(super) fn new(home: Home) -> Self {
+    pub(super) fn new(home: Home, here: bool) -> Self {
         let (wanted, asked, failed) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
         let (heard, away_since, again) = (Duration::ZERO, None, None);
-        Self { home, queued: None, wanted, asked, heard, away_since, again, failed }
+        Self { home, here, queued: None, wanted, asked, heard, away_since, again, failed }
     }
 
     /// The order's letter is to be fetched.
@@ -82,12 +84,10 @@ impl Letters {
         if self.asked.is_empty() {
             self.heard = now;
         }
-        while let Some(order) = self.wanted.pop_front() {
-            let asked = queued.ask(&Request::Open(order.letter));
-            self.asked.push_back(order);
-            asked?;
-        }
-        Ok(())
+        let request = if self.here { Request::Fetch } else { Request::Open };
+        let asked = queued.ask_all(self.wanted.iter().map(|order| request(order.letter)));
+        self.asked.append(&mut self.wanted);
+        asked
     }
 
     /// The next order whose letter has come, or will not come. Does not wait.
@@ -116,16 +116,18 @@ impl Letters {
 
     fn answer(&mut self) -> io::Result<Option<(Order, Result<Letter, Verdict>)>> {
         let Some(queued) = &mut self.queued else { return Ok(None) };
-        let size = match queued.next(Duration::ZERO)? {
+        let (size, bytes) = match queued.next(Duration::ZERO)? {
             None => return Ok(None),
-            Some(Answer::Opened(size)) => Some(size),
-            Some(Answer::Refused(..)) => None,
+            Some(Answer::Opened(size)) => (Some(size), None),
+            Some(Answer::Fetched(bytes)) => (None, Some(bytes.to_vec())),
+            Some(Answer::Refused(..)) => (None, None),
             Some(_) => return Err(io::ErrorKind::InvalidData.into()),
         };
         let Some(order) = self.asked.pop_front() else {
             return Err(io::ErrorKind::InvalidData.into());
         };
-        let letter = size.and_then(|size| Some(Letter { fd: queued.take_fd()?, size }));
+        let open = size.and_then(|size| Some(Letter::Open { fd: queued.take_fd()?, size }));
+        let letter = open.or(bytes.map(Letter::Here));
         Ok(Some((order, letter.ok_or_else(unopened))))
     }
 
@@ -174,7 +176,7 @@ mod tests {
     fn a_queued_that_stays_away_is_waited_for_once_and_not_for_every_letter() {
         let nobody = std::env::temp_dir().join(format!("spawn-away-{}", std::process::id()));
         std::fs::create_dir_all(&nobody).unwrap();
-        let mut letters = Letters::new(Home::at(&nobody).unwrap());
+        let mut letters = Letters::new(Home::at(&nobody).unwrap(), true);
         let poller = Poller::new().unwrap();
         let mut now = Duration::from_secs(100);
         let mut waited = |slot| {

@@ -69,17 +69,51 @@ impl Order {
     }
 }
 
-/// A letter from queued: its bytes from their beginning.
+/// A letter from queued.
 #[derive(Debug)]
-pub(crate) struct Letter {
-    pub(crate) fd: OwnedFd,
+pub(crate) enum Letter {
+    /// A descriptor at its beginning.
+    Open {
+        fd: OwnedFd,
+        /// Bytes.
+        size: u64,
+    },
+    /// The bytes of a small one.
+    Here(Vec<u8>),
+}
+
+impl Letter {
     /// Bytes.
-    pub(crate) size: u64,
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Open { size, .. } => *size,
+            Self::Here(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// A descriptor at its beginning, of its own.
+    pub(crate) fn fd(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Open { fd, .. } => fd.try_clone(),
+            Self::Here(bytes) => fd::memfd("letter", bytes),
+        }
+    }
+
+    /// The same of a letter that is needed no more.
+    pub(crate) fn into_fd(self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Open { fd, .. } => Ok(fd),
+            Self::Here(bytes) => fd::memfd("letter", &bytes),
+        }
+    }
 }
 
 /// What one of the two spawners does in its own way. Every delivery it is given it ends at the
 /// [`Desk`], then or later.
 pub(crate) trait Spawner {
+    /// Whether small letters come as they are, not as descriptors.
+    const HERE: bool;
+
     /// Starts a delivery.
     fn start(&mut self, order: Order, letter: Letter, desk: &mut Desk);
 
@@ -125,7 +159,7 @@ impl<S: Spawner> Server<S> {
         let desk = Desk::new(FIRST, ceiling)?;
         desk.poller().add(fd::stdin(), COMMANDS, Interest::READ)?;
         desk.poller().add(signals.as_fd(), SIGNALS, Interest::READ)?;
-        let (letters, commands, piece) = (Letters::new(home), Vec::new(), vec![0; PIECE]);
+        let (letters, commands, piece) = (Letters::new(home, S::HERE), Vec::new(), vec![0; PIECE]);
         Ok(Self { spawner, letters, signals, desk, commands, piece, hearing: true })
     }
 

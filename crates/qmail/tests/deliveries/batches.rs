@@ -57,6 +57,24 @@ fn five_hundred_letters_share_their_syncs_and_each_is_there_once() {
 }
 
 #[test]
+fn letters_of_every_size_reach_their_worker_whole() {
+    let place = Place::new("sizes");
+    let mut lspawn = lspawn(&place);
+    // As they are; as they are until the worker has enough; as files.
+    let sizes = [40, 4_000, 15_000, 40_000, 300_000];
+    for (n, size) in (0..).zip(sizes) {
+        let letter = [&b"X: 0123456789\n".repeat(size / 14)[..], LETTER].concat();
+        let id = place.queue(&letter);
+        let (ended, _) = lspawn.flood(id, n * 100..n * 100 + 60, false, joe, |_| ());
+        assert!(ended.iter().all(|(_, said)| said == DONE), "{size}: {ended:?}");
+    }
+    all_there(&place, 60 * sizes.len());
+    let sizes = |name: &String| fs::metadata(place.joe("Maildir/new").join(name)).unwrap().len();
+    assert_eq!(place.names("new").iter().filter(|name| sizes(name) > 290_000).count(), 60);
+    assert_eq!(lspawn.end(), Status::Exited(0));
+}
+
+#[test]
 fn killed_workers_lose_nothing_and_double_nothing() {
     let place = Place::new("killed");
     let id = place.queue(LETTER);

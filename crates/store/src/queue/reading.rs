@@ -92,6 +92,27 @@ impl<D: Disk> Queue<D> {
         })
     }
 
+    /// Shows the letter's bytes if they lie in the log and are at most `most`; else `None`.
+    ///
+    /// # Errors
+    /// As [`Queue::envelope`].
+    pub fn with_small<T>(
+        &self,
+        id: u64,
+        most: usize,
+        show: impl FnOnce(&[u8]) -> T,
+    ) -> io::Result<Option<T>> {
+        let place = self.index.get(id).ok_or(io::ErrorKind::NotFound)?.place;
+        // With more than this of other things it is not small.
+        if place.len as usize > most.saturating_mul(2) {
+            return Ok(None);
+        }
+        self.with_letter(id, |letter| match letter.bytes {
+            Bytes::Here(bytes) if bytes.len() <= most => Some(show(bytes)),
+            Bytes::Here(_) | Bytes::Apart { .. } => None,
+        })
+    }
+
     /// The failure paragraphs of a letter, in the order of its recipients.
     ///
     /// # Errors
