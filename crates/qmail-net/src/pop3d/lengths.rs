@@ -3,13 +3,14 @@
 
 use std::io::{self, Read};
 use std::slice::ChunksMut;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use base::crlf::Length;
 use base::limits;
 
-use super::maildir::{Maildir, Places};
+use super::maildir::{Maildir, Places, complain};
 
 /// Letters that a thread takes at a time: neighbours on the disk.
 const BATCH: usize = 32;
@@ -29,17 +30,27 @@ pub(super) struct Unread {
     pub(super) length: Option<u64>,
 }
 
-/// Reads the letters, and notes how long they are.
+/// Reads the letters, and notes how long they are. The log hears of the first that cannot be read:
+/// there may be as many as letters.
 pub(super) fn read(maildir: &Maildir, letters: &mut [Unread]) {
     let Ok(places) = maildir.places() else { return };
     letters.sort_unstable_by_key(|letter| (letter.inode, letter.index));
     let threads = threads(letters.len());
     let work = Mutex::new(letters.chunks_mut(BATCH));
+    let told = AtomicBool::new(false);
     let reader = || {
         let mut room = vec![0; PIECE];
         while let Some(batch) = take(&work) {
             for letter in batch {
-                letter.length = measure(maildir, &places, letter.index, &mut room).ok();
+                let found = measure(maildir, &places, letter.index, &mut room);
+                let found = found.inspect_err(|err| {
+                    // Gone is what another session may have made it.
+                    if err.kind() != io::ErrorKind::NotFound && !told.swap(true, Ordering::Relaxed)
+                    {
+                        complain("read", &maildir.path_of(letter.index), err);
+                    }
+                });
+                letter.length = found.ok();
             }
         }
     };
