@@ -4,10 +4,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::account::{Account, median};
+use super::batch::Batches;
 use super::load::Load;
 use super::sink::{Dead, Sink, Slow};
 use super::what::{Better, Stage, What};
-use super::{Bench, Peer, batch, flushes, latency, load, mailbox, pop3};
+use super::{Bench, Peer, flushes, latency, load, mailbox, pop3};
 use crate::tally::Trouble;
 
 /// Connections at a time where the title says no number.
@@ -25,7 +26,7 @@ pub(super) fn compare(
     dir: &Path,
 ) -> Result<(), Trouble> {
     let mut accounts: Vec<Account> = peers.iter().map(|_| Account::default()).collect();
-    let mut disk = Vec::new();
+    let mut batches = Batches::default();
     for _ in 0..bench.rounds {
         for (peer, account) in peers.iter_mut().zip(&mut accounts) {
             if address(what, peer.as_ref()).is_some() {
@@ -34,7 +35,11 @@ pub(super) fn compare(
             }
         }
         if what == What::Sustained {
-            disk.push(batch::rate(dir, bench.letters)?);
+            let ours = peers.first_mut().ok_or("nobody to measure")?;
+            ours.ready(&Stage::Held)?;
+            let (address, to) = (ours.smtp().unwrap_or_default().to_owned(), ours.recipient());
+            let load = Load { letters: bench.sustained, connections: CONNECTIONS, kept: true };
+            batches.round(dir, load, &address, to)?;
         }
     }
     println!("\n{}", what.title());
@@ -42,9 +47,9 @@ pub(super) fn compare(
     for (peer, account) in peers.iter().zip(&accounts).filter(|(_, a)| !a.figures.is_empty()) {
         println!("{}", account.line(&peer.name(), ours, what.better()));
     }
-    if !disk.is_empty() {
-        let account = Account { figures: disk, flushes: Vec::new() };
-        println!("{}", account.line("the file system's own batches", ours, Better::More));
+    if what == What::Sustained {
+        println!("{}", batches.beside.line("file system's batches, beside", ours, Better::More));
+        println!("{}", batches.alone.line("file system's batches, alone", ours, Better::More));
     }
     Ok(())
 }
