@@ -251,7 +251,10 @@ impl Session {
             let _ = svc.arg("-t").arg(self.site.home.join("service").join(name)).status();
         }
         std::thread::sleep(Duration::from_millis(100));
-        wait(WITHIN, || self.site.greets() && self.site.queued().is_some());
+        // The greeting says nothing of who checks the logins.
+        let logins = self.site.home.join("pspawn/socket");
+        let checks = || sys::pass::connect(&logins, sys::pass::Kind::Seqpacket).is_ok();
+        wait(WITHIN, || self.site.greets() && self.site.queued().is_some() && checks());
     }
 
     fn logs(&self) -> Vec<PathBuf> {
