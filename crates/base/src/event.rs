@@ -394,6 +394,10 @@ mod tests {
     fn alerts_and_warnings_begin_with_their_word() {
         let alert = |a| line(Event::Alert(a));
         let warning = |w| line(Event::Warning(w));
+        let lost = Alert::Ended { program: "qmail-lspawn", child: 7, how: "killed by signal 9" };
+        assert_eq!(alert(lost), "alert: qmail-lspawn: child 7 killed by signal 9\n");
+        let bounce = Warning::Bounce { letter: 5, why: "child 8 killed by signal 9" };
+        assert_eq!(warning(bounce), "warning: bounce msg 5: child 8 killed by signal 9\n");
         assert_eq!(
             alert(Alert::CannotStart(reason::RUNNING)),
             "alert: cannot start: qmail-send is already running\n"
