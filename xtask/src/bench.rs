@@ -88,6 +88,10 @@ pub(crate) trait Peer {
     fn ready(&mut self, stage: &Stage) -> Result<(), Trouble>;
     /// Letters in the mailbox.
     fn delivered(&self) -> u32;
+    /// When the last of them came, by the file system's own account.
+    fn last_delivered(&self) -> Option<std::time::SystemTime> {
+        None
+    }
     /// Whom local letters are for.
     fn recipient(&self) -> &'static str {
         "bench@bench.test"

@@ -1,7 +1,7 @@
 //! The load that smtp-source makes.
 
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Peer;
 use crate::tally::Trouble;
@@ -47,10 +47,14 @@ impl Load {
 
     /// Letters acknowledged and visible in the mailbox, per second.
     pub(super) fn delivered(self, address: &str, peer: &dyn Peer) -> Result<f64, Trouble> {
-        let begun = Instant::now();
+        let (begun, clock) = (Instant::now(), SystemTime::now());
         self.send(address, peer.recipient())?;
-        until(begun, self.letters, || peer.delivered())
-            .map_err(|got| format!("{}: only {got} delivered", peer.name()))
+        let rate = until(begun, self.letters, || peer.delivered())
+            .map_err(|got| format!("{}: only {got} delivered", peer.name()))?;
+        // A large mailbox is counted seldom; its directory says when the last letter came.
+        let took = peer.last_delivered().and_then(|last| last.duration_since(clock).ok());
+        let exact = took.map(|took| f64::from(self.letters) / took.as_secs_f64());
+        Ok(exact.filter(|exact| exact.is_finite()).map_or(rate, |exact| exact.max(rate)))
     }
 }
 

@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
 use super::what::Stage;
 use crate::tally::Trouble;
@@ -43,6 +44,11 @@ impl Mailbox {
     /// How many letters are new in it.
     pub(super) fn new_letters(&self) -> u32 {
         count(&self.maildir.join("new"))
+    }
+
+    /// When the last one came or went.
+    pub(super) fn changed(&self) -> Option<SystemTime> {
+        std::fs::metadata(self.maildir.join("new")).and_then(|meta| meta.modified()).ok()
     }
 }
 

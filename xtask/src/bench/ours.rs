@@ -173,6 +173,10 @@ impl Peer for Ours {
     fn delivered(&self) -> u32 {
         self.mailbox.new_letters()
     }
+
+    fn last_delivered(&self) -> Option<std::time::SystemTime> {
+        self.mailbox.changed()
+    }
 }
 
 impl Drop for Ours {

@@ -135,6 +135,10 @@ impl Peer for Postfix {
     fn delivered(&self) -> u32 {
         self.mailbox.new_letters()
     }
+
+    fn last_delivered(&self) -> Option<std::time::SystemTime> {
+        self.mailbox.changed()
+    }
 }
 
 impl Drop for Postfix {
