@@ -10,7 +10,7 @@ use sys::pass::{self, Kind};
 use sys::spawn::{self, Fork};
 use sys::{clock, fd};
 
-use crate::spawn::{Desk, Letter, Member, Verdict, later};
+use crate::spawn::{Channel, Desk, Letter, Member, Verdict, later};
 
 use super::word::Word;
 use super::{JOBS, Job, Lspawn, OFFERS, worker};
@@ -165,7 +165,9 @@ impl Lspawn {
             Fork::Parent(pid) => {
                 let slot = job.order.slot;
                 self.children.add(pid, slot, pipe, desk);
-                let _without = self.crew.hire(key, ours, job, now, desk);
+                if let Ok(ours) = Channel::watched(ours, desk) {
+                    self.crew.hire(key, ours, job, now);
+                }
                 Ok(())
             }
             Fork::Child => {

@@ -24,7 +24,7 @@ use sys::rlimit::{self, Resource};
 use sys::spawn::Command;
 use sys::{clock, fd};
 
-use crate::spawn::{Children, Crew, Desk, Letter, Member, Order, Spawner, Verdict, later};
+use crate::spawn::{Channel, Children, Crew, Desk, Letter, Member, Order, Spawner, Verdict, later};
 use broods::Broods;
 use verdict::{crashed, judge, reported};
 
@@ -180,18 +180,13 @@ impl Rspawn {
         }
     }
 
+    /// Has a new child forked for the job.
     fn hire(&mut self, mut job: Job, now: Duration, desk: &mut Desk) {
-        let handed = pass::pair(Kind::Seqpacket).and_then(|(ours, theirs)| {
-            let fds = [job.letter.as_fd(), theirs.as_fd()];
-            self.broods.take(&job.payload, &fds, desk).map(|()| ours)
-        });
-        match handed {
+        match self.hand_over(&job, desk) {
             Ok(channel) => {
                 job.offers = job.offers.saturating_add(1);
                 let host = job.host.clone();
-                if let Err(job) = self.crew.hire(&host, channel, job, now, desk) {
-                    desk.ended(job.slot, crashed());
-                }
+                self.crew.hire(&host, channel, job, now);
             }
             Err(err) if err.kind() == ErrorKind::WouldBlock => {
                 let since = *job.held.get_or_insert(now);
@@ -202,6 +197,21 @@ impl Rspawn {
                 }
             }
             Err(err) => desk.ended(job.slot, unable(&err, false)),
+        }
+    }
+
+    /// Hands the job to the clean parent. What is not watched by then it does not get: nobody would
+    /// hear what becomes of it, and who is told that it failed would have it delivered again.
+    fn hand_over(&mut self, job: &Job, desk: &mut Desk) -> io::Result<Channel> {
+        let (ours, theirs) = pass::pair(Kind::Seqpacket)?;
+        let channel = Channel::watched(ours, desk)?;
+        let fds = [job.letter.as_fd(), theirs.as_fd()];
+        match self.broods.take(&job.payload, &fds, desk) {
+            Ok(()) => Ok(channel),
+            Err(err) => {
+                channel.unused(desk);
+                Err(err)
+            }
         }
     }
 

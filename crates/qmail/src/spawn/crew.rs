@@ -10,6 +10,31 @@ use sys::{fd, pass};
 
 use super::Desk;
 
+/// A member's channel, which is watched: before anybody has the other end, since who has it may
+/// deliver.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    fd: OwnedFd,
+    token: u64,
+}
+
+impl Channel {
+    /// Watches it.
+    ///
+    /// # Errors
+    /// It cannot be watched.
+    pub(crate) fn watched(fd: OwnedFd, desk: &mut Desk) -> io::Result<Self> {
+        fd::set_nonblocking(&fd, true)?;
+        let token = desk.watch(&fd)?;
+        Ok(Self { fd, token })
+    }
+
+    /// Hangs up: nobody has got the other end.
+    pub(crate) fn unused(self, desk: &Desk) {
+        desk.forget(self.fd);
+    }
+}
+
 /// One of the crew.
 #[derive(Debug)]
 pub(crate) struct Member<J> {
@@ -79,19 +104,8 @@ impl<J> Crew<J> {
     }
 
     /// A new member, which has its first job already. The token of its channel.
-    ///
-    /// # Errors
-    /// The channel cannot be watched.
-    pub(crate) fn hire(
-        &mut self,
-        key: &[u8],
-        channel: OwnedFd,
-        job: J,
-        now: Duration,
-        desk: &mut Desk,
-    ) -> Result<u64, J> {
-        let watched = fd::set_nonblocking(&channel, true).and_then(|()| desk.watch(&channel));
-        let Ok(token) = watched else { return Err(job) };
+    pub(crate) fn hire(&mut self, key: &[u8], channel: Channel, job: J, now: Duration) -> u64 {
+        let Channel { fd: channel, token } = channel;
         let (key, jobs) = (key.to_vec(), VecDeque::from([job]));
         self.keys.entry(key.clone()).or_default().insert(token);
         let member = Member {
@@ -106,7 +120,7 @@ impl<J> Crew<J> {
             since: now,
         };
         self.members.insert(token, member);
-        Ok(token)
+        token
     }
 
     /// The first member of the key that `fits`.
@@ -139,7 +153,8 @@ mod tests {
         let mut desk = Desk::new(9, 120).unwrap();
         let mut crew = Crew::new();
         let (ours, theirs) = pass::pair(Kind::Seqpacket).unwrap();
-        let token = crew.hire(b"a@b", ours, 7, Duration::ZERO, &mut desk).unwrap();
+        let ours = Channel::watched(ours, &mut desk).unwrap();
+        let token = crew.hire(b"a@b", ours, 7, Duration::ZERO);
         assert_eq!(crew.find(b"a@b", |member| !member.open), Some(token));
         assert_eq!(crew.find(b"a@b", |member| member.open), None);
         assert_eq!(crew.find(b"a@c", |_| true), None);
@@ -152,5 +167,16 @@ mod tests {
         assert_eq!(member.hear(&mut [0; 9]).unwrap().0, 0);
         assert_eq!(crew.dismiss(token, &desk).unwrap().jobs, [7]);
         assert!(crew.find(b"a@b", |_| true).is_none() && crew.len() == 0);
+    }
+
+    #[test]
+    fn a_channel_that_cannot_be_watched_is_no_channel_before_anybody_is_hired() {
+        let mut desk = Desk::new(9, 120).unwrap();
+        // No file's bytes are waited for.
+        let file = fd::memfd("unwatched", b"").unwrap();
+        assert!(Channel::watched(file, &mut desk).is_err());
+        let (ours, theirs) = pass::pair(Kind::Seqpacket).unwrap();
+        Channel::watched(ours, &mut desk).unwrap().unused(&desk);
+        assert_eq!(pass::recv(&theirs, &mut [0; 9], 0).unwrap().0, 0);
     }
 }

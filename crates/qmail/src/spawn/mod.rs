@@ -21,7 +21,7 @@ use sys::signal::{Signal, Signals};
 use sys::{clock, fd};
 
 pub(crate) use children::Children;
-pub(crate) use crew::{Crew, Member};
+pub(crate) use crew::{Channel, Crew, Member};
 pub(crate) use desk::Desk;
 use letters::Letters;
 
