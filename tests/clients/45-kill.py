@@ -15,6 +15,7 @@ SENDERS = 6
 PROGRAMS = ["qmail-queued", "qmail-send", "qmail-lspawn", "qmail-rspawn", "qmail-clean", "qmail-pspawn",
             "tcpserver", "qmail-smtpd", "qmail-popup", "multilog", "supervise"]
 _, maildir = account("kill")
+BODY = "x" * 2000
 PAUSE = 0.003 * max(1, KILLS / 100)
 acknowledged, lock, stop = [], threading.Lock(), threading.Event()
 chance = random.Random(7)
@@ -29,7 +30,7 @@ def sender(number):
                 for _ in range(20):
                     n += 1
                     name = f"{number}-{n}"
-                    smtp.sendmail("a@example.net", [f"kill@{HOST}"], f"Subject: {name}\n\n{'x' * 2000}\n")
+                    smtp.sendmail("a@example.net", [f"kill@{HOST}"], f"Subject: {name}\n\n{BODY}\n")
                     with lock:
                         acknowledged.append(name)
                     if stop.wait(PAUSE):
@@ -94,6 +95,10 @@ expected = set(acknowledged)
 wait_for("every acknowledged letter in the Maildir", 200, lambda: count(maildir) >= len(expected) and expected <= set(subjects(maildir)))
 wait_for("the queue is empty", 60, lambda: b"messages in queue: 0\n" in bin("qmail-qstat"))
 got = subjects(maildir)
+torn = sum(not text.endswith(f"\n\n{BODY}\n".encode()) for text in letters(maildir))
+print(f"{len(got)} in the Maildir: {len(expected - set(got))} lost, {torn} torn, {len(got) - len(set(got))} doubled,"
+      f" {len(set(got) - expected)} whole ones whose acknowledgement was cut off")
+check(torn == 0, f"{torn} letters are not whole")
 check(len(got) == len(set(got)), f"{len(got) - len(set(got))} letters came twice")
 check(expected <= set(got), f"lost: {sorted(expected - set(got))[:5]}")
 check(slowest <= 1.5, f"a service took {slowest:.2f} s to come back")

@@ -114,10 +114,10 @@ impl Session {
         let mut wrong = Vec::new();
         let left = self.site.queued();
         let repeated = self.work(left.unwrap_or(0), &mut wrong);
-        let (hit, ends) = {
+        let (hit, ends, orphan) = {
             let mut watch = self.tree.watch();
             watch.armed = None;
-            (watch.hit.take(), std::mem::take(&mut watch.ends))
+            (watch.hit.take(), std::mem::take(&mut watch.ends), watch.orphan)
         };
         self.judge(&mut wrong);
         let died = ends.iter().any(|end| is_death(end) && !(restart && end.ends_with("SIGTERM")));
@@ -132,7 +132,9 @@ impl Session {
         }
         // A logger that failed a moment ago may still be pausing.
         let tells = || fault.is_none_or(|(_, fault)| names(&self.logged(&before), fault));
-        let silent = outcome > Outcome::Absorbed && !wait(LOGGED, tells);
+        // Who is killed when its parent has ended, with its service, has nobody left to tell of it.
+        let unseen = orphan && fault.is_some_and(|(_, fault)| fault == Fault::Kill);
+        let silent = outcome > Outcome::Absorbed && !unseen && !wait(LOGGED, tells);
         let logged = self.logged(&before);
         let story = format!("{} {ends:?} {}", hit.unwrap_or_default(), tail(&logged));
         Report { outcome, wrong, silent, story }

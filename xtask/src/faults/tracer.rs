@@ -66,6 +66,8 @@ pub(crate) struct Watch {
     pub armed: Option<(Point, Fault)>,
     /// Where it happened, in words.
     pub hit: Option<String>,
+    /// Whoever started the process it happened to was gone by then.
+    pub orphan: bool,
     /// Programs that were killed or ended with an error, in words.
     pub ends: Vec<String>,
     /// The programs that run.
@@ -254,10 +256,7 @@ impl Tracer {
 
     /// The name of a process that was just forked.
     fn descent(&self, pid: Pid) -> String {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let field = |name: &str| -> Option<i32> {
-            status.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
-        };
+        let field = |name: &str| field(pid, name);
         let who = |pid: Option<i32>| self.processes.get(&pid?).map(|process| process.who.clone());
         let leader = field("Tgid:").filter(|&leader| leader != pid.as_raw());
         match (who(leader), who(field("PPid:"))) {
@@ -303,6 +302,7 @@ impl Tracer {
         let here = Point { who, call: call.name, nth: *count };
         let (_, fault) = watch.armed.take_if(|(point, _)| *point == here)?;
         watch.hit = Some(format!("{} {} {file}", here.who, call.name));
+        watch.orphan = field(pid, "PPid:").is_none_or(|pid| !self.processes.contains_key(&pid));
         drop(watch);
         spoil(pid, call, *regs, fault)
     }
@@ -318,6 +318,12 @@ impl Tracer {
             let _ = ptrace::write(pid, at, seconds.saturating_add(shift));
         }
     }
+}
+
+/// A number of a process's status.
+fn field(pid: Pid, name: &str) -> Option<i32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 
 /// Changes a call that is about to be made.
