@@ -4,8 +4,10 @@
 //! *opens* the directory and each service's pipe · *speaks to* the supervises, when told to end.
 //!
 //! TERM or INT: every service is stopped, then its log has met the end of its input, then svscan
-//! exits 0. Killed outright it leaves everything running; the next svscan takes over.
+//! exits 0. Killed outright it leaves everything running; the next svscan takes over. While one is
+//! there a second one for the same directory gives up at once.
 
+mod alone;
 mod child;
 mod farewell;
 mod keeper;
@@ -13,6 +15,7 @@ mod pipe;
 mod service;
 
 use crate::message::{TEMPORARY, Voice};
+use alone::Alone;
 use farewell::Stage;
 use service::Service;
 use std::ffi::{OsStr, OsString};
@@ -49,6 +52,16 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
     {
         return VOICE.fatal(&[&"unable to chdir to ", dir], Some(&error));
     }
+    let _lock = match alone::take(Path::new(".")) {
+        Alone::Yes(lock) => Some(lock),
+        Alone::No(pid) => {
+            return VOICE.fatal(&[&"already running in this directory, pid ", &pid], None);
+        }
+        Alone::Unknown(error) => {
+            VOICE.warning(&[&"unable to lock the directory, going on"], Some(&error));
+            None
+        }
+    };
     // Whoever started us may have ignored it; then deaths would never be told.
     signal::default(Signal::Chld);
     let signals = match Signals::catch(&[Signal::Chld, Signal::Term, Signal::Int]) {
