@@ -298,9 +298,9 @@ fn names(logged: &str, fault: Fault) -> bool {
         Fault::Errno(errno) => {
             let error = std::io::Error::from_raw_os_error(errno);
             let ours = sys::errno::text(&error);
-            [ours, &ours.replace(' ', "_"), &error.to_string()]
-                .iter()
-                .any(|word| logged.contains(word))
+            let theirs = error.to_string();
+            let theirs = theirs.split(" (").next().unwrap_or(&theirs);
+            [ours, &ours.replace(' ', "_"), theirs].iter().any(|word| logged.contains(word))
         }
         Fault::Kill => logged
             .lines()

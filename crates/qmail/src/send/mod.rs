@@ -22,6 +22,7 @@ use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::time::Duration;
 
 use base::event::{Alert, Event as Log, reason};
 use base::wire::spawn::{MAX_REPORT, Report};
@@ -29,7 +30,7 @@ use base::wire::{Malformed, frame::Frame};
 use store::control::Control;
 use store::home::Home;
 use sys::signal::{Signal, Signals};
-use sys::{fd, lock, signal};
+use sys::{clock, fd, lock, signal, spawn};
 
 use pipe::Inlet;
 use run::{Run, Wiring};
@@ -67,8 +68,10 @@ fn start() -> Result<Run, String> {
     std::env::set_current_dir(home.root()).map_err(|err| detail(reason::HOME, &err))?;
     let control = Control::new(&home);
     let settings = Settings::read(&control).map_err(|err| detail(reason::CONTROLS, &err))?;
-    if !home.path("queue").is_dir() {
-        return Err(reason::QUEUE.to_owned());
+    match std::fs::metadata(home.path("queue")) {
+        Ok(queue) if queue.is_dir() => {}
+        Ok(_) => return Err(reason::QUEUE.to_owned()),
+        Err(err) => return Err(detail(reason::QUEUE, &sys::errno::text(&err))),
     }
     let _ = sys::file::umask(0o077);
     let mutex = open_mutex(&home).map_err(|err| detail(reason::MUTEX, &err))?;
@@ -80,7 +83,7 @@ fn start() -> Result<Run, String> {
     let mut spawners = [ends(LSPAWN), ends(RSPAWN)];
     let mut limits = settings.concurrency;
     for (limit, (_, reports)) in limits.iter_mut().zip(&mut spawners) {
-        let ceiling = ceiling(reports).ok_or(reason::SPAWN)?;
+        let ceiling = ceiling(reports).ok_or_else(no_fire)?;
         *limit = (*limit).min(ceiling).min(CEILING);
     }
     let wiring = Wiring { spawners, clean: ends(CLEAN), signals, mutex };
@@ -90,6 +93,21 @@ fn start() -> Result<Run, String> {
         say(format!("warning: {missing}\n").as_bytes());
     }
     Run::new(home, control, settings, limits, wiring).map_err(|err| err.to_string())
+}
+
+/// Stock's reason for a spawner that says nothing, behind a line of how it ended: the kernel may tell
+/// a moment after its pipe breaks.
+fn no_fire() -> String {
+    for _ in 0..50 {
+        if let Ok(Some((child, status))) = spawn::reap() {
+            let (mut line, how) = (Vec::new(), status.to_string());
+            Log::Alert(Alert::Ended { program: "qmail-start", child, how: &how }).encode(&mut line);
+            say(&line);
+            break;
+        }
+        clock::sleep(Duration::from_millis(10));
+    }
+    reason::SPAWN.to_owned()
 }
 
 /// The file whose lock makes us the only one.
