@@ -10,7 +10,7 @@ use base::limits;
 use base::outcome::Outcome;
 use base::wire::queue::Answer;
 use store::disk::kernel::Kernel;
-use store::queue::{Queue, Trouble};
+use store::queue::{Left, Queue, Trouble};
 use sys::poll::{Event, Interest, Poller};
 use sys::signal::Signals;
 
@@ -223,6 +223,13 @@ impl Server {
         }
         for news in self.queue.take_secured() {
             self.secured(news)?;
+        }
+        for Left { file, error } in self.queue.take_left() {
+            let (file, why) = (file.display(), sys::errno::text(&error));
+            log(format_args!(
+                "warning: unable to remove queue/{file}, a spare file of the log: {why}; it stays \
+                 until qmail-queued starts again"
+            ));
         }
         Ok(())
     }

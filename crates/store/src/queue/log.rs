@@ -82,6 +82,16 @@ pub(super) enum Errand {
     Make { slot: u64 },
     Secure { tag: u64 },
     Remove,
+    Drop { slot: u64 },
+}
+
+/// A spare segment's file that could not be removed. It is used no more; the next start finds it.
+#[derive(Debug)]
+pub struct Left {
+    /// Its name in the queue's directory.
+    pub file: PathBuf,
+    /// What the disk said.
+    pub error: io::Error,
 }
 
 /// A large letter's bytes are durable, or not.
@@ -126,6 +136,9 @@ pub(super) struct Log<D: Disk> {
     /// A spare segment is being made.
     pub(super) making: bool,
     secured: Vec<Secured>,
+    /// Slots whose spare files are being removed, or could not be.
+    pub(super) leaving: Vec<u64>,
+    left: Vec<Left>,
     recent: Recent,
     broken: bool,
 }
@@ -164,6 +177,8 @@ impl<D: Disk> Log<D> {
             errands: VecDeque::new(),
             making: false,
             secured: Vec::new(),
+            leaving: Vec::new(),
+            left: Vec::new(),
             recent: Recent::default(),
             broken: false,
         };
@@ -327,8 +342,18 @@ impl<D: Disk> Log<D> {
                 self.secured.push(Secured { tag, outcome: outcome.map(|_| ()) });
             }
             Errand::Remove => {}
+            Errand::Drop { slot } => self.dropped(slot, outcome),
         }
         Ok(true)
+    }
+
+    /// Nothing that was written is in doubt if a spare file stays; but whether it still has its
+    /// name is, so neither is used again.
+    fn dropped(&mut self, slot: u64, outcome: io::Result<Option<D::File>>) {
+        match outcome {
+            Ok(_) => self.leaving.retain(|leaving| *leaving != slot),
+            Err(error) => self.left.push(Left { file: path(slot), error }),
+        }
     }
 
     fn made(&mut self, slot: u64, outcome: io::Result<Option<D::File>>) -> Result<(), Trouble> {
@@ -359,6 +384,11 @@ impl<D: Disk> Log<D> {
     /// The large letters of which news has come since this was asked last.
     pub(super) fn take_secured(&mut self) -> Vec<Secured> {
         std::mem::take(&mut self.secured)
+    }
+
+    /// The spare files that could not be removed since this was asked last.
+    pub(super) fn take_left(&mut self) -> Vec<Left> {
+        std::mem::take(&mut self.left)
     }
 
     /// The first `len` bytes of a record that was appended, and whether they are as we wrote them

@@ -43,7 +43,7 @@ pub use alarm::Alarm;
 pub use big::Spill;
 pub use crc::crc32c;
 pub use index::{Index, Known, Place};
-pub use log::{Secured, Trouble};
+pub use log::{Left, Secured, Trouble};
 pub use reading::Described;
 pub use segment::BLOCK;
 pub use work::{Done, Helper, Lane, Work, Worker};
@@ -261,6 +261,11 @@ impl<D: Disk> Queue<D> {
     /// The large letters of which news has come; see [`Queue::poll`].
     pub fn take_secured(&mut self) -> Vec<Secured> {
         self.log.take_secured()
+    }
+
+    /// The spare files that could not be removed; see [`Queue::poll`].
+    pub fn take_left(&mut self) -> Vec<Left> {
+        self.log.take_left()
     }
 
     /// Forgets such a file.

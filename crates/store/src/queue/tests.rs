@@ -391,3 +391,40 @@ fn segments_freed_together_are_used_again_and_none_is_made_in_their_place() {
     let steps: Vec<u64> = (0..9).map(|_| tend()).collect();
     assert_eq!(steps.get(4), steps.last(), "made, removed and made again");
 }
+
+#[test]
+fn a_spare_file_that_cannot_be_removed_stays_and_ends_nothing() {
+    let sim = Sim::new();
+    let mut queue = open(&sim);
+    let some = |queue: &mut Queue<&Sim>, number| -> Vec<u64> {
+        let accept = |_| {
+            let id = accept(queue, &[1; 600]);
+            queue.commit().unwrap();
+            id
+        };
+        (0..number).map(accept).collect()
+    };
+    let ids = some(&mut queue, 40);
+    ids.into_iter().for_each(|id| assert!(queue.finish(id).unwrap()));
+    queue.commit().unwrap();
+    queue.tend().unwrap();
+    // A turn later the header counts none of them any more, and all but two are too many.
+    let stays = some(&mut queue, 5);
+    let before = crate::disk::Disk::list(&sim, Path::new("log")).unwrap();
+    sim.fail_at(sim.steps(), Fault::Io);
+    queue.tend().unwrap();
+    queue.poll().unwrap();
+    let [left] = &queue.take_left()[..] else { panic!("not one file is left") };
+    let after = crate::disk::Disk::list(&sim, Path::new("log")).unwrap();
+    assert!(after.len() > 2 && after.len() < before.len(), "{before:?} {after:?}");
+    let name = left.file.file_name().unwrap();
+    assert!(after.iter().any(|file| file == name));
+    // Its name is not given to another, in whatever need.
+    let more = some(&mut queue, 60);
+    let slot: u64 = name.to_str().unwrap().parse().unwrap();
+    assert!(!queue.log.live.iter().any(|segment| segment.slot == slot));
+    assert!(queue.take_left().is_empty());
+    let again = sim.power_cut(|_| false);
+    let all: Vec<u64> = open(&again).index().iter().map(|(id, _)| id).collect();
+    assert_eq!(all, [stays, more].concat());
+}

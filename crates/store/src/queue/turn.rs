@@ -1,6 +1,6 @@
 //! From one segment to the next: spare files, the next header, files that are free again.
 
-use super::log::{Errand, Flight, Log, Segment, Trouble, path};
+use super::log::{Errand, Flight, Log, Segment, Trouble};
 use super::segment::{BLOCK, HEADER, Header, RESTATED};
 use super::work::{Job, Lane, Work};
 use crate::disk::Disk;
@@ -68,9 +68,11 @@ impl<D: Disk> Log<D> {
         // ready one for them would only have another made in its place.
         while self.ready() > self.config.spares {
             let Some(n) = self.reusable() else { break };
-            let segment = self.free.swap_remove(n);
-            // If it comes back after a crash it is still older than what any header names.
-            self.disk.unlink(&path(segment.slot)).map_err(Trouble::Broken)?;
+            let Segment { slot, file, .. } = self.free.swap_remove(n);
+            // If it comes back after a crash it is still older than what any header names. Until
+            // it is known to be gone nothing else may have its name.
+            self.leaving.push(slot);
+            self.send(Errand::Drop { slot }, Job::Drop { slot, file });
         }
         Ok(())
     }
@@ -149,6 +151,7 @@ impl<D: Disk> Log<D> {
 
     fn unused_slot(&self) -> u64 {
         let mut used: Vec<u64> = self.live.iter().chain(&self.free).map(|s| s.slot).collect();
+        used.extend(&self.leaving);
         used.sort_unstable();
         let gap = (1..).zip(&used).find(|(slot, used)| slot != *used).map(|(slot, _)| slot);
         gap.unwrap_or_else(|| used.len() as u64 + 1)

@@ -40,6 +40,8 @@ pub(super) enum Job<F> {
     Secure { file: Arc<F>, whole: bool },
     /// Remove large letters' files.
     Remove(Vec<u64>),
+    /// Remove a spare segment's file; whoever closes it last waits until its room is free.
+    Drop { slot: u64, file: Arc<F> },
 }
 
 /// What came of a piece of work.
@@ -89,6 +91,10 @@ fn run<D: Disk>(disk: &D, job: Job<D::File>) -> io::Result<Option<D::File>> {
                 // If this fails, the next start removes it.
                 let _ = disk.unlink(&big::path(name));
             }
+        }
+        Job::Drop { slot, file } => {
+            disk.unlink(&log::path(slot))?;
+            drop(file);
         }
     }
     Ok(None)
