@@ -38,6 +38,8 @@ const JOBS: u32 = 10_000;
 const FEW: usize = 3;
 /// How often a delivery is offered to workers that do not take it.
 const OFFERS: u32 = 3;
+/// What qmail-local says of a mailbox that is not there.
+const NO_MAILBOX: &[u8] = b"Sorry, no mailbox here by that name. (#5.1.1)\n";
 
 pub(crate) fn main(args: &[OsString]) -> i32 {
     let Some(default) = args.get(1) else { return 100 };
@@ -122,8 +124,8 @@ impl Spawner for Lspawn {
     fn start(&mut self, order: Order, letter: Letter, desk: &mut Desk) {
         let (local, _) = split(order.delivery().recipient);
         if local.is_empty() {
-            // The trash address.
-            desk.ended(order.slot, (Outcome::Done, Vec::new()));
+            // Stock calls it delivered. Nobody's mailbox got it: whoever sent it is to know.
+            desk.ended(order.slot, (Outcome::Never, NO_MAILBOX.to_vec()));
             return;
         }
         self.look_at_users();

@@ -23,7 +23,7 @@ pub enum Exists {
 }
 
 /// Whether `address` has a mailbox here; `routing` says what it becomes. An address with an empty
-/// local part is the trash address, which takes everything.
+/// local part has none, not even with a catch-all: a letter to it fails in qmail-lspawn too.
 pub fn mailbox_exists(home: &Home, routing: &Routing, address: &[u8]) -> Exists {
     mailbox_exists_in(&mut Directory::new(home), routing, address)
 }
@@ -32,7 +32,7 @@ pub fn mailbox_exists(home: &Home, routing: &Routing, address: &[u8]) -> Exists 
 pub fn mailbox_exists_in(users: &mut Directory, routing: &Routing, address: &[u8]) -> Exists {
     let Route::Local(address) = resolve(routing, address) else { return Exists::Unknown };
     match split(&address).0 {
-        b"" => Exists::Yes,
+        b"" => Exists::No,
         local => users.lookup(local).map_or(Exists::Unknown, |account| takes(&account)),
     }
 }
@@ -79,12 +79,14 @@ mod tests {
             ..Routing::default()
         };
         let ask = |address: &[u8]| mailbox_exists(&home, &routing, address);
-        for yes in [&b"joe"[..], b"JOE@loc", b"joe-list-x@loc", b"Post.Master@loc", b"@loc"] {
+        for yes in [&b"joe"[..], b"JOE@loc", b"joe-list-x@loc", b"Post.Master@loc"] {
             assert_eq!(ask(yes), Exists::Yes);
         }
-        for no in [&b"joe-x@loc"[..], b"nobody@loc", b"x@virt"] {
+        for no in [&b"joe-x@loc"[..], b"nobody@loc", b"x@virt", b"@loc", b""] {
             assert_eq!(ask(no), Exists::No);
         }
+        std::fs::write(home.path("alias/.qmail-default"), "").unwrap();
+        assert_eq!((ask(b"nobody@loc"), ask(b"@loc")), (Exists::Yes, Exists::No));
         assert_eq!(ask(b"x@elsewhere"), Exists::Unknown);
         std::fs::write(joe.join(".qmail-v-default"), "").unwrap();
         assert_eq!(ask(b"x@virt"), Exists::Yes);
