@@ -1,5 +1,5 @@
-//! Two threads that wait for the disk, so that the loop need not: one for the log's syncs, one for
-//! what may take long. They get work and give back what came of it; they decide nothing.
+//! Three threads that wait for the disk, so that the loop need not: one for the log's syncs, one for
+//! spare segments, one for what else may take long. They get work and give back what came of it; they decide nothing.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,10 +17,11 @@ struct Thread {
     done: Receiver<Done<OwnedFd>>,
 }
 
-/// Both.
+/// All of them.
 #[derive(Debug)]
 pub(super) struct Threads {
     log: Thread,
+    spare: Thread,
     apart: Thread,
 }
 
@@ -43,20 +44,22 @@ impl AsFd for Bell {
 }
 
 impl Threads {
-    /// Starts both on the queue's directory. Whatever confines this process must do so before:
+    /// Starts them on the queue's directory. Whatever confines this process must do so before:
     /// threads inherit it.
     pub(super) fn start(dir: &Path) -> io::Result<(Self, Bell)> {
         let (bell, rope) = sys::fd::pipe()?;
         sys::fd::set_nonblocking(&bell, true)?;
         sys::fd::set_nonblocking(&rope, true)?;
         let log = Thread::start("log", Kernel::at(dir)?, rope.try_clone()?)?;
+        let spare = Thread::start("spare", Kernel::at(dir)?, rope.try_clone()?)?;
         let apart = Thread::start("apart", Kernel::at(dir)?, rope)?;
-        Ok((Self { log, apart }, Bell(bell)))
+        Ok((Self { log, spare, apart }, Bell(bell)))
     }
 
     fn lane(&self, lane: Lane) -> &Thread {
         match lane {
             Lane::Log => &self.log,
+            Lane::Spare => &self.spare,
             Lane::Apart => &self.apart,
         }
     }

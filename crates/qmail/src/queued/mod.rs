@@ -5,7 +5,7 @@
 //! *Speaks to* its clients, and to the log on descriptor 2.
 //!
 //! One process, one loop: it parses nothing but frames of our own programs, and never waits for the
-//! disk. Two threads do that (`helper`): while one sync is under way, the letters for the next are
+//! disk. Three threads do that (`helper`): while one sync is under way, the letters for the next are
 //! gathered and written behind it.
 
 mod client;

@@ -13,7 +13,7 @@ use super::index::Place;
 use super::recent::Recent;
 use super::record::Record;
 use super::segment::BLOCK;
-use super::work::{Hands, Job, Lane, Work};
+use super::work::{Done, Hands, Job, Lane, Work};
 use crate::disk::Disk;
 
 /// Why a record could not be taken.
@@ -79,7 +79,6 @@ pub(super) enum Flight {
 /// A piece of the other work.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Errand {
-    Make { slot: u64 },
     Secure { tag: u64 },
     Remove,
     Drop { slot: u64 },
@@ -133,8 +132,8 @@ pub(super) struct Log<D: Disk> {
     pub(super) turning: bool,
     pub(super) flights: VecDeque<Flight>,
     errands: VecDeque<Errand>,
-    /// A spare segment is being made.
-    pub(super) making: bool,
+    /// The slot whose spare segment is being made.
+    pub(super) making: Option<u64>,
     secured: Vec<Secured>,
     /// Slots whose spare files are being removed, or could not be.
     pub(super) leaving: Vec<u64>,
@@ -175,7 +174,7 @@ impl<D: Disk> Log<D> {
             turning: false,
             flights: VecDeque::new(),
             errands: VecDeque::new(),
-            making: false,
+            making: None,
             secured: Vec::new(),
             leaving: Vec::new(),
             left: Vec::new(),
@@ -321,30 +320,45 @@ impl<D: Disk> Log<D> {
         self.errands.push_back(errand);
     }
 
-    /// Hears of the next piece of other work, waiting for it if told to; false if none is done.
+    /// Has a spare segment made.
+    pub(super) fn begin_making(&mut self) {
+        let (slot, size) = (self.unused_slot(), self.config.segment);
+        self.hands.start(&self.disk, Lane::Spare, Work(Job::Make { slot, size }));
+        self.making = Some(slot);
+    }
+
+    /// Hears of the spare segment that is being made, waiting for it if told to; false if none is
+    /// done.
     ///
     /// # Errors
-    /// [`Trouble`] if it was to make a spare segment; `Full` costs nothing.
-    pub(super) fn return_errand(&mut self, wait: bool) -> Result<bool, Trouble> {
-        let Some(&errand) = self.errands.front() else { return Ok(false) };
-        let outcome = match self.hands.next(&self.disk, Lane::Apart, wait) {
+    /// [`Trouble`]; `Full` costs nothing.
+    pub(super) fn end_making(&mut self, wait: bool) -> Result<bool, Trouble> {
+        let Some(slot) = self.making else { return Ok(false) };
+        let outcome = match self.hands.next(&self.disk, Lane::Spare, wait) {
             Some(done) => done.0,
             None if wait => Err(io::Error::other("who makes segments is gone")),
             None => return Ok(false),
         };
+        self.making = None;
+        self.made(slot, outcome)?;
+        Ok(true)
+    }
+
+    /// Hears of the next piece of other work; false if none is done.
+    fn return_errand(&mut self) -> bool {
+        let Some(&errand) = self.errands.front() else { return false };
+        let Some(Done(outcome)) = self.hands.next(&self.disk, Lane::Apart, false) else {
+            return false;
+        };
         self.errands.pop_front();
         match errand {
-            Errand::Make { slot } => {
-                self.making = false;
-                self.made(slot, outcome)?;
-            }
             Errand::Secure { tag } => {
                 self.secured.push(Secured { tag, outcome: outcome.map(|_| ()) });
             }
             Errand::Remove => {}
             Errand::Drop { slot } => self.dropped(slot, outcome),
         }
-        Ok(true)
+        true
     }
 
     /// Nothing that was written is in doubt if a spare file stays; but whether it still has its
@@ -377,7 +391,8 @@ impl<D: Disk> Log<D> {
     /// [`Trouble`]; after `Full` ask again.
     pub(super) fn poll(&mut self) -> Result<(), Trouble> {
         while self.land(false)? {}
-        while self.return_errand(false)? {}
+        while self.return_errand() {}
+        while self.end_making(false)? {}
         Ok(())
     }
 

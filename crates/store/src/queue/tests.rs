@@ -1,13 +1,18 @@
 //! The queue on a pretended disk; the long sweep over all power cuts is in `tests/crash`.
 
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use base::time::Moment;
 use base::wire::queue::{Envelope, Note, Progress};
 
 use super::record::{Bytes, Letter, Record};
-use super::{Alarm, Config, Content, NewLetter, Queue, Stored, Trouble};
+use super::{
+    Alarm, Config, Content, Done, Helper, Lane, NewLetter, Queue, Stored, Trouble, Work, Worker,
+};
 use crate::disk::Access;
+use crate::disk::kernel::Kernel;
 use crate::disk::sim::{Fault, Sim};
 
 fn open(sim: &Sim) -> Queue<&Sim> {
@@ -427,4 +432,59 @@ fn a_spare_file_that_cannot_be_removed_stays_and_ends_nothing() {
     let again = sim.power_cut(|_| false);
     let all: Vec<u64> = open(&again).index().iter().map(|(id, _)| id).collect();
     assert_eq!(all, [stays, more].concat());
+}
+
+/// Does the log's work at once, and never comes to what lies apart.
+#[derive(Debug)]
+struct Stuck {
+    disk: Kernel,
+    worker: Worker,
+    done: [VecDeque<Done<OwnedFd>>; 2],
+}
+
+impl Helper<OwnedFd> for Stuck {
+    fn start(&mut self, lane: Lane, work: Work<OwnedFd>) {
+        if lane != Lane::Apart {
+            let done = self.worker.run(&self.disk, work);
+            self.done[usize::from(lane == Lane::Spare)].push_back(done);
+        }
+    }
+
+    fn next(&mut self, lane: Lane, wait: bool) -> Option<Done<OwnedFd>> {
+        assert!(lane != Lane::Apart || !wait, "waited for what lies apart");
+        self.done
+            .get_mut(usize::from(lane == Lane::Spare))
+            .filter(|_| lane != Lane::Apart)?
+            .pop_front()
+    }
+}
+
+#[test]
+fn the_log_gets_its_spare_segments_while_a_large_letter_keeps_the_disk_busy() {
+    let dir = std::env::temp_dir().join(format!("queue-stuck-{}", std::process::id()));
+    for below in ["log", "big"] {
+        std::fs::create_dir_all(dir.join(below)).unwrap();
+    }
+    let at = || Kernel::at(&dir).unwrap();
+    let mut queue = Queue::open(at(), Config::SMALL).unwrap().0;
+    let (worker, done) = (Worker::default(), Default::default());
+    queue.set_helper(Box::new(Stuck { disk: at(), worker, done }));
+    let mut spill = queue.spill().unwrap();
+    queue.push(&mut spill, b"large").unwrap();
+    queue.secure(&spill, true, 1);
+    for n in 0..40_u8 {
+        let bytes = [n; 600];
+        let new = NewLetter {
+            birth: Moment::from_secs(1),
+            uid: 5,
+            pid: 6,
+            finishes: None,
+            envelope: Envelope::new(b"s@x\0a@b\0").unwrap(),
+            content: Content::Inline(&bytes),
+        };
+        queue.accept(&new).unwrap();
+        queue.commit().unwrap();
+    }
+    assert!(queue.log.live.len() > 5 && queue.take_secured().is_empty());
+    std::fs::remove_dir_all(&dir).unwrap();
 }

@@ -61,7 +61,7 @@ impl<D: Disk> Log<D> {
     /// [`Trouble`]; `Full` costs nothing.
     pub(super) fn tend(&mut self) -> Result<(), Trouble> {
         self.check()?;
-        if self.ready() < self.config.spares.clamp(1, AHEAD) && !self.making {
+        if self.ready() < self.config.spares.clamp(1, AHEAD) && self.making.is_none() {
             self.begin_making();
         }
         // Those that the newest header still counts will be ready after the next turn: to remove a
@@ -95,11 +95,11 @@ impl<D: Disk> Log<D> {
     fn prepare(&mut self, wanted: usize) -> Result<(), Trouble> {
         self.check()?;
         while self.ready() < wanted {
-            if !self.making {
+            if self.making.is_none() {
                 self.begin_making();
             }
-            match self.wait_for_making() {
-                Ok(()) => {}
+            match self.end_making(true) {
+                Ok(_) => {}
                 Err(full @ Trouble::Full(_))
                     if self.free.iter().all(|s| self.is_reusable(s) || !self.is_whole(s)) =>
                 {
@@ -108,19 +108,6 @@ impl<D: Disk> Log<D> {
                 Err(Trouble::Full(_)) => self.restate()?,
                 Err(broken) => return Err(broken),
             }
-        }
-        Ok(())
-    }
-
-    fn begin_making(&mut self) {
-        self.making = true;
-        let (slot, size) = (self.unused_slot(), self.config.segment);
-        self.send(Errand::Make { slot }, Job::Make { slot, size });
-    }
-
-    fn wait_for_making(&mut self) -> Result<(), Trouble> {
-        while self.making {
-            self.return_errand(true)?;
         }
         Ok(())
     }
@@ -149,7 +136,7 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    fn unused_slot(&self) -> u64 {
+    pub(super) fn unused_slot(&self) -> u64 {
         let mut used: Vec<u64> = self.live.iter().chain(&self.free).map(|s| s.slot).collect();
         used.extend(&self.leaving);
         used.sort_unstable();

@@ -1,6 +1,6 @@
 //! What waits for the disk, apart from who decides it.
 //!
-//! The queue judges what is to be written and synced; the waiting is [`Work`], done in one of two
+//! The queue judges what is to be written and synced; the waiting is [`Work`], done in one of three
 //! lanes, each strictly in order: by a [`Helper`] (queued has a thread for each lane), or by the
 //! queue itself when it is asked to wait or told to [`carry_out`](super::Queue::carry_out) the
 //! next piece, so that `tests/crash` can cut the power between any two steps.
@@ -19,7 +19,9 @@ use crate::disk::{Disk, remove};
 pub enum Lane {
     /// Syncs of the log; nothing else may keep them waiting.
     Log,
-    /// Everything that may take long: large letters, spare segments.
+    /// Spare segments. If none is ready the log waits for this, so nothing else may keep it waiting.
+    Spare,
+    /// Everything else that may take long: large letters, files to be removed.
     Apart,
 }
 
@@ -155,10 +157,11 @@ pub(super) enum Hands<F> {
     Helper(Box<dyn Helper<F>>),
 }
 
-/// Both lanes.
+/// All lanes.
 #[derive(Debug)]
 pub(super) struct OurHands<F> {
     log: Line<F>,
+    spare: Line<F>,
     apart: Line<F>,
 }
 
@@ -177,7 +180,7 @@ impl<F> Line<F> {
 
 impl<F> Hands<F> {
     pub(super) fn ours() -> Self {
-        Self::Ours(Box::new(OurHands { log: Line::new(), apart: Line::new() }))
+        Self::Ours(Box::new(OurHands { log: Line::new(), spare: Line::new(), apart: Line::new() }))
     }
 
     pub(super) fn start<D: Disk<File = F>>(&mut self, disk: &D, lane: Lane, work: Work<F>) {
@@ -186,7 +189,7 @@ impl<F> Hands<F> {
             Self::Ours(ours) => {
                 let line = ours.line(lane);
                 line.todo.push_back(work);
-                if lane == Lane::Apart {
+                if lane != Lane::Log {
                     line.carry_out(disk);
                 }
             }
@@ -224,6 +227,7 @@ impl<F> OurHands<F> {
     fn line(&mut self, lane: Lane) -> &mut Line<F> {
         match lane {
             Lane::Log => &mut self.log,
+            Lane::Spare => &mut self.spare,
             Lane::Apart => &mut self.apart,
         }
     }
