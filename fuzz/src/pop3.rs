@@ -68,6 +68,7 @@ fn log_in<'a>(verdict: u8, events: &[Event<'a>]) -> Option<Vec<Event<'a>>> {
                     login::Input::Line(text)
                 }
                 Line::TooLong => login::Input::TooLong,
+                Line::Endless => login::Input::Endless,
             };
             heard += 1;
             let (next, actions) = session.step(input);
@@ -178,6 +179,10 @@ fn read_mail(mailbox: &[Option<&[u8]>], fails: bool, events: &[Event<'_>]) {
                 Line::TooLong => {
                     driven.step(maildrop::Input::TooLong);
                     model.bad();
+                }
+                Line::Endless => {
+                    driven.step(maildrop::Input::Deadline);
+                    model.over = true;
                 }
             }
             assert_eq!(driven.over, model.over);

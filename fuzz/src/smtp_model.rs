@@ -8,6 +8,12 @@ use crate::reference::{self, Stop};
 const LINE: usize = 1_000;
 /// Bad commands a client may say.
 const BAD: u32 = 10;
+/// Commands without a letter it may say from one letter to the next.
+const IDLE: u32 = 100;
+/// Recipients it may have refused, less its letters.
+const REFUSED: u32 = 100;
+/// The line nobody waits for.
+const ENDLESS: usize = 65_536;
 /// Recipients of one letter.
 const RECIPIENTS: usize = 1_000;
 /// An address, with its NUL.
@@ -61,6 +67,9 @@ struct Model<'a> {
     terms: Terms<'a>,
     out: Outcome,
     bad: u32,
+    idle: u32,
+    refused: u32,
+    greeted: bool,
     /// Sender, once MAIL was taken, and whether it is barred.
     sender: Option<(Vec<u8>, bool)>,
     recipients: Vec<Vec<u8>>,
@@ -75,6 +84,9 @@ pub(crate) fn play(terms: Terms<'_>, events: &[Event<'_>]) -> Outcome {
         terms,
         out: Outcome { codes: vec![220], ..Outcome::default() },
         bad: 0,
+        idle: 0,
+        refused: 0,
+        greeted: false,
         sender: None,
         recipients: Vec::new(),
         in_letter: false,
@@ -142,6 +154,8 @@ impl Model<'_> {
                 b'd' => 554,
                 _ => {
                     self.out.letters.push(Letter { envelope, body });
+                    self.idle = 0;
+                    self.refused = self.refused.saturating_sub(1);
                     250
                 }
             }
@@ -155,7 +169,12 @@ impl Model<'_> {
 
     /// One command, if its line is whole; how many bytes that took.
     fn line(&mut self, rest: &[u8]) -> usize {
-        let Some(end) = rest.iter().position(|&c| c == b'\n') else { return 0 };
+        let end = rest.iter().position(|&c| c == b'\n');
+        if end.unwrap_or(rest.len()) > ENDLESS {
+            self.close(Some(421));
+            return rest.len();
+        }
+        let Some(end) = end else { return 0 };
         if end + 1 > LINE {
             self.refuse(500);
             return end + 1;
@@ -167,11 +186,18 @@ impl Model<'_> {
         let spaces = argument.iter().take_while(|&&c| c == b' ').count();
         let argument = &argument[spaces..];
         match &verb[..] {
-            b"HELO" | b"EHLO" => self.reset(250),
-            b"RSET" => self.reset(250),
-            b"NOOP" => self.out.codes.push(250),
-            b"VRFY" => self.out.codes.push(252),
-            b"HELP" => self.out.codes.push(214),
+            b"HELO" | b"EHLO" => {
+                let code = if self.greeted { self.idle(250) } else { Some(250) };
+                self.greeted = true;
+                code.into_iter().for_each(|code| self.reset(code));
+            }
+            b"RSET" => {
+                let code = if self.sender.is_none() { self.idle(250) } else { Some(250) };
+                code.into_iter().for_each(|code| self.reset(code));
+            }
+            b"NOOP" => self.say_idle(250),
+            b"VRFY" => self.say_idle(252),
+            b"HELP" => self.say_idle(214),
             b"QUIT" => self.close(Some(221)),
             b"MAIL" => self.mail(argument),
             b"RCPT" => self.rcpt(argument),
@@ -186,7 +212,34 @@ impl Model<'_> {
         self.out.codes.push(code);
     }
 
+    /// A command that brings no letter nearer: its code, unless it is one too many.
+    fn idle(&mut self, code: u16) -> Option<u16> {
+        self.idle += 1;
+        if self.idle > IDLE {
+            self.close(Some(421));
+            return None;
+        }
+        Some(code)
+    }
+
+    fn say_idle(&mut self, code: u16) {
+        let code = self.idle(code);
+        self.out.codes.extend(code);
+    }
+
+    /// A recipient that is not taken.
+    fn turn_away(&mut self, code: u16) {
+        self.refused += 1;
+        match self.refused > REFUSED {
+            true => self.close(Some(421)),
+            false => self.out.codes.push(code),
+        }
+    }
+
     fn mail(&mut self, argument: &[u8]) {
+        if self.idle(250).is_none() {
+            return;
+        }
         match path(argument) {
             None => self.reset(555),
             Some((_, Some(size))) if self.too_large(size) => self.reset(552),
@@ -202,9 +255,9 @@ impl Model<'_> {
 
     fn rcpt(&mut self, argument: &[u8]) {
         let Some((_, barred)) = self.sender else { return self.refuse(503) };
-        let Some((mut address, _)) = path(argument) else { return self.out.codes.push(555) };
+        let Some((mut address, _)) = path(argument) else { return self.turn_away(555) };
         if barred {
-            return self.out.codes.push(553);
+            return self.turn_away(553);
         }
         if self.recipients.len() >= RECIPIENTS {
             return self.out.codes.push(452);
@@ -213,12 +266,12 @@ impl Model<'_> {
             address.extend_from_slice(SUFFIX);
         }
         if address.len() > ENVELOPE_ADDRESS {
-            return self.out.codes.push(555);
+            return self.turn_away(555);
         }
         let code = match self.terms.answers.next() {
-            b'o' => 553,
-            b'm' => 550,
-            b'u' => 451,
+            b'o' => return self.turn_away(553),
+            b'm' => return self.turn_away(550),
+            b'u' => return self.turn_away(451),
             b'c' => return self.close(Some(421)),
             _ => {
                 self.recipients.push(address);

@@ -101,15 +101,18 @@ fn lines(text: &[u8]) {
                 found.push(match line {
                     proto::line::Line::Text(text) => Some(text.to_vec()),
                     proto::line::Line::TooLong => None,
+                    // The rest is nobody's: this is not what is looked for here.
+                    proto::line::Line::Endless => return None,
                 });
             }
             assert!(lines.held() < 64);
         }
-        found
+        Some(found)
     };
     let whole = cut(&[text]);
     assert_eq!(cut(&chunks(text, 0)), whole);
     assert_eq!(cut(&chunks(text, 1)), whole);
+    let Some(whole) = whole else { return };
     assert_eq!(whole.len(), text.iter().filter(|&&c| c == b'\n').count());
 }
 

@@ -4,6 +4,20 @@
 pub const COMMAND_LINE: usize = 1_000;
 /// Unknown or out-of-place commands in one session before `421`.
 pub const BAD_COMMANDS: u32 = 10;
+/// SMTP commands that bring no letter nearer (NOOP, RSET of nothing, HELO again, VRFY, HELP, each new
+/// MAIL) from one letter to the next, before `421`.
+pub const IDLE_COMMANDS: u32 = 100;
+/// Recipients refused in one SMTP session before `421`; each letter taken gives one back.
+pub const REFUSED_RECIPIENTS: u32 = 100;
+/// Bytes of a command line whose end does not come, before the connection is closed.
+pub const ENDLESS_LINE: usize = 64 << 10;
+/// When places are short: how long a client may take for one command, at most.
+pub const HURRIED_COMMAND: core::time::Duration = core::time::Duration::from_secs(10);
+/// When places are short: how long a session may last that brings no letter, a login, and the silence
+/// inside a letter.
+pub const HURRIED_SESSION: core::time::Duration = core::time::Duration::from_secs(60);
+/// When places are short: how long a session lasts, whatever it brings.
+pub const HURRIED_LIFE: core::time::Duration = core::time::Duration::from_secs(600);
 /// Recipients of one SMTP transaction before `452`.
 pub const SMTP_RECIPIENTS: usize = 1_000;
 /// One envelope address in bytes (spec: 1,002 before the NUL; SMTP refuses at 900 with its NUL).

@@ -5,6 +5,8 @@
 
 use alloc::vec::Vec;
 
+use base::limits;
+
 use crate::scan;
 
 /// What [`Lines::take`] found.
@@ -14,6 +16,8 @@ pub enum Line<'a> {
     Text(&'a [u8]),
     /// A line over the limit has ended; its text is gone.
     TooLong,
+    /// More than [`limits::ENDLESS_LINE`] bytes have come without an end: nobody we want to hear.
+    Endless,
 }
 
 /// Cuts a stream into lines and never holds more than `max` bytes of it.
@@ -27,6 +31,8 @@ pub struct Lines {
     held: Vec<u8>,
     /// The line's beginning has been thrown away already.
     skipping: bool,
+    /// Bytes of the line so far.
+    length: usize,
     /// The caller has seen `held`: the next call starts afresh.
     spent: bool,
     max: usize,
@@ -35,19 +41,20 @@ pub struct Lines {
 impl Lines {
     /// Lines of at most `max` bytes, their CRLF included (`base::limits::COMMAND_LINE`).
     pub const fn new(max: usize) -> Self {
-        Self { held: Vec::new(), skipping: false, spent: false, max }
+        Self { held: Vec::new(), skipping: false, length: 0, spent: false, max }
     }
 
     /// Takes the next line off the front of `input`; `None` if its end is not there yet.
     ///
-    /// An overlong line is skipped as it comes and reported once, when it ends.
+    /// An overlong line is skipped as it comes and reported once, when it ends. One that does not
+    /// is reported as [`Line::Endless`]; then nothing more should be read.
     pub fn take<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Option<Line<'a>> {
         if core::mem::take(&mut self.spent) {
             self.held.clear();
         }
         let Some(end) = scan::first(input, b'\n') else {
             self.keep(core::mem::take(input));
-            return None;
+            return self.gives_up().then_some(Line::Endless);
         };
         let (line, rest) = input.split_at_checked(end)?;
         *input = rest.get(1..)?;
@@ -61,6 +68,7 @@ impl Lines {
 
     /// Holds a line's beginning, or gives the line up.
     fn keep(&mut self, part: &[u8]) {
+        self.length = self.length.saturating_add(part.len());
         // The LF still to come counts too.
         self.skipping |= self.held.len().saturating_add(part.len()) >= self.max;
         if self.skipping {
@@ -70,13 +78,25 @@ impl Lines {
         }
     }
 
+    /// Whether the line is too long to wait for its end; then it is forgotten.
+    fn gives_up(&mut self) -> bool {
+        let endless = self.length > limits::ENDLESS_LINE;
+        if endless {
+            (self.length, self.skipping) = (0, false);
+        }
+        endless
+    }
+
     /// The line whose last part is `part`.
     fn finish<'a>(&'a mut self, part: &'a [u8]) -> Line<'a> {
         if self.held.is_empty() && !self.skipping && part.len() < self.max {
             return Line::Text(trimmed(part));
         }
         self.keep(part);
-        self.spent = true;
+        if self.gives_up() {
+            return Line::Endless;
+        }
+        (self.spent, self.length) = (true, 0);
         if core::mem::take(&mut self.skipping) {
             Line::TooLong
         } else {
@@ -103,7 +123,7 @@ mod tests {
             while let Some(line) = lines.take(&mut rest) {
                 got.push(match line {
                     Line::Text(text) => Some(text.to_vec()),
-                    Line::TooLong => None,
+                    Line::TooLong | Line::Endless => None,
                 });
             }
             assert!(rest.is_empty());
@@ -147,9 +167,9 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_takes_no_memory_and_is_reported_once() {
+    fn a_long_line_takes_no_memory_and_is_reported_once() {
         let mut lines = Lines::new(1_000);
-        for _ in 0..1_000 {
+        for _ in 0..15 {
             let mut chunk: &[u8] = &[b'x'; 4_096];
             assert_eq!(lines.take(&mut chunk), None);
             assert!(lines.held.capacity() <= 1_000);
@@ -158,6 +178,21 @@ mod tests {
         assert_eq!(lines.take(&mut end), Some(Line::TooLong));
         assert_eq!(lines.take(&mut end), Some(Line::Text(b"QUIT")));
         assert_eq!(lines.take(&mut end), None);
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_not_waited_for() {
+        let long = [b'x'; limits::ENDLESS_LINE + 1];
+        for size in [long.len(), 4_096, 1] {
+            let mut lines = Lines::new(1_000);
+            let mut pieces = long.chunks(size);
+            let said = pieces.any(|mut piece| lines.take(&mut piece) == Some(Line::Endless));
+            assert_eq!((said, pieces.count()), (true, 0), "{size}");
+        }
+        let mut rest = &[&long[..], b"\nNOOP\n"].concat()[..];
+        assert_eq!(Lines::new(1_000).take(&mut rest), Some(Line::Endless));
+        let mut rest = &[&long[1..], b"\n"].concat()[..];
+        assert_eq!(Lines::new(1_000).take(&mut rest), Some(Line::TooLong));
     }
 
     #[test]

@@ -33,3 +33,6 @@ pub const FDS: usize = 4;
 pub const GREETED: &str = "GREETED";
 /// The variable of a job by which a listener tells that the client spoke before it was greeted.
 pub const EARLYTALKER: &str = "EARLYTALKER";
+/// The variable of a job by which a listener tells that places are short: if it is not empty, the
+/// client is waited for less long.
+pub const HURRY: &str = "HURRY";

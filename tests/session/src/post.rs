@@ -144,6 +144,20 @@ impl Post {
         listed.collect()
     }
 
+    fn endless(&mut self) {
+        match std::mem::replace(&mut self.machine, Machine::Closed) {
+            Machine::Login(session) => {
+                let (session, actions) = session.step(login::Input::Endless);
+                self.login(session, actions);
+            }
+            Machine::Maildrop(session) => {
+                self.machine = Machine::Maildrop(session);
+                self.end(true);
+            }
+            Machine::Closed => {}
+        }
+    }
+
     fn end(&mut self, deadline: bool) {
         match std::mem::replace(&mut self.machine, Machine::Closed) {
             Machine::Login(session) => {
@@ -194,6 +208,7 @@ impl Server for Post {
                 match line {
                     Line::Text(text) => self.line(Some(text)),
                     Line::TooLong => self.line(None),
+                    Line::Endless => self.endless(),
                 }
             }
             self.lines = lines;

@@ -35,6 +35,8 @@ pub struct Pure<'s> {
     letter: Option<Vec<u8>>,
     letters: Vec<Queued>,
     closed: bool,
+    /// Places are short.
+    hurried: bool,
 }
 
 /// The machine's settings in a script.
@@ -126,6 +128,7 @@ impl<'s> Pure<'s> {
             letter: None,
             letters: Vec::new(),
             closed: false,
+            hurried: env(script, "HURRY").is_some_and(|hurry| !hurry.is_empty()),
         };
         pure.act(actions, &[]);
         pure
@@ -211,7 +214,7 @@ impl Server for Pure<'_> {
     }
 
     fn be_silent(&mut self) {
-        self.step(Input::Deadline);
+        self.step(if self.hurried { Input::Hurried } else { Input::Deadline });
     }
 
     fn hang_up(&mut self) {

@@ -10,6 +10,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
+use sys::brood::HURRY;
 use sys::signal::{self, Signal};
 
 /// Serves a connection; returns only to exit with the code.
@@ -18,12 +19,14 @@ pub(super) fn serve(
     program: &[OsString],
     sock: &OwnedFd,
     remote: SocketAddr,
+    hurried: bool,
 ) -> i32 {
     signal::unblock_all();
-    let conn = match prepare(options, sock, remote) {
+    let mut conn = match prepare(options, sock, remote) {
         Ok(conn) => conn,
         Err(code) => return code,
     };
+    conn.hurried = hurried;
     let verdict = match Rulebook::default().read(options, &conn) {
         Ok(verdict) => verdict,
         Err(error) => {
@@ -89,6 +92,7 @@ fn environment(conn: &Conn, rule: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(OsString, OsS
     for (name, value) in conn.variables() {
         put(name.into(), value);
     }
+    put(HURRY.into(), conn.hurried.then(|| b"1".to_vec()));
     for (name, value) in rule {
         put(OsString::from_vec(name), Some(value));
     }

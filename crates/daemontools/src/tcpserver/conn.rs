@@ -15,6 +15,8 @@ pub(super) struct Conn {
     pub(super) greeted: Option<Vec<u8>>,
     /// The client spoke before it was greeted.
     pub(super) early: bool,
+    /// Places are short.
+    pub(super) hurried: bool,
 }
 
 /// A variable's name and its value, or `None` to remove it.
@@ -41,7 +43,7 @@ impl Conn {
     pub(super) fn new(local: SocketAddr, remote: SocketAddr) -> Self {
         let (local, remote) = (canonical(local), canonical(remote));
         let (local_host, remote_host, info, greeted) = Default::default();
-        Self { local, remote, local_host, remote_host, info, greeted, early: false }
+        Self { local, remote, local_host, remote_host, info, greeted, early: false, hurried: false }
     }
 
     /// The client's address as text.

@@ -6,6 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// A neighbourhood may have so many times the places that are left free: one alone fills eight
 /// ninths of all, nine together nine tenths, and who comes from elsewhere finds a place.
 const SHARE: u64 = 8;
+/// A neighbourhood with this part of all places must hurry in more,
+const CROWDED: u64 = 10;
+/// but never in its first few.
+const UNHURRIED: u64 = 4;
 
 /// The connections there are.
 #[derive(Debug)]
@@ -52,6 +56,14 @@ impl Crowd {
         let free = self.limit.saturating_sub(self.served);
         let have = self.near.get(&near).copied().unwrap_or(0);
         have < free.saturating_mul(SHARE)
+    }
+
+    /// Whether who is served next from there must hurry: half of all places are taken, or its
+    /// neighbourhood has many. So those who need not hurry hold half of the places at most.
+    pub(super) fn hurries(&self, near: IpAddr) -> bool {
+        let have = self.near.get(&near).copied().unwrap_or(0);
+        let many = self.limit.checked_div(CROWDED).unwrap_or(0).max(UNHURRIED);
+        have >= many || self.served.saturating_mul(2) >= self.limit
     }
 
     /// A connection that was let in is served from now on.
@@ -163,6 +175,36 @@ mod tests {
             assert!(come(&mut crowd, &format!("10.0.{net}.1")), "{net}");
         }
         assert!(!come(&mut crowd, "192.0.2.1"));
+    }
+
+    #[test]
+    fn those_in_no_hurry_hold_half_of_the_places_and_a_neighbourhood_a_tenth() {
+        let mut crowd = Crowd::new(100, 0);
+        let mut patient = |from: &str| {
+            let hurries = crowd.hurries(neighbourhood(ip(from)));
+            come(&mut crowd, from) && !hurries
+        };
+        assert_eq!((0..100).filter(|_| patient("192.0.2.1")).count(), 10);
+        assert!(!patient("10.0.0.1"), "89 are taken");
+        let mut crowd = Crowd::new(100, 0);
+        let patient = |net: &u8| {
+            let from = format!("10.0.{net}.1");
+            let hurries = crowd.hurries(neighbourhood(ip(&from)));
+            come(&mut crowd, &from) && !hurries
+        };
+        assert_eq!((0..90).filter(patient).count(), 50);
+    }
+
+    #[test]
+    fn a_small_server_hurries_nobody_needlessly() {
+        for (limit, want) in [(1, 1), (2, 1), (8, 4), (40, 4), (100, 10), (0, 0)] {
+            let mut crowd = Crowd::new(limit, 0);
+            let mut count = 0;
+            while !crowd.hurries(ip("192.0.2.0")) && come(&mut crowd, "192.0.2.1") {
+                count += 1;
+            }
+            assert_eq!(count, want, "{limit}");
+        }
     }
 
     #[test]

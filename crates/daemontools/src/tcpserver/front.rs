@@ -21,7 +21,7 @@ use std::ops::Bound;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use sys::brood::{EARLYTALKER, GREETED, Greeting};
+use sys::brood::{EARLYTALKER, GREETED, Greeting, HURRY};
 use sys::poll::{Interest, Poller};
 
 /// What stands between a connection and the program.
@@ -413,8 +413,9 @@ impl Server<'_> {
         self.hand_over(conn, guest.sock, verdict)
     }
 
-    fn hand_over(&mut self, conn: Conn, sock: OwnedFd, verdict: Verdict) -> Result<(), i32> {
+    fn hand_over(&mut self, mut conn: Conn, sock: OwnedFd, verdict: Verdict) -> Result<(), i32> {
         let (options, from) = (self.options, conn.remote.ip());
+        conn.hurried = self.crowd.hurries(neighbourhood(from));
         let payload = payload(&conn, verdict.set);
         let Some(front) = self.front() else { return Err(TEMPORARY) };
         let news = front
@@ -478,7 +479,8 @@ fn payload(conn: &Conn, rule: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<u8> {
     let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = own.collect();
     let greeted = conn.greeted.clone().map(|said| (GREETED.as_bytes().to_vec(), said));
     let early = conn.early.then(|| (EARLYTALKER.as_bytes().to_vec(), b"1".to_vec()));
-    pairs.extend(greeted.into_iter().chain(early));
+    let hurry = conn.hurried.then(|| (HURRY.as_bytes().to_vec(), b"1".to_vec()));
+    pairs.extend(greeted.into_iter().chain(early).chain(hurry));
     for (name, value) in rule {
         pairs.retain(|(known, _)| *known != name);
         pairs.push((name, value));
@@ -503,6 +505,10 @@ mod tests {
         let want = b"PROTO=TCP\0TCPLOCALIP=1.2.3.4\0TCPLOCALPORT=25\0TCPLOCALHOST=mail\0\
             TCPREMOTEPORT=999\0GREETED=220 mail\0TCPREMOTEIP=hidden\0RELAYCLIENT=\0";
         assert_eq!(payload(&conn, rule), want);
+        conn.hurried = true;
+        let patient = payload(&conn, vec![(b"HURRY".to_vec(), Vec::new())]);
+        assert!(payload(&conn, Vec::new()).ends_with(b"\0HURRY=1\0"));
+        assert!(patient.ends_with(b"\0GREETED=220 mail\0HURRY=\0"));
     }
 
     #[test]

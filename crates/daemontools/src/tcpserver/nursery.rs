@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use sys::brood::{Brood, EARLYTALKER, Event, GREETED, Greeting, Regular};
+use sys::brood::{Brood, EARLYTALKER, Event, GREETED, Greeting, HURRY, Regular};
 use sys::poll::{Interest, Poller};
 use sys::process::Held;
 use sys::spawn::{Command, Status};
@@ -348,5 +348,6 @@ enum Life {
 fn start(program: &[OsString]) -> io::Result<Brood> {
     let (name, args) = program.split_first().ok_or(ErrorKind::InvalidInput)?;
     let command = Command::new(name).args(args);
-    Brood::start(VARIABLES.iter().chain(&[GREETED, EARLYTALKER]).fold(command, Command::env_remove))
+    let told = [GREETED, EARLYTALKER, HURRY];
+    Brood::start(VARIABLES.iter().chain(&told).fold(command, Command::env_remove))
 }

@@ -3,7 +3,7 @@
 
 use super::child;
 use super::conn;
-use super::crowd::Crowd;
+use super::crowd::{Crowd, neighbourhood};
 use super::front::Front;
 use super::options::Options;
 use super::source::Source;
@@ -217,13 +217,15 @@ impl Server<'_> {
 
     fn fork(&mut self, sock: OwnedFd, remote: SocketAddr) -> Option<i32> {
         let from = remote.ip().to_canonical();
+        let hurried = self.crowd.hurries(neighbourhood(from));
         self.crowd.serve(from);
         self.status();
         match spawn::fork() {
             Ok(Fork::Child) => {
                 // The listener is closed, so that a child that lives on does not hold the port.
                 self.sock = sock;
-                return Some(child::serve(self.options, self.program, &self.sock, remote));
+                let (options, program) = (self.options, self.program);
+                return Some(child::serve(options, program, &self.sock, remote, hurried));
             }
             Ok(Fork::Parent(pid)) => {
                 if let Means::Fork(children) = &mut self.means {

@@ -23,10 +23,14 @@ pub enum Input<'a> {
     Line(&'a [u8]),
     /// The client said a line longer than [`limits::COMMAND_LINE`].
     TooLong,
+    /// The client says a line without end.
+    Endless,
     /// The answer to [`Action::Ask`].
     Verdict(Verdict),
     /// The client has been silent too long.
     Deadline,
+    /// The same, for a client that was waited for less long because places are short.
+    Hurried,
     /// The client is gone.
     Eof,
 }
@@ -148,6 +152,8 @@ impl Session {
             (State::Over, _) => (State::Over, Vec::new()),
             (State::Asked, Input::Verdict(verdict)) => (State::Over, judged(verdict)),
             (State::Asked, Input::Line(_) | Input::TooLong) => (State::Asked, Vec::new()),
+            (_, Input::Endless) => close("-ERR line without end\r\n"),
+            (_, Input::Hurried) => close("-ERR [SYS/TEMP] too busy to wait any longer\r\n"),
             (_, Input::Deadline | Input::Eof) => (State::Over, vec![Action::Close]),
             (state, Input::Verdict(_)) => (state, Vec::new()),
             (state, Input::Line(line)) => self.line(state, line),
@@ -404,6 +410,18 @@ mod tests {
             let (session, actions) = session.step(Input::Verdict(verdict));
             assert_eq!(actions.iter().map(show).collect::<Vec<_>>(), want);
             assert!(session.step(Input::Line(b"USER joe")).1.is_empty());
+        }
+    }
+
+    #[test]
+    fn who_says_no_end_or_takes_long_when_places_are_short_is_told_and_closed() {
+        for (input, want) in [
+            (Input::Endless, "-ERR line without end"),
+            (Input::Hurried, "-ERR [SYS/TEMP] too busy to wait any longer"),
+        ] {
+            let (session, actions) = start().step(input);
+            assert_eq!(actions.iter().map(show).collect::<Vec<_>>(), [want, "close"]);
+            assert!(session.step(Input::Line(b"NOOP")).1.is_empty());
         }
     }
 

@@ -63,6 +63,14 @@ pub enum Reply {
     LineTooLong,
     /// The last bad command this client could afford.
     TooManyBadCommands,
+    /// The last command without a letter that this client could afford.
+    TooManyIdleCommands,
+    /// The last recipient this client may have refused.
+    TooManyRefused,
+    /// A command line does not end.
+    EndlessLine,
+    /// The client is too slow for a time when places are short.
+    TooBusy,
     /// LF without CR in a letter.
     StrayLf,
     /// CR without LF in a letter.
@@ -99,6 +107,17 @@ impl Reply {
         }
     }
 
+    /// Why a session ends, if that is of interest to who looks after this host.
+    pub const fn complaint(&self) -> Option<&'static str> {
+        match self {
+            Self::TooManyIdleCommands => Some("too many commands without a letter"),
+            Self::TooManyRefused => Some("too many refused recipients"),
+            Self::EndlessLine => Some("line without end"),
+            Self::TooBusy => Some("too busy to wait any longer"),
+            _ => None,
+        }
+    }
+
     /// The text of a reply that is always the same; empty for the others.
     const fn fixed(&self) -> &'static str {
         match self {
@@ -129,6 +148,10 @@ impl Reply {
             Self::Unimplemented => "502 unimplemented (#5.5.1)",
             Self::LineTooLong => "500 line too long (#5.5.2)",
             Self::TooManyBadCommands => "421 too many bad commands (#4.7.0)",
+            Self::TooManyIdleCommands => "421 too many commands without a letter (#4.7.0)",
+            Self::TooManyRefused => "421 too many refused recipients (#4.7.0)",
+            Self::EndlessLine => "421 line without end (#4.5.2)",
+            Self::TooBusy => "421 too busy to wait any longer (#4.4.2)",
             Self::StrayLf => "451 See https://cr.yp.to/docs/smtplf.html.",
             Self::StrayCr => "451 bare CR in message (#5.6.11)",
             Self::Timeout => "451 timeout (#4.4.2)",

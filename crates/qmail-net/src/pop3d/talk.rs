@@ -85,6 +85,7 @@ pub(super) fn serve(ends: &mut Ends<'_>, maildir: &Maildir) {
             let (next, actions) = session.step(match line {
                 Line::Text(text) => Input::Line(text),
                 Line::TooLong => Input::TooLong,
+                Line::Endless => Input::Deadline,
             });
             match act(ends, maildir, next, actions) {
                 Ok(Some(next)) => session = next,

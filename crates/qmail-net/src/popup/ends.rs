@@ -26,6 +26,7 @@ pub(super) struct Ends {
 pub(super) enum Heard {
     Line(Vec<u8>),
     TooLong,
+    Endless,
     Deadline,
     Eof,
 }
@@ -84,6 +85,7 @@ impl Ends {
         let heard = self.lines.take(&mut rest).map(|line| match line {
             Line::Text(text) => Heard::Line(text.to_vec()),
             Line::TooLong => Heard::TooLong,
+            Line::Endless => Heard::Endless,
         });
         let used = seen.saturating_sub(rest.len());
         if self.peeks {

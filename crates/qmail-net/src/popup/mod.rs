@@ -14,9 +14,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
+use base::limits;
 use proto::pop3::login::{self, Action, Credentials, Input, Session, Verdict};
 use store::home::Home;
-use sys::brood::{CleanParent, GREETED, Greeting};
+use sys::brood::{CleanParent, GREETED, Greeting, HURRY};
 use sys::{brood, clock, fd, user};
 
 use crate::fences;
@@ -126,6 +127,15 @@ impl Circumstances {
         said.filter(|said| self.1 && !said.is_empty())
     }
 
+    /// How long the client may take: for its login, and for one line of it.
+    fn patience(&self) -> (Duration, Duration) {
+        let hurry = self.0.get(OsStr::new(HURRY));
+        match hurry.is_some_and(|hurry| !hurry.is_empty()) {
+            true => (limits::HURRIED_SESSION, limits::HURRIED_COMMAND),
+            false => (PATIENCE, PATIENCE),
+        }
+    }
+
     /// Where the client is.
     fn client(&self) -> &[u8] {
         self.0.get(OsStr::new("TCPREMOTEIP")).map_or(b"unknown", |ip| ip.as_bytes())
@@ -143,6 +153,8 @@ fn serve_handed(payload: &[u8], fds: Vec<OwnedFd>, host: &[u8], entry: &Entry) -
 /// pspawn serves the mailbox now.
 fn serve(mut ends: Ends, host: &[u8], entry: &Entry, about: &Circumstances) -> i32 {
     let begun = clock::monotonic();
+    let (all, one) = about.patience();
+    let left = || all.saturating_sub(clock::monotonic().saturating_sub(begun)).min(one);
     let (mut session, mut actions) = match about.greeted() {
         Some(said) => (Session::greeted(said), Vec::new()),
         None => Session::new(std::process::id(), clock::now().secs(), host),
@@ -152,7 +164,7 @@ fn serve(mut ends: Ends, host: &[u8], entry: &Entry, about: &Circumstances) -> i
         for action in actions {
             match action {
                 Action::Reply(bytes) => {
-                    if ends.say(&bytes, left(begun)).is_err() {
+                    if ends.say(&bytes, left()).is_err() {
                         return 1;
                     }
                 }
@@ -170,9 +182,13 @@ fn serve(mut ends: Ends, host: &[u8], entry: &Entry, about: &Circumstances) -> i
         }
         (session, actions) = match verdict {
             Some(verdict) => session.step(Input::Verdict(verdict)),
-            None => match ends.hear(left(begun)) {
+            None => match ends.hear(left()) {
                 Heard::Line(line) => session.step(Input::Line(&line)),
                 Heard::TooLong => session.step(Input::TooLong),
+                Heard::Endless => give_up(session, Input::Endless, "line without end", about),
+                Heard::Deadline if one < PATIENCE => {
+                    give_up(session, Input::Hurried, "too busy to wait any longer", about)
+                }
                 Heard::Deadline => session.step(Input::Deadline),
                 Heard::Eof => session.step(Input::Eof),
             },
@@ -180,18 +196,21 @@ fn serve(mut ends: Ends, host: &[u8], entry: &Entry, about: &Circumstances) -> i
     }
 }
 
-/// What is left of a client's time.
-fn left(begun: Duration) -> Duration {
-    PATIENCE.saturating_sub(clock::monotonic().saturating_sub(begun))
+/// Ends a login before its time, and tells the log why.
+fn give_up(
+    session: Session,
+    input: Input<'_>,
+    why: &str,
+    about: &Circumstances,
+) -> (Session, Vec<Action>) {
+    let (pid, client) = (std::process::id(), printable(about.client()));
+    say(&format!("pid {pid} from {client}: {why}"));
+    session.step(input)
 }
 
 /// Tells the log how a login went. A name is what a stranger made up: bounded, and nothing in it
 /// can look like another line.
 fn note(credentials: &Credentials, verdict: Verdict, about: &Circumstances) {
-    let printable = |text: &[u8]| -> String {
-        let safe = |&c: &u8| if c.is_ascii_graphic() && c != b'%' { char::from(c) } else { '_' };
-        text.iter().take(100).map(safe).collect()
-    };
     let how = match verdict {
         Verdict::Served => "login",
         Verdict::Refused => "authorization failed",
@@ -201,6 +220,12 @@ fn note(credentials: &Credentials, verdict: Verdict, about: &Circumstances) {
     };
     let (pid, client) = (std::process::id(), printable(about.client()));
     say(&format!("pid {pid} from {client}: {how}: {}", printable(&credentials.name)));
+}
+
+/// What somebody else made up, as a line of the log shows it.
+fn printable(text: &[u8]) -> String {
+    let safe = |&c: &u8| if c.is_ascii_graphic() && c != b'%' { char::from(c) } else { '_' };
+    text.iter().take(100).map(safe).collect()
 }
 
 /// One line in the log.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use sys::brood::GREETED;
+use sys::brood::{GREETED, HURRY};
 
 /// The variables of one connection (PROTO, `TCP*`, and what its tcprules line sets).
 #[derive(Clone, Debug, Default)]
@@ -45,6 +45,11 @@ impl Circumstances {
         self.given.get(GREETED.as_bytes()).is_some_and(|said| !said.is_empty())
     }
 
+    /// Whether places are short, so that the client is waited for less long.
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.get(HURRY).is_some_and(|hurry| !hurry.is_empty())
+    }
+
     /// What came with the connection, for a program started on its behalf.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.given.iter().map(|(key, value)| (OsStr::from_bytes(key), OsStr::from_bytes(value)))
@@ -67,5 +72,7 @@ mod tests {
         assert!(!c.is_greeted() && !Circumstances::of_handover(b"GREETED=\0").is_greeted());
         assert!(Circumstances::of_handover(b"GREETED=220 here\0").is_greeted());
         assert!(!Circumstances::of_process().is_greeted());
+        assert!(Circumstances::of_handover(b"HURRY=1\0").is_hurried());
+        assert!(!c.is_hurried() && !Circumstances::of_handover(b"HURRY=\0").is_hurried());
     }
 }

@@ -64,14 +64,15 @@ pub(crate) fn talk(
     let settings = site.settings(about);
     // Not a TCP connection perhaps: then there is nothing to set.
     let _ = net::nodelay(ends.speak);
-    let limited = net::limit_reads(ends.hear, Duration::from_secs(site.timeout)).is_ok();
+    let patience = Patience::new(site.timeout, about.is_hurried(), clock::monotonic());
+    let limited = net::limit_reads(ends.hear, patience.longest()).is_ok();
     let mut talk = Talk {
         ends,
         settings: &settings,
         about,
         door: Door::new(site, users),
         intake: Intake::new(home, about, queued),
-        patience: Patience::new(site.timeout, clock::monotonic()),
+        patience,
         limited,
         replies: Vec::new(),
     };
@@ -114,6 +115,7 @@ impl Talk<'_> {
             let mut input = match heard {
                 Heard::Bytes(_) => framing.next(session.expects(), &mut bytes),
                 Heard::Eof => Some(Input::Eof),
+                Heard::Silence if self.patience.hurried() => Some(Input::Hurried),
                 Heard::Silence => Some(Input::Deadline),
             };
             while let Some(happened) = input.take() {
@@ -137,9 +139,7 @@ impl Talk<'_> {
         input: Input<'_>,
     ) -> io::Result<(Session<'s>, Option<Ending>)> {
         let piece = if let Input::Data(piece) = input { piece } else { &[] };
-        if !matches!(input, Input::Data(_)) {
-            self.patience.renew(clock::monotonic());
-        }
+        let whole = !matches!(input, Input::Data(_));
         let mut next = Some(input);
         while let Some(input) = next.take() {
             let (stepped, actions) = session.step(input);
@@ -148,6 +148,13 @@ impl Talk<'_> {
                 Ok(answer) => next = answer.map(Input::Answer),
                 Err(ending) => return Ok((session, Some(ending))),
             }
+            if matches!(next, Some(Input::Answer(Verdict::Queued { .. }))) {
+                self.patience.reward(clock::monotonic());
+            }
+        }
+        if whole {
+            // Afterwards: the time that we took for the answer is not the client's.
+            self.patience.renew(clock::monotonic());
         }
         Ok((session, None))
     }
@@ -179,6 +186,13 @@ impl Talk<'_> {
     }
 
     fn say(&mut self, reply: &Reply) -> io::Result<()> {
+        if let Some(why) = reply.complaint() {
+            let client = self.about.get("TCPREMOTEIP").unwrap_or_else(|| b"unknown".to_vec());
+            let client = client.iter().take(100).copied();
+            let client: Vec<u8> = client.filter(u8::is_ascii_graphic).collect();
+            let (pid, client) = (std::process::id(), String::from_utf8_lossy(&client));
+            super::say(format_args!("pid {pid} from {client}: {why}"));
+        }
         reply.encode(&self.settings.greeting, &mut self.replies);
         if self.replies.len() >= REPLIES { self.flush() } else { Ok(()) }
     }
@@ -200,7 +214,7 @@ impl Talk<'_> {
         self.flush()?;
         let left = self.patience.left(letter, clock::monotonic());
         // The wait the socket itself ends, to within a second.
-        let all = left.saturating_add(Duration::from_secs(1)) >= self.patience.timeout();
+        let all = left.saturating_add(Duration::from_secs(1)) >= self.patience.longest();
         let read = match self.limited && all {
             true => fd::read(self.ends.hear, room),
             false => fd::read_within(self.ends.hear, room, left),

@@ -38,6 +38,7 @@ impl Framing {
                 self.lines.take(bytes).map(|line| match line {
                     Line::Text(text) => Input::Line(text),
                     Line::TooLong => Input::TooLong,
+                    Line::Endless => Input::Endless,
                 })
             }
             Expects::Data => self.letter(bytes),

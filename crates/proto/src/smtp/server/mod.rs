@@ -59,6 +59,8 @@ pub enum Input<'a> {
     Line(&'a [u8]),
     /// A command line over the limit has gone by.
     TooLong,
+    /// A command line does not end.
+    Endless,
     /// The next bytes of the letter, decoded.
     Data(&'a [u8]),
     /// The letter has ended.
@@ -69,15 +71,17 @@ pub enum Input<'a> {
     Answer(Verdict),
     /// The client was silent, or did not listen, for too long; or the session is too old.
     Deadline,
+    /// The same, for a client that was waited for less long because places are short.
+    Hurried,
     /// The client is gone.
     Eof,
 }
 
-/// What a session waits for: the inputs that make sense besides [`Input::Deadline`] and
-/// [`Input::Eof`].
+/// What a session waits for: the inputs that make sense besides [`Input::Deadline`],
+/// [`Input::Hurried`] and [`Input::Eof`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expects {
-    /// [`Input::Line`] or [`Input::TooLong`].
+    /// [`Input::Line`], [`Input::TooLong`] or [`Input::Endless`].
     Line,
     /// [`Input::Data`], [`Input::End`] or [`Input::Stray`].
     Data,

@@ -3,6 +3,8 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use base::limits;
+
 use super::*;
 use crate::dot::Stray;
 
@@ -212,7 +214,9 @@ fn events() -> Vec<Input<'static>> {
         Input::Answer(Verdict::NoQueue),
         Input::Answer(queued),
         Input::Answer(refused),
+        Input::Endless,
         Input::Deadline,
+        Input::Hurried,
         Input::Eof,
     ]
 }
@@ -287,4 +291,57 @@ fn hops_win_over_size_however_the_letter_is_cut() {
         assert_eq!(aborts, 1);
         assert_eq!(session.step(Input::End).1, [Action::Reply(Reply::TooManyHops)]);
     }
+}
+
+/// The reply codes to lines said one after another, and whether it is over; letters are taken.
+fn codes(lines: impl Iterator<Item = &'static [u8]>) -> (Vec<u16>, bool) {
+    let settings = settings();
+    let (mut driven, mut framing) = (Driven::new(&settings), Framing::default());
+    lines.for_each(|mut line| driven.feed(&mut framing, &mut line));
+    (driven.codes, driven.closed)
+}
+
+#[test]
+fn commands_that_bring_nothing_come_to_an_end() {
+    let most = limits::IDLE_COMMANDS as usize;
+    for (before, idle) in [
+        (&b""[..], &b"NOOP\r\n"[..]),
+        (b"", b"RSET\r\n"),
+        (b"HELO x\r\n", b"EHLO x\r\n"),
+        (b"", b"VRFY x\r\n"),
+        (b"", b"HELP\r\n"),
+        (b"", b"MAIL FROM:<a@b>\r\n"),
+    ] {
+        let said = || core::iter::once(before).chain(core::iter::repeat_n(idle, most));
+        let (heard, closed) = codes(said());
+        assert!(!closed && !heard.contains(&421), "{}", idle.escape_ascii());
+        let (heard, closed) = codes(said().chain([idle]));
+        assert!(closed && heard.last() == Some(&421), "{}", idle.escape_ascii());
+    }
+}
+
+#[test]
+fn a_letter_makes_up_for_idle_commands_and_one_refused_recipient() {
+    let letter =
+        &b"MAIL FROM:<a@b>\r\nRCPT TO:<no@here>\r\nRCPT TO:<yes@here>\r\nDATA\r\n.\r\n"[..];
+    let noops = || core::iter::repeat_n(&b"NOOP\r\n"[..], limits::IDLE_COMMANDS as usize - 1);
+    let (heard, closed) = codes((0..300).flat_map(|_| noops().chain([letter])));
+    assert!(!closed && heard.iter().filter(|code| **code == 354).count() == 300);
+}
+
+#[test]
+fn names_are_not_tried_for_ever() {
+    let refused = limits::REFUSED_RECIPIENTS as usize;
+    for bad in [&b"RCPT TO:<no@here>\r\n"[..], b"RCPT TO:<\x01>\r\n"] {
+        let said = || {
+            core::iter::once(&b"MAIL FROM:<a@b>\r\n"[..]).chain(core::iter::repeat_n(bad, refused))
+        };
+        assert!(!codes(said()).1);
+        let (heard, closed) = codes(said().chain([bad]));
+        assert!(closed && heard.last() == Some(&421));
+    }
+    let over =
+        core::iter::repeat_n(&b"RCPT TO:<yes@here>\r\n"[..], limits::SMTP_RECIPIENTS + 1_000);
+    let (heard, closed) = codes(core::iter::once(&b"MAIL FROM:<a@b>\r\n"[..]).chain(over));
+    assert!(!closed && heard.iter().filter(|code| **code == 452).count() == 1_000);
 }

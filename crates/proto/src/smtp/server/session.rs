@@ -59,6 +59,10 @@ pub struct Session<'s> {
     helo: Option<Vec<u8>>,
     /// Commands that were unknown, out of place or too long.
     bad_commands: u32,
+    /// Commands since the last letter that brought none nearer.
+    idle_commands: u32,
+    /// Recipients that were refused, less the letters taken.
+    refused: u32,
     state: State,
 }
 
@@ -67,7 +71,9 @@ type Actions = Vec<Action>;
 impl<'s> Session<'s> {
     /// A new session, and its greeting.
     pub fn open(settings: &'s Settings) -> (Self, Actions) {
-        let session = Self { settings, helo: None, bad_commands: 0, state: State::Idle };
+        let (helo, bad_commands, idle_commands, refused) = (None, 0, 0, 0);
+        let state = State::Idle;
+        let session = Self { settings, helo, bad_commands, idle_commands, refused, state };
         (session, say(Reply::Greeting))
     }
 
@@ -92,6 +98,10 @@ impl<'s> Session<'s> {
             (State::Closed, _) => Vec::new(),
             (state, Input::Eof) => Self::leave(&state, None),
             (state, Input::Deadline) => Self::leave(&state, Some(Reply::Timeout)),
+            (state, Input::Hurried) => Self::leave(&state, Some(Reply::TooBusy)),
+            (state @ (State::Idle | State::Mail(_)), Input::Endless) => {
+                Self::leave(&state, Some(Reply::EndlessLine))
+            }
             (state @ (State::Idle | State::Mail(_)), Input::Line(line)) => {
                 self.command(state, line)
             }
@@ -111,6 +121,8 @@ impl<'s> Session<'s> {
                 Self::leave(&state, Some(judge_stray(stray)))
             }
             (State::Committing, Input::Answer(Verdict::Queued { secs, pid })) => {
+                self.idle_commands = 0;
+                self.refused = self.refused.saturating_sub(1);
                 self.settle(State::Idle, Reply::Queued { secs, pid })
             }
             (
@@ -121,6 +133,7 @@ impl<'s> Session<'s> {
                 state,
                 Input::Line(_)
                 | Input::TooLong
+                | Input::Endless
                 | Input::Data(_)
                 | Input::End
                 | Input::Stray(_)
@@ -138,10 +151,11 @@ impl<'s> Session<'s> {
             Command::Mail(argument) => self.mail(argument),
             Command::Rcpt(argument) => self.rcpt(state, argument),
             Command::Data => self.data(state),
+            Command::Rset if state == State::Idle => self.idle(state, Reply::Flushed),
             Command::Rset => self.settle(State::Idle, Reply::Flushed),
-            Command::Noop => self.settle(state, Reply::Ok),
-            Command::Vrfy => self.settle(state, Reply::Try),
-            Command::Help => self.settle(state, Reply::Help),
+            Command::Noop => self.idle(state, Reply::Ok),
+            Command::Vrfy => self.idle(state, Reply::Try),
+            Command::Help => self.idle(state, Reply::Help),
             Command::Quit => alloc::vec![Action::Reply(Reply::Bye), Action::Close(Ending::Quit)],
             Command::Unknown => self.bad(state, Reply::Unimplemented),
         }
@@ -149,16 +163,18 @@ impl<'s> Session<'s> {
 
     /// HELO and EHLO: the name is kept for the `Received` line.
     fn hello(&mut self, name: &[u8], reply: Reply) -> Actions {
-        self.helo = Some(name.to_vec());
-        self.settle(State::Idle, reply)
+        match self.helo.replace(name.to_vec()) {
+            None => self.settle(State::Idle, reply),
+            Some(_) => self.idle(State::Idle, reply),
+        }
     }
 
     /// MAIL begins a transaction wherever the session is. If it is refused there is none: other
     /// than in stock, where recipients that follow would join the transaction before.
     fn mail(&mut self, argument: &[u8]) -> Actions {
         match self.judge_mail(argument) {
-            Ok(envelope) => self.settle(State::Mail(envelope), Reply::Ok),
-            Err(reply) => self.settle(State::Idle, reply),
+            Ok(envelope) => self.idle(State::Mail(envelope), Reply::Ok),
+            Err(reply) => self.idle(State::Idle, reply),
         }
     }
 
@@ -181,7 +197,11 @@ impl<'s> Session<'s> {
                 let relay = self.settings.relay.is_some();
                 alloc::vec![Action::Ask(Question::Recipient { address, relay })]
             }
-            Err(reply) => self.settle(State::Mail(envelope), reply),
+            // There may be many in one letter of an honest client; they tell it nothing.
+            Err(Reply::TooManyRecipients) => {
+                self.settle(State::Mail(envelope), Reply::TooManyRecipients)
+            }
+            Err(reply) => self.refuse(envelope, reply),
         }
     }
 
@@ -200,17 +220,26 @@ impl<'s> Session<'s> {
     }
 
     fn do_rcpt(&mut self, mut envelope: Envelope, recipient: &[u8], welcome: Welcome) -> Actions {
-        let reply = match welcome {
+        match welcome {
             Welcome::Yes => {
                 text0::put(&mut envelope.block, recipient);
                 envelope.recipients = envelope.recipients.saturating_add(1);
-                Reply::Ok
+                self.settle(State::Mail(envelope), Reply::Ok)
             }
-            Welcome::NotOurs => Reply::NotAllowed,
-            Welcome::NoMailbox => Reply::NoMailbox,
-            Welcome::Unsure => Reply::Unsure,
-            Welcome::NoControls => return Self::leave(&State::Idle, Some(Reply::NoControls)),
-        };
+            Welcome::NotOurs => self.refuse(envelope, Reply::NotAllowed),
+            Welcome::NoMailbox => self.refuse(envelope, Reply::NoMailbox),
+            Welcome::Unsure => self.refuse(envelope, Reply::Unsure),
+            Welcome::NoControls => Self::leave(&State::Idle, Some(Reply::NoControls)),
+        }
+    }
+
+    /// A recipient that is not taken: one too many ends the session, so that nobody tries names at
+    /// leisure.
+    fn refuse(&mut self, envelope: Envelope, reply: Reply) -> Actions {
+        self.refused = self.refused.saturating_add(1);
+        if self.refused > limits::REFUSED_RECIPIENTS {
+            return Self::leave(&State::Mail(envelope), Some(Reply::TooManyRefused));
+        }
         self.settle(State::Mail(envelope), reply)
     }
 
@@ -277,6 +306,15 @@ impl<'s> Session<'s> {
         self.bad_commands = self.bad_commands.saturating_add(1);
         if self.bad_commands > limits::BAD_COMMANDS {
             return Self::leave(&state, Some(Reply::TooManyBadCommands));
+        }
+        self.settle(state, reply)
+    }
+
+    /// A command that brings no letter nearer: one too many since the last letter ends the session.
+    fn idle(&mut self, state: State, reply: Reply) -> Actions {
+        self.idle_commands = self.idle_commands.saturating_add(1);
+        if self.idle_commands > limits::IDLE_COMMANDS {
+            return Self::leave(&state, Some(Reply::TooManyIdleCommands));
         }
         self.settle(state, reply)
     }
