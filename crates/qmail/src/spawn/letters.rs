@@ -16,6 +16,9 @@ use super::{Letter, Order, QUEUED, Verdict, later};
 const QUEUED_BACK: Duration = Duration::from_secs(3);
 /// How long a queued that is there may hand nothing out while letters are asked for.
 const HAND_OUT: Duration = Duration::from_secs(10);
+/// How many connections may be lost one after another without an answer before deliveries are put
+/// off: a queued that comes back and ends again would be waited for without end.
+const LIVES: u32 = 4;
 /// The pause between two tries to reach it.
 const AGAIN: Duration = Duration::from_millis(50);
 
@@ -43,8 +46,10 @@ pub(super) struct Letters {
     asked: VecDeque<Order>,
     /// When the connection last gave something, or was first asked.
     heard: Duration,
-    /// Since when nobody answers: the wait for that is one for all orders, not one for each.
+    /// Since when nobody is there: the wait for that is one for all orders, not one for each.
     away_since: Option<Duration>,
+    /// Connections made since the last answer.
+    unanswered: u32,
     /// When to try again to reach it.
     again: Option<Duration>,
     /// Orders whose letters will not come.
@@ -54,8 +59,9 @@ pub(super) struct Letters {
 impl Letters {
     pub(super) fn new(home: Home, here: bool) -> Self {
         let (wanted, asked, failed) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
-        let (heard, away_since, again) = (Duration::ZERO, None, None);
-        Self { home, here, queued: None, wanted, asked, heard, away_since, again, failed }
+        let (heard, away_since, unanswered, again) = (Duration::ZERO, None, 0, None);
+        let queued = None;
+        Self { home, here, queued, wanted, asked, heard, away_since, unanswered, again, failed }
     }
 
     /// The order's letter is to be fetched.
@@ -79,6 +85,7 @@ impl Letters {
             let queued = QueueClient::connect_now(&self.home)?.patient(HAND_OUT);
             poller.add(&queued, QUEUED, Interest::READ)?;
             self.queued = Some(queued);
+            (self.away_since, self.unanswered) = (None, self.unanswered.saturating_add(1));
         }
         let Some(queued) = &mut self.queued else { return Ok(()) };
         if self.asked.is_empty() {
@@ -101,7 +108,7 @@ impl Letters {
         }
         match self.answer() {
             Ok(Some(answer)) => {
-                (self.heard, self.away_since) = (now, None);
+                (self.heard, self.unanswered) = (now, 0);
                 return Some(answer);
             }
             Ok(None) if !self.asked.is_empty() && now >= self.heard.saturating_add(HAND_OUT) => {
@@ -138,7 +145,8 @@ impl Letters {
         std::mem::swap(&mut self.asked, &mut self.wanted);
         self.wanted.append(&mut self.asked);
         let since = *self.away_since.get_or_insert(now);
-        if is_away(err) && now.saturating_sub(since) < QUEUED_BACK {
+        let back = now.saturating_sub(since) < QUEUED_BACK && self.unanswered < LIVES;
+        if is_away(err) && back {
             self.again = Some(now.saturating_add(AGAIN));
         } else {
             self.failed.append(&mut self.wanted);
@@ -165,6 +173,7 @@ mod tests {
     use super::*;
     use base::outcome::Outcome;
     use base::time::Moment;
+    use sys::pass::{self, Kind};
 
     fn order(slot: u32) -> Order {
         let (sender, recipient) = (Vec::new(), b"a@b".to_vec());
@@ -195,5 +204,29 @@ mod tests {
         assert!(waited(1) >= QUEUED_BACK);
         assert!(waited(2) < QUEUED_BACK / 2);
         std::fs::remove_dir_all(&nobody).unwrap();
+    }
+
+    #[test]
+    fn a_queued_that_goes_away_again_is_waited_for_again_but_not_without_end() {
+        let dir = std::env::temp_dir().join(format!("spawn-again-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("queue")).unwrap();
+        let mut letters = Letters::new(Home::at(&dir).unwrap(), false);
+        let poller = Poller::new().unwrap();
+        let mut now = Duration::from_secs(100);
+        letters.want(order(1));
+        // Each time it is there after two seconds, is asked, and ends without an answer.
+        for life in 1..=LIVES {
+            letters.ask(now, &poller);
+            assert!(letters.next(now, &poller).is_none() && letters.queued.is_none());
+            now += Duration::from_secs(2);
+            let path = dir.join("queue/queued");
+            let listener = pass::listen(&path, Kind::Stream, 0o600, 5).unwrap();
+            letters.ask(now, &poller);
+            drop(listener);
+            std::fs::remove_file(path).unwrap();
+            let next = letters.next(now, &poller);
+            assert_eq!(next.is_some(), life == LIVES, "life {life}");
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 }
