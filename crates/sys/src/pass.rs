@@ -53,7 +53,22 @@ pub fn send(sock: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result
 /// More descriptors than `max_fds`, or a message that did not fit: `InvalidData`, and whatever
 /// came is closed.
 pub fn recv(sock: impl AsFd, buf: &mut [u8], max_fds: usize) -> io::Result<(usize, Vec<OwnedFd>)> {
-    receive(sock, buf, max_fds, RecvFlags::CMSG_CLOEXEC)
+    whole(receive(sock, buf, RecvFlags::CMSG_CLOEXEC)?, max_fds)
+}
+
+/// [`recv`] for bytes that mean something without their descriptors: where there is no room for
+/// those, as in a process that has as many as it may, none is given.
+pub fn recv_with_or_without(
+    sock: impl AsFd,
+    buf: &mut [u8],
+    max_fds: usize,
+) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut came = receive(sock, buf, RecvFlags::CMSG_CLOEXEC)?;
+    if came.flags.contains(ReturnFlags::CTRUNC) {
+        came.fds.clear();
+        came.flags.remove(ReturnFlags::CTRUNC);
+    }
+    whole(came, max_fds)
 }
 
 /// [`recv`] that never waits: `WouldBlock` if nothing has come.
@@ -62,15 +77,26 @@ pub fn recv_now(
     buf: &mut [u8],
     max_fds: usize,
 ) -> io::Result<(usize, Vec<OwnedFd>)> {
-    receive(sock, buf, max_fds, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)
+    whole(receive(sock, buf, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)?, max_fds)
 }
 
-fn receive(
-    sock: impl AsFd,
-    buf: &mut [u8],
-    max_fds: usize,
-    flags: RecvFlags,
-) -> io::Result<(usize, Vec<OwnedFd>)> {
+/// What one call received.
+struct Came {
+    bytes: usize,
+    fds: Vec<OwnedFd>,
+    flags: ReturnFlags,
+}
+
+/// All of a message, or an error.
+fn whole(came: Came, max_fds: usize) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let Came { bytes, fds, flags } = came;
+    if flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) || fds.len() > max_fds {
+        return Err(io::Error::new(ErrorKind::InvalidData, "a message larger than we allow"));
+    }
+    Ok((bytes, fds))
+}
+
+fn receive(sock: impl AsFd, buf: &mut [u8], flags: RecvFlags) -> io::Result<Came> {
     let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS))];
     let mut rights = RecvAncillaryBuffer::new(&mut room);
     let mut data = [IoSliceMut::new(buf)];
@@ -81,10 +107,7 @@ fn receive(
             fds.extend(more);
         }
     }
-    if said.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) || fds.len() > max_fds {
-        return Err(io::Error::new(ErrorKind::InvalidData, "a message larger than we allow"));
-    }
-    Ok((said.bytes, fds))
+    Ok(Came { bytes: said.bytes, fds, flags: said.flags })
 }
 
 /// How a UNIX socket keeps its bytes.
@@ -178,6 +201,8 @@ pub fn pair(kind: Kind) -> io::Result<(OwnedFd, OwnedFd)> {
 mod tests {
     use super::*;
     use crate::fd;
+    use crate::rlimit::{self, Resource};
+    use crate::spawn::{Fork, Status, exit, fork, wait};
 
     #[test]
     fn a_descriptor_crosses_with_its_message() {
@@ -199,6 +224,26 @@ mod tests {
         assert_eq!(recv(&there, &mut [0; 9], 1).unwrap_err().kind(), ErrorKind::InvalidData);
         send(&here, b"0123456789", &[]).unwrap();
         assert_eq!(recv(&there, &mut [0; 9], 1).unwrap_err().kind(), ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_process_that_may_have_no_more_descriptors_hears_the_bytes() {
+        let (here, there) = pair(Kind::Seqpacket).unwrap();
+        for _ in 0..2 {
+            send(&here, b"open", &[here.as_fd()]).unwrap();
+        }
+        // In a child: the limit is this whole process's.
+        let pid = match fork().unwrap() {
+            Fork::Parent(pid) => pid,
+            Fork::Child => {
+                let limited = rlimit::set_soft(Resource::Nofile, 3).is_ok();
+                let strict = recv(&there, &mut [0; 9], 1).is_err();
+                let heard = recv_with_or_without(&there, &mut [0; 9], 1);
+                let heard = heard.is_ok_and(|(length, fds)| length == 4 && fds.is_empty());
+                exit(i32::from(!(limited && strict && heard)));
+            }
+        };
+        assert_eq!(wait(pid).unwrap(), Status::Exited(0));
     }
 
     #[test]

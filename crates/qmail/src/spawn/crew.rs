@@ -62,9 +62,10 @@ impl<J> Member<J> {
         self.jobs.is_empty() && self.waiting == 0
     }
 
-    /// Receives one message; `None` if there is none now, length 0 if the member is gone.
+    /// Receives one message; `None` if there is none now, length 0 if the member is gone. What we
+    /// have no room for among our descriptors does not come; that is no fault of the member's.
     pub(crate) fn hear(&self, room: &mut [u8]) -> Option<(usize, Vec<OwnedFd>)> {
-        match pass::recv(&self.channel, room, 1) {
+        match pass::recv_with_or_without(&self.channel, room, 1) {
             Err(err) if err.kind() == io::ErrorKind::WouldBlock => None,
             heard => Some(heard.unwrap_or_default()),
         }
