@@ -43,7 +43,8 @@ pub(crate) fn main(_args: &[OsString]) -> i32 {
         let other = std::env::var_os("QMAILREMOTE").filter(|program| !program.is_empty());
         let broods = Broods::new(home.path("bin/qmail-remote").into_os_string());
         let children = Children::new(limits::REPORT);
-        Rspawn { other, broods, sessions, crew: Crew::new(), children, held: VecDeque::new() }
+        let (crew, held, room) = (Crew::new(), VecDeque::new(), vec![0; 4 * limits::REPORT]);
+        Rspawn { other, broods, sessions, crew, children, held, room }
     })
 }
 
@@ -94,6 +95,8 @@ struct Rspawn {
     /// Those of `$QMAILREMOTE`.
     children: Children,
     held: VecDeque<Job>,
+    /// Room for what a child says.
+    room: Vec<u8>,
 }
 
 impl Spawner for Rspawn {
@@ -217,10 +220,9 @@ impl Rspawn {
 
     /// Hears all a child has to say.
     fn hear(&mut self, token: u64, desk: &mut Desk) {
-        let mut room = vec![0; 4 * limits::REPORT];
         while let Some(member) = self.crew.get(token) {
-            let Some((length, _)) = member.hear(&mut room) else { return };
-            let message = room.get(..length).unwrap_or_default();
+            let Some((length, _)) = member.hear(&mut self.room) else { return };
+            let message = self.room.get(..length).unwrap_or_default();
             match message.split_first() {
                 Some((b'a', [])) => {
                     if let Some(job) = member.jobs.front_mut() {

@@ -25,6 +25,8 @@ pub(crate) struct Children {
     slots: BTreeMap<u32, u32>,
     running: BTreeMap<u32, Running>,
     pipes: BTreeMap<u64, u32>,
+    /// Room for what is read at a time.
+    piece: Vec<u8>,
 }
 
 impl Children {
@@ -32,7 +34,7 @@ impl Children {
     /// there was more.
     pub(crate) fn new(most: usize) -> Self {
         let (slots, running, pipes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { most, slots, running, pipes }
+        Self { most, slots, running, pipes, piece: vec![0; PIECE] }
     }
 
     /// A child makes the delivery of this slot; `pipe` is the end of its output.
@@ -60,15 +62,14 @@ impl Children {
         let Some(slot) = self.pipes.get(&token) else { return false };
         let Some(running) = self.running.get_mut(slot) else { return true };
         let Some(pipe) = &running.pipe else { return true };
-        let mut piece = vec![0; PIECE];
-        let n = fd::read(pipe, &mut piece).unwrap_or(0);
+        let n = fd::read(pipe, &mut self.piece).unwrap_or(0);
         if n == 0 {
             desk.forget(pipe);
             running.pipe = None;
             self.pipes.remove(&token);
         }
         let room = self.most.saturating_add(1).saturating_sub(running.output.len());
-        running.output.extend(piece.iter().take(n.min(room)));
+        running.output.extend(self.piece.iter().take(n.min(room)));
         true
     }
 
