@@ -8,6 +8,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use base::outcome::Outcome;
 use store::disk::kernel::Kernel;
@@ -20,6 +22,8 @@ use super::{End, Job, Stop, maildir as single, tell};
 
 /// Letters up to this many bytes are read once, into memory.
 const WHOLE: u64 = 1 << 20;
+/// No file system's times are coarser than this.
+const COARSE: Duration = Duration::from_secs(2);
 /// Files that are kept open until they are shown, in case each must be synced by itself.
 const OPEN: usize = 64;
 
@@ -54,6 +58,13 @@ struct Waiting {
     shown: bool,
 }
 
+/// What was there, and the stamp `cur/` had before it was listed.
+#[derive(Debug)]
+struct Listed {
+    earlier: Earlier,
+    stamp: Option<SystemTime>,
+}
+
 /// The Maildir of a user who has nothing else, and what waits in it.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
@@ -63,8 +74,8 @@ pub(crate) struct Mailbox {
     identity: (u64, u64),
     disk: Kernel,
     host: Vec<u8>,
-    /// What was there when the first repeated delivery came.
-    earlier: Option<Earlier>,
+    /// What was there when a repeated delivery came.
+    earlier: Option<Listed>,
     waiting: BTreeMap<u32, Waiting>,
     buffer: Vec<u8>,
     /// What rules the first delivery.
@@ -176,13 +187,26 @@ impl Mailbox {
     }
 
     fn was_there(&mut self, name: &OsStr) -> Result<bool, Stop> {
-        let dir = &self.dir;
-        let failed = |err: io::Error| single::trouble(dir, name.as_ref(), &err);
-        if self.earlier.is_none() {
-            self.earlier = Some(Earlier::list(&self.disk).map_err(failed)?);
+        self.look_for(name).map_err(|err| single::trouble(&self.dir, name.as_ref(), &err))
+    }
+
+    /// Another worker may have shown the letter since the list was made. Then it is in `new/`, or a
+    /// reader has moved it to `cur/`, which tells that something came; our own letters do not.
+    fn look_for(&mut self, name: &OsStr) -> io::Result<bool> {
+        let dir: &Path = OsStr::from_bytes(&self.dir).as_ref();
+        if let Some(Listed { earlier, stamp }) = &self.earlier {
+            if earlier.holds(&self.disk, name)? {
+                return Ok(true);
+            }
+            // In the order in which it would go through them.
+            let shown = std::fs::symlink_metadata(dir.join("new").join(name)).is_ok();
+            if !shown && stamp.is_some() && quiet(dir) == *stamp {
+                return Ok(false);
+            }
         }
-        let earlier = self.earlier.as_ref();
-        earlier.map_or(Ok(false), |earlier| earlier.holds(&self.disk, name)).map_err(failed)
+        let stamp = quiet(dir);
+        let listed = self.earlier.insert(Listed { earlier: Earlier::list(&self.disk)?, stamp });
+        listed.earlier.holds(&self.disk, name)
     }
 
     /// Lets readers see a letter whose bytes are durable.
@@ -242,6 +266,14 @@ fn unknown() -> Stop {
     Stop::soft("Internal qmail-lspawn bug.")
 }
 
+/// When something last came into `cur/` or left it; `None` if that was so lately that more could
+/// come without another time.
+fn quiet(dir: &Path) -> Option<SystemTime> {
+    let stamp = std::fs::metadata(dir.join("cur")).and_then(|meta| meta.modified()).ok()?;
+    let age = SystemTime::now().duration_since(stamp).ok()?;
+    (age > COARSE).then_some(stamp)
+}
+
 /// Which directory a name stands for now.
 fn identity(dir: &[u8]) -> io::Result<(u64, u64)> {
     let meta = std::fs::metadata(OsStr::from_bytes(dir))?;
@@ -256,5 +288,48 @@ fn read(letter: &File, size: u64, into: &mut Vec<u8>) -> Result<(), Stop> {
         Ok(n) if n == size => Ok(()),
         Ok(_) => Err(run::unread(&io::ErrorKind::UnexpectedEof.into())),
         Err(err) => Err(run::unread(&err)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_that_another_has_shown_since_the_list_was_made_is_found() {
+        let dir = std::env::temp_dir().join(format!("staged-since-{}", std::process::id()));
+        for below in ["tmp", "new", "cur"] {
+            std::fs::create_dir_all(dir.join(below)).unwrap();
+        }
+        let hours_ago = |hours: u64| {
+            let cur = File::open(dir.join("cur")).unwrap();
+            cur.set_modified(SystemTime::now() - Duration::from_secs(3600 * hours)).unwrap();
+        };
+        let mut mailbox = Mailbox {
+            dir: dir.as_os_str().as_bytes().to_vec(),
+            identity: (0, 0),
+            disk: Kernel::at(&dir).unwrap(),
+            host: Vec::new(),
+            earlier: None,
+            waiting: BTreeMap::new(),
+            buffer: Vec::new(),
+            first: None,
+        };
+        hours_ago(2);
+        let mut has = |name: &str| mailbox.look_for(name.as_ref()).unwrap();
+        assert!(!has("1.moved") && !has("2.shown"));
+        // Another worker shows it and its reader moves it on at once.
+        File::create(dir.join("cur/1.moved:2,S")).unwrap();
+        hours_ago(1);
+        assert!(has("1.moved"));
+        File::create(dir.join("new/2.shown")).unwrap();
+        assert!(has("2.shown") && !has("3.never"));
+        // What has come within a time's grain: nothing may be concluded from an equal stamp.
+        hours_ago(0);
+        assert!(!has("4.late"));
+        File::create(dir.join("cur/4.late")).unwrap();
+        hours_ago(0);
+        assert!(has("4.late"));
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 }
