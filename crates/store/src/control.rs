@@ -227,9 +227,10 @@ fn read_whole(path: &Path) -> Result<Vec<u8>, Trouble> {
 }
 
 /// What makes a line unusable: no setting holds a NUL, and a CR at the end comes from an editor of
-/// another system; taken literally it makes a domain nobody has.
+/// another system; taken literally it makes a domain nobody has. Blanks behind the CR do not hide
+/// it: they are taken away, and then it ends the line.
 fn spoilt(number: usize, line: &[u8]) -> Option<Trouble> {
-    match line {
+    match trim(line) {
         [.., b'\r'] => Some(Trouble::CarriageReturn(number)),
         _ => line.contains(&0).then_some(Trouble::Nul(number)),
     }
@@ -273,8 +274,15 @@ mod tests {
 
     #[test]
     fn a_line_loses_blanks_at_its_end_and_an_empty_file_is_an_empty_line() {
-        let c =
-            control(&[("a", b" #x \t \nsecond\n"), ("b", b""), ("c", b"x\r\n"), ("me", b"m\n")]);
+        let c = control(&[
+            ("a", b" #x \t \nsecond\n"),
+            ("b", b""),
+            ("c", b"x\r\n"),
+            ("d", b"x\r\t\t\n"),
+            ("e", b"x\n\r \n"),
+            ("f", b"a\rb\n"),
+            ("me", b"m\n"),
+        ]);
         assert_eq!(c.line("a").unwrap().unwrap(), b" #x");
         assert_eq!(c.line_or_me("b").unwrap().unwrap(), b"");
         let err = c.line("c").unwrap_err().to_string();
@@ -282,6 +290,12 @@ mod tests {
             err.ends_with("c line 1 ends in a CR: save the file with plain line ends"),
             "{err}"
         );
+        for name in ["d", "e"] {
+            let err = c.line(name).unwrap_err().to_string();
+            assert!(err.contains(" ends in a CR: "), "{err}");
+            assert!(c.list(name).is_err() && c.map(name).is_err());
+        }
+        assert_eq!(c.line("f").unwrap().unwrap(), b"a\rb");
         assert_eq!(c.line_or_me("none").unwrap().unwrap(), b"m");
         assert_eq!(Control::at("/nonexistent/x").line("me").unwrap(), None);
     }
