@@ -38,6 +38,13 @@ pub enum Alarm {
         /// The segment's number.
         number: u64,
     },
+    /// A segment begins before the one in front of it ends: one of them is of another time.
+    Overlap {
+        /// Their names, the earlier segment first.
+        files: [String; 2],
+        /// The record that the later one begins with.
+        sequence: u64,
+    },
     /// A segment's header is damaged and records that matter follow it.
     Header {
         /// The segment's file.
@@ -93,6 +100,12 @@ impl fmt::Display for Alarm {
                 f,
                 "queue/log/{a} and queue/log/{b} both say they are segment {number}: one is a \
                  copy; move the older one away"
+            ),
+            Self::Overlap { files: [a, b], sequence } => write!(
+                f,
+                "queue/log/{b} begins with record {sequence}, though queue/log/{a}, which comes \
+                 before it, goes further: one is of another time, as a file that was put back may \
+                 be; move away the one that does not belong here"
             ),
             Self::Header { file } => write!(
                 f,

@@ -159,6 +159,13 @@ fn padded(len: usize) -> Option<usize> {
 }
 
 impl<'a> Record<'a> {
+    /// May the record with this sequence say this? A letter's number is that of the record it came
+    /// with, so what carries it comes later. Were it not so, a letter accepted later would be given
+    /// a number that is taken.
+    pub(super) fn may_be(&self, sequence: u64) -> bool {
+        !matches!(self, Self::Carried { id, .. } if *id >= sequence)
+    }
+
     /// How many bytes [`Record::encode`] appends.
     pub(super) fn encoded_len(&self) -> usize {
         let body = match self {
