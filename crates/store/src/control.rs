@@ -30,6 +30,18 @@ enum Trouble {
     Nul(usize),
     CarriageReturn(usize),
     NotNumber,
+    NoColon(usize),
+}
+
+/// A line `key:value` of a file, with its number from 1 up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Which line it is.
+    pub line: usize,
+    /// What stands before the first colon, in lower case.
+    pub key: Vec<u8>,
+    /// What stands behind it.
+    pub value: Vec<u8>,
 }
 
 impl ControlError {
@@ -57,6 +69,9 @@ impl fmt::Display for ControlError {
             }
             Trouble::NotNumber => {
                 write!(f, "{path} line 1 is not a number: write digits, or remove the file")
+            }
+            Trouble::NoColon(line) => {
+                write!(f, "{path} line {line} has no colon: write NAME:VALUE, or remove the line")
             }
         }
     }
@@ -192,9 +207,28 @@ impl Control {
     /// The lines `key:value` of `name`; `None` if there is no such file.
     ///
     /// # Errors
-    /// As [`Control::line`].
+    /// As [`Control::rows`].
     pub fn map(&self, name: &str) -> Result<Option<Map>, ControlError> {
-        Ok(self.read(name)?.map(|text| Map::from_lines(lines(&text))))
+        let rows = self.rows(name)?;
+        Ok(rows.map(|rows| Map(rows.into_iter().map(|row| (row.key, row.value)).collect())))
+    }
+
+    /// The lines `key:value` of `name` in their order, for who has to name one; `None` if there is
+    /// no such file.
+    ///
+    /// # Errors
+    /// As [`Control::line`]; or a line has no colon, which stock passes over: an administrator who
+    /// wrote a domain into `virtualdomains` is better told that it is not one.
+    pub fn rows(&self, name: &str) -> Result<Option<Vec<Row>>, ControlError> {
+        let Some(text) = self.read(name)? else { return Ok(None) };
+        let numbered = (1..).zip(text.split(|&c| c == b'\n').map(trim));
+        let counted = numbered.filter(|(_, line)| counts(line));
+        let rows = counted.map(|(line, text)| {
+            let no_colon =
+                || ControlError { path: self.path(name), trouble: Trouble::NoColon(line) };
+            pair(text).map(|(key, value)| Row { line, key, value }).ok_or_else(no_colon)
+        });
+        rows.collect::<Result<_, _>>().map(Some)
     }
 
     /// The whole file; `None` if it, or the directory, is not there.
@@ -238,7 +272,12 @@ fn spoilt(number: usize, line: &[u8]) -> Option<Trouble> {
 
 /// The lines of a list file that count.
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|&c| c == b'\n').map(trim).filter(|line| !line.is_empty() && !line.starts_with(b"#"))
+    text.split(|&c| c == b'\n').map(trim).filter(|line| counts(line))
+}
+
+/// Whether a line is neither empty nor a comment.
+fn counts(line: &[u8]) -> bool {
+    !line.is_empty() && !line.starts_with(b"#")
 }
 
 /// Without spaces, tabs and LFs at the end.
@@ -327,11 +366,22 @@ mod tests {
 
     #[test]
     fn lists_skip_comments_and_maps_keep_the_last_of_equal_keys() {
-        let c = control(&[("l", b"# no\n\na \n b\nC:1\nc:2\nd"), ("n", b"ok\nb\0d\n")]);
+        let c = control(&[
+            ("l", b"# no\n\na \n b\nC:1\nc:2\nd"),
+            ("m", b"# no\nC:1\nc:2\n"),
+            ("n", b"ok\nb\0d\n"),
+        ]);
         let want: [&[u8]; 5] = [b"a", b" b", b"C:1", b"c:2", b"d"];
         assert_eq!(c.list("l").unwrap().unwrap(), want);
-        let map = c.map("l").unwrap().unwrap();
+        let err = c.map("l").unwrap_err().to_string();
+        assert!(
+            err.ends_with("l line 3 has no colon: write NAME:VALUE, or remove the line"),
+            "{err}"
+        );
+        let map = c.map("m").unwrap().unwrap();
         assert_eq!((map.get(b"C"), map.get(b"a")), (Some(&b"2"[..]), None));
+        let rows = c.rows("m").unwrap().unwrap();
+        assert_eq!(rows.iter().map(|row| row.line).collect::<Vec<_>>(), [2, 3]);
         assert!(c.set("l").unwrap().unwrap().contains(b"A"));
         let err = c.list("n").unwrap_err().to_string();
         assert!(err.ends_with("n line 2 holds a NUL byte: remove it"), "{err}");

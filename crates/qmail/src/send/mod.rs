@@ -44,13 +44,28 @@ const LSPAWN: [i32; 2] = [1, 2];
 const RSPAWN: [i32; 2] = [3, 4];
 const CLEAN: [i32; 2] = [5, 6];
 
-pub(crate) fn main(_args: &[OsString]) -> i32 {
+pub(crate) fn main(args: &[OsString]) -> i32 {
+    if args.get(1).is_some_and(|word| word == "check") {
+        return check();
+    }
     match start() {
         Ok(run) => run.run(),
         Err(why) => {
             let mut line = Vec::new();
             Log::Alert(Alert::CannotStart(&why)).encode(&mut line);
             say(&line);
+            111
+        }
+    }
+}
+
+/// Reads every control file as a start does, and says on stderr what cannot be used.
+fn check() -> i32 {
+    let home = Home::find().map_err(|err| err.to_string());
+    match home.and_then(|home| Settings::read(&Control::new(&home))) {
+        Ok(_) => 0,
+        Err(why) => {
+            sys::log::put(fd::stderr(), format!("qmail-send: fatal: {why}\n").as_bytes());
             111
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use base::address::split;
 use base::time::Moment;
-use store::control::Control;
+use store::control::{Control, Row};
 
 /// Deliveries at a time to one remote domain, unless `concurrencydestination` says otherwise.
 const MOST: u32 = 20;
@@ -118,14 +118,15 @@ fn read<T>(
     parse: impl Fn(&[u8]) -> Option<T>,
 ) -> Result<BTreeMap<Vec<u8>, T>, BadPolicy> {
     let bad = |why| BadPolicy { file: format!("control/{name}"), why };
-    let map = control.map(name).map_err(|err| bad(err.to_string()))?.unwrap_or_default();
-    let pairs = map.iter().map(|(key, value)| {
+    let rows = control.rows(name).map_err(|err| bad(err.to_string()))?.unwrap_or_default();
+    let pairs = rows.into_iter().map(|Row { line, key, value }| {
         let parsed = parse(value.trim_ascii()).ok_or_else(|| {
-            let (path, key) = (control.path(name), String::from_utf8_lossy(key));
-            let value = String::from_utf8_lossy(value);
-            bad(format!("{} says {key}:{value}: write {wanted} after the colon", path.display()))
+            let path = control.path(name);
+            let (key, value) = (key.escape_ascii(), value.escape_ascii());
+            let says = format!("{} line {line} says {key}:{value}", path.display());
+            bad(format!("{says}: write {wanted} after the colon"))
         });
-        Ok((key.to_vec(), parsed?))
+        Ok((key, parsed?))
     });
     pairs.collect()
 }
@@ -207,10 +208,11 @@ mod tests {
     fn what_cannot_be_meant_is_named_with_its_file() {
         let dir = std::env::temp_dir().join(format!("policy-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        std::fs::write(dir.join("priority"), "a.org:poeple\n").unwrap();
+        std::fs::write(dir.join("priority"), "# ours\na.org:poeple\n").unwrap();
         let bad = Policy::load(&Control::at(&dir)).unwrap_err();
         assert_eq!(bad.file, "control/priority");
-        let mend = "/priority says a.org:poeple: write people, lists or bounces after the colon";
+        let mend =
+            "/priority line 2 says a.org:poeple: write people, lists or bounces after the colon";
         assert!(bad.why.ends_with(mend), "{}", bad.why);
         std::fs::remove_dir_all(&dir).unwrap();
     }

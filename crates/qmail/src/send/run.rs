@@ -260,11 +260,13 @@ impl Run {
     fn reread(&mut self) {
         match Domains::load(&self.control) {
             Ok(domains) => self.step(Event::Domains(domains)),
-            Err(err) => self.log(Log::Alert(Alert::Reread(&err.file()))),
+            Err(err) => self.log(Log::Alert(Alert::Reread(&format!("{}: {err}", err.file())))),
         }
         match Policy::load(&self.control) {
             Ok(policy) => self.step(Event::Policy(policy)),
-            Err(bad) => self.log(Log::Alert(Alert::Reread(&bad.file))),
+            Err(bad) => {
+                self.log(Log::Alert(Alert::Reread(&format!("{}: {}", bad.file, bad.why))));
+            }
         }
     }
 
