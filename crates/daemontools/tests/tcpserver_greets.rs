@@ -27,6 +27,7 @@ fn main() {
     silence_has_an_end();
     a_flood_from_one_address_makes_way_for_everybody_else();
     one_neighbourhood_does_not_take_every_place();
+    who_comes_when_places_are_short_is_hurried();
     a_rule_can_have_the_program_greet_by_itself();
     an_address_has_its_share_of_silent_and_served_together();
     a_session_counts_although_its_clean_parent_is_gone();
@@ -218,6 +219,30 @@ fn one_neighbourhood_does_not_take_every_place() {
     drop(held);
     let next: Vec<String> = waiting.iter_mut().take(9).map(Client::line).collect();
     assert!(next.iter().all(|line| line == "held\n"), "{next:?}");
+}
+
+fn who_comes_when_places_are_short_is_hurried() {
+    // What tcpserver was started with is nobody's.
+    let server = Server::start("0", &["-fv", "-c20"], &myself(), &[("HURRY", "1")]);
+    let ask = |last: [u8; 4], line: &str| {
+        let mut client = from(&server, last);
+        client.line();
+        client.say(line);
+        client
+    };
+    let hurried = |net: u8| ask([127, 0, net, 1], "x\n").rest().contains("\0HURRY=1\0");
+    let hold = |net: u8| {
+        let mut client = ask([127, 0, net, 2], "hold\n");
+        assert_eq!(client.line(), "held\n");
+        client
+    };
+    let mut held = vec![hold(7), hold(7), hold(7)];
+    assert!(!hurried(7));
+    held.push(hold(7));
+    assert!(hurried(7), "four of one neighbourhood are many");
+    assert!(!hurried(8));
+    held.extend((10..16).map(hold));
+    assert!(hurried(9), "half of all places are taken");
 }
 
 fn a_rule_can_have_the_program_greet_by_itself() {
