@@ -94,7 +94,7 @@ impl World {
         };
         match () {
             () if !covered && !relay => Welcome::NotOurs,
-            () if ours && !local.is_empty() && !self.has(local, domain) => Welcome::NoMailbox,
+            () if ours && !self.has(local, domain) => Welcome::NoMailbox,
             () => Welcome::Yes,
         }
     }
