@@ -1,6 +1,6 @@
 //! Accounts: a line in `users/assign`, a password beside it, a Maildir.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 
@@ -15,6 +15,7 @@ use crate::Trouble;
 use crate::assign::{self, Account};
 use crate::domains::{checked, read};
 use crate::permissions::{about, directory, replace};
+use crate::print::{self, say};
 
 /// The first uid given to an account that exists nowhere else.
 const FIRST_UID: u32 = 48_000;
@@ -51,11 +52,20 @@ impl User {
             Self::Add { address, password_stdin: false } => {
                 let password = random_password()?;
                 add(home, &address, password.as_bytes())?;
-                println!("{address}:{password}");
-                Ok(())
+                tell(&address, &password)
             }
         }
     }
+}
+
+/// Prints a password that nobody else knows; on stderr where standard output does not take it.
+fn tell(address: &str, password: &str) -> Result<(), Trouble> {
+    print::write(format_args!("{address}:{password}")).map_err(|error| {
+        format!(
+            "unable to write to standard output: {error}; the account is there, its password is \
+             {password}"
+        )
+    })
 }
 
 /// Twenty letters and digits nobody can guess (100 bits), none easily taken for another.
@@ -169,14 +179,11 @@ fn compile(home: &Home) -> Result<(), Trouble> {
 fn list(home: &Home) -> Result<(), Trouble> {
     let text = read(&home.path("users/assign"))?;
     let mail = home.path("mail");
-    let mut out = std::io::stdout().lock();
     for (local, dir) in assign::exact(&text) {
         let below = Path::new(dir).strip_prefix(&mail).ok();
         let parts = below.and_then(|b| Some((b.parent()?.to_str()?, b.file_name()?.to_str()?)));
         let address = parts.map_or_else(|| local.to_owned(), |(d, name)| format!("{name}@{d}"));
-        if writeln!(out, "{address}\t{dir}").is_err() {
-            break;
-        }
+        say!("{address}\t{dir}");
     }
     Ok(())
 }

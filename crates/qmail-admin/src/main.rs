@@ -6,12 +6,14 @@ mod assign;
 mod domains;
 mod pauses;
 mod permissions;
+mod print;
 mod scripts;
 mod selftest;
 mod setup;
 mod steer;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -55,14 +57,15 @@ fn main() -> ExitCode {
         args.remove(0);
     }
     if is_named(args.first(), "help") {
-        println!("{:16} set up and steer the mail system", "qmailctl");
-        return ExitCode::SUCCESS;
+        let told = print::line(format_args!("{:16} set up and steer the mail system", "qmailctl"));
+        return if told.is_ok() { ExitCode::SUCCESS } else { 111.into() };
     }
     let args = Args::parse_from(args);
     match run(args) {
         Ok(code) => code,
         Err(why) => {
-            eprintln!("qmailctl: fatal: {why}");
+            // With stderr closed too there is nobody left to tell.
+            let _ = writeln!(std::io::stderr(), "qmailctl: fatal: {why}");
             ExitCode::from(111)
         }
     }

@@ -6,6 +6,7 @@ use store::home::Home;
 use crate::accounts::lock;
 use crate::domains::{checked, read};
 use crate::permissions::replace;
+use crate::print::say;
 use crate::{Trouble, steer};
 
 /// The longest pause with an end, seconds: a hundred years.
@@ -23,11 +24,12 @@ pub(crate) fn pause(home: &Home, domain: &str, duration: &[String]) -> Result<()
     let now = sys::clock::now().secs();
     let until = seconds.map_or(String::new(), |time| now.saturating_add(time).to_string());
     rewrite(home, &domain, Some(&until))?;
+    steer::svc(home, "-h", &["qmail-send"])?;
     match seconds {
-        Some(time) => println!("Pausing mail to {domain} for {}.", lasting(time)),
-        None => println!("Pausing mail to {domain} until it is resumed."),
+        Some(time) => say!("Pausing mail to {domain} for {}.", lasting(time)),
+        None => say!("Pausing mail to {domain} until it is resumed."),
     }
-    steer::svc(home, "-h", &["qmail-send"])
+    Ok(())
 }
 
 /// Ends a pause.
@@ -36,8 +38,9 @@ pub(crate) fn resume(home: &Home, domain: &str) -> Result<(), Trouble> {
     if !rewrite(home, &domain, None)? {
         return Err(format!("mail to {domain} is not paused"));
     }
-    println!("Resuming mail to {domain}.");
-    steer::svc(home, "-h", &["qmail-send"])
+    steer::svc(home, "-h", &["qmail-send"])?;
+    say!("Resuming mail to {domain}.");
+    Ok(())
 }
 
 /// Prints every pause that is in force.
@@ -52,7 +55,7 @@ pub(crate) fn show(home: &Home) -> Result<(), Trouble> {
                 Err(_) if until.is_empty() => "until it is resumed".into(),
                 Err(_) => format!("({until} in control/pauses is not a time: mend it)"),
             };
-            println!("mail to {domain} is paused {end}");
+            say!("mail to {domain} is paused {end}");
         }
     }
     Ok(())

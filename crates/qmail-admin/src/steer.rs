@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode};
 use clap::Subcommand;
 use store::home::Home;
 
+use crate::print::say;
 use crate::{Trouble, pauses, setup};
 
 /// The commands, as administrators know them.
@@ -54,7 +55,7 @@ impl Steer {
         let front = ["qmail-smtpd", "qmail-pop3d"];
         match self {
             Self::Start => {
-                println!("Starting qmail");
+                say!("Starting qmail");
                 let mut all: Vec<&str> = vec!["queued", "pspawn", "qmail-send"];
                 all.extend(front);
                 for name in all {
@@ -64,20 +65,23 @@ impl Steer {
             }
             Self::Stop => stop(home)?,
             Self::Restart => {
-                println!("Restarting qmail:\n* Stopping qmail-smtpd.");
+                say!("Restarting qmail:\n* Stopping qmail-smtpd.");
                 svc(home, "-d", &front)?;
-                println!("* Sending qmail-send SIGTERM and restarting.");
+                // A paused one would get its TERM only when it goes on.
+                svc(home, "-c", &["qmail-send", "qmail-smtpd", "qmail-pop3d"])?;
+                say!("* Sending qmail-send SIGTERM and restarting.");
                 svc(home, "-t", &["qmail-send"])?;
-                println!("* Restarting qmail-smtpd.");
+                say!("* Restarting qmail-smtpd.");
                 svc(home, "-u", &front)?;
             }
             Self::Doqueue => {
-                println!("Flushing timeout table and sending ALRM signal to qmail-send.");
+                say!("Flushing timeout table and sending ALRM signal to qmail-send.");
                 forget_slow_hosts(home)?;
                 svc(home, "-a", &["qmail-send"])?;
             }
             Self::Reload => {
-                println!("Sending HUP signal to qmail-send.");
+                check(home)?;
+                say!("Sending HUP signal to qmail-send.");
                 svc(home, "-h", &["qmail-send"])?;
             }
             Self::Stat => return stat(home),
@@ -89,7 +93,7 @@ impl Steer {
             Self::Cont => each(home, "-c", "Continuing")?,
             Self::Cdb => {
                 setup::compile_rules(home)?;
-                println!("Reloaded {}.", home.path("service/qmail-smtpd/rules").display());
+                say!("Reloaded {}.", home.path("service/qmail-smtpd/rules").display());
             }
             Self::Queue => {
                 let counted = bin(home, "qmail-qstat", &[])?;
@@ -108,9 +112,9 @@ fn logger(name: &str) -> String {
 
 /// Strangers first, then deliveries; queued stays, so that local programs can still queue.
 fn stop(home: &Home) -> Result<(), Trouble> {
-    println!("Stopping qmail...");
+    say!("Stopping qmail...");
     for name in ["qmail-smtpd", "qmail-pop3d", "qmail-send"] {
-        println!("  {name}");
+        say!("  {name}");
         svc(home, "-d", &[name])?;
     }
     Ok(())
@@ -119,7 +123,7 @@ fn stop(home: &Home) -> Result<(), Trouble> {
 /// The same command for the three services whose names people know.
 fn each(home: &Home, command: &str, word: &str) -> Result<(), Trouble> {
     for name in ["qmail-send", "qmail-smtpd", "qmail-pop3d"] {
-        println!("{word} {name}");
+        say!("{word} {name}");
         svc(home, command, &[name])?;
     }
     Ok(())
@@ -135,11 +139,28 @@ fn forget_slow_hosts(home: &Home) -> Result<(), Trouble> {
     bin(home, "setuidgid", &[format!("{}:{}", role.uid, role.gid).into(), tcpok]).map(drop)
 }
 
+/// Has qmail-send, as the role that will, read its control files as at a start.
+fn check(home: &Home) -> Result<(), Trouble> {
+    let role = home.roles().map_err(|e| e.to_string())?.qmails;
+    let send: PathBuf = home.path("bin/qmail-send");
+    let good = match home.is_private() {
+        true => bin(home, "qmail-send", &["check".into()]),
+        false => {
+            let role = format!("{}:{}", role.uid, role.gid);
+            bin(home, "setuidgid", &[role.into(), send, "check".into()])
+        }
+    };
+    match good? {
+        true => Ok(()),
+        false => Err("not reloaded: mend the file first; what was read before is in force".into()),
+    }
+}
+
 /// Says so if no supervise watches a service.
 fn supervised(home: &Home, name: &str) -> Result<(), Trouble> {
     let service = path(home, name);
     if !bin(home, "svok", &[service])? {
-        println!("{name} supervise not running");
+        say!("{name} supervise not running");
     }
     Ok(())
 }

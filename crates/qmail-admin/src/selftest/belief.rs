@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::rig::Kind;
 use crate::Trouble;
 use crate::permissions::about;
+use crate::print::say;
 
 /// Syncs that are timed.
 const SYNCS: u32 = 200;
@@ -127,6 +128,14 @@ impl Mount {
                 );
             }
         }
+        if ["ext2", "vfat", "exfat", "msdos"].contains(&fs) || fs == "ext4" && self.lacks_journal()
+        {
+            doubts.push(format!(
+                "{fs} on {} has no journal: a power cut can leave it damaged, and directories with \
+                 it; use one with a journal (ext4: tune2fs -O has_journal, not mounted)",
+                self.point
+            ));
+        }
         if fs == "zfs" {
             doubts.push("zfs: see that `zfs get sync` does not say disabled".into());
         }
@@ -159,7 +168,7 @@ fn device_name(numbers: &str) -> Option<String> {
 
 /// Says what a directory's file system is and what speaks against it; whether nothing does.
 pub(crate) fn report(dir: &Path, mount: &Mount) -> Result<bool, Trouble> {
-    println!(
+    say!(
         "{}: {} on {}, mounted with {}",
         dir.display(),
         mount.fs,
@@ -169,19 +178,19 @@ pub(crate) fn report(dir: &Path, mount: &Mount) -> Result<bool, Trouble> {
     let mut doubts = mount.doubts();
     let (turns, cache) = mount.disk();
     match (&turns, &cache) {
-        (None, None) => println!("disk: cannot be asked from here"),
+        (None, None) => say!("disk: cannot be asked from here"),
         (turns, cache) => {
             let turns = if *turns == Some(true) { "it turns" } else { "it does not turn" };
-            println!("disk: {turns}, cache: {}", cache.as_deref().unwrap_or("unknown"));
+            say!("disk: {turns}, cache: {}", cache.as_deref().unwrap_or("unknown"));
         }
     }
     let times = times(dir)?;
     let at = |part: usize| times.get(times.len() * part / 100).copied().unwrap_or_default();
     let (median, slow) = (at(50), at(99));
-    println!("sync of 4 KiB: median {median:?}, 99 of 100 within {slow:?}");
+    say!("sync of 4 KiB: median {median:?}, 99 of 100 within {slow:?}");
     let caches = cache.as_deref() == Some("write back");
     if turns == Some(true) && median < FASTEST_TURNING {
-        println!(
+        say!(
             "NOTE: a disk that turns cannot sync in {median:?}: it is a virtual one and only says \
              so, or its cache has a battery, or it lies; the test by hand tells which"
         );
@@ -190,7 +199,7 @@ pub(crate) fn report(dir: &Path, mount: &Mount) -> Result<bool, Trouble> {
         doubts.push(format!("a disk with a cache cannot write it in {median:?}"));
     }
     for doubt in &doubts {
-        println!("DOUBT: {doubt}");
+        say!("DOUBT: {doubt}");
     }
     Ok(doubts.is_empty())
 }
@@ -246,6 +255,9 @@ mod tests {
         assert!(found.options.contains(&"noatime".into()));
         let doubts = found.doubts();
         assert!(doubts.iter().any(|d| d.contains("barrier=0")), "{doubts:?}");
+        let journal = |d: &String| d.starts_with("ext4 on /srv/a b has no journal");
+        assert!(doubts.iter().any(journal), "{doubts:?}");
+        assert!(mount("rw", "xfs").doubts().is_empty());
     }
 
     #[test]

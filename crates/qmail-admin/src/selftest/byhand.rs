@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use super::belief::{is_plain, record_file};
 use crate::Trouble;
 use crate::permissions::about;
+use crate::print::say;
 
 /// Bytes of a record: its number, written over and over.
 const RECORD: usize = 512;
@@ -70,8 +71,8 @@ pub(crate) fn check(dir: &Path, list: &Path) -> Result<ExitCode, Trouble> {
         lost += u64::from(!about(&path, is_there(&file, number))?);
     }
     let looked = said.min(RECORDS);
-    println!("{said} was the last number said; of the last {looked} records {lost} are lost");
-    println!(
+    say!("{said} was the last number said; of the last {looked} records {lost} are lost");
+    say!(
         "{}",
         if lost == 0 {
             "this disk kept its word this time"

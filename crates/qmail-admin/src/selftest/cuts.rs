@@ -8,6 +8,7 @@ use super::look::{self, Seen};
 use super::rig::Rig;
 use super::workload::Event;
 use crate::Trouble;
+use crate::print::line;
 
 /// What the cuts showed.
 #[derive(Default)]
@@ -134,7 +135,8 @@ impl Record<'_> {
         match self.rig.mounted("cut", |home| look::look(home, &self.events, at)) {
             Ok(seen) => {
                 if !seen.is_clean() {
-                    println!("cut at {at}: {seen}; {}", seen.example);
+                    // Counted all the same.
+                    let _ = line(format_args!("cut at {at}: {seen}; {}", seen.example));
                     if let (Some(keep), Some(Ok(()))) = (keep, kept) {
                         let _ = std::fs::copy(self.rig.at("kept"), keep);
                     }
@@ -143,7 +145,7 @@ impl Record<'_> {
                 found.seen.add(&seen);
             }
             Err(why) => {
-                println!("cut at {at}: {why}");
+                let _ = line(format_args!("cut at {at}: {why}"));
                 found.unmountable += 1;
             }
         }

@@ -12,6 +12,7 @@ use super::cuts::{Found, Record};
 use super::rig::{Kind, Rig};
 use super::workload;
 use crate::Trouble;
+use crate::print::say;
 
 /// Test whether mail on a directory's file system survives power cuts.
 #[derive(Args)]
@@ -64,35 +65,32 @@ impl Powercut {
         }
         let mount = Mount::of(&self.dir)?;
         let is_believed = belief::report(&self.dir, &mount)?;
-        println!();
+        say!("");
         let held = match mount.kind() {
             Some(kind) => self.cuts(kind)?,
             None => {
-                println!(
-                    "not tried: a {} cannot be made on a disk that keeps every write",
-                    mount.fs
-                );
+                say!("not tried: a {} cannot be made on a disk that keeps every write", mount.fs);
                 None
             }
         };
-        println!();
-        tell(held, is_believed, &self.dir);
+        say!("");
+        tell(held, is_believed, &self.dir)?;
         Ok(if is_believed { exit(held) } else { ExitCode::FAILURE })
     }
 
     /// Tries the cuts on this kind of file system; whether all promises held, if it could be tried.
     fn cuts(&self, kind: Kind) -> Result<Option<bool>, Trouble> {
         if sys::user::euid() != 0 {
-            println!("not tried: only root can mount a disk that keeps every write");
+            say!("not tried: only root can mount a disk that keeps every write");
             return Ok(None);
         }
         if let Some(missing) = kind.lacks() {
-            println!("not tried: {missing} is needed");
+            say!("not tried: {missing} is needed");
             return Ok(None);
         }
         let name = kind.to_string();
         let found = self.rehearse(kind)?;
-        println!("{name}: {found}");
+        say!("{name}: {found}");
         Ok(Some(found.is_clean()))
     }
 
@@ -128,26 +126,27 @@ fn exit(held: Option<bool>) -> ExitCode {
 }
 
 /// The verdict, in words, and what is left to do.
-fn tell(held: Option<bool>, is_believed: bool, dir: &Path) {
+fn tell(held: Option<bool>, is_believed: bool, dir: &Path) -> Result<(), Trouble> {
     match held {
-        Some(true) => println!(
+        Some(true) => say!(
             "Tested: the programs on a new file system of this kind, on a disk of ours that forgets \
              what it was not told to keep. No acknowledged letter was lost, torn or doubled."
         ),
-        Some(false) => println!("Tested: promises were BROKEN on a file system of this kind."),
-        None => println!("The programs were not tested on a file system of this kind."),
+        Some(false) => say!("Tested: promises were BROKEN on a file system of this kind."),
+        None => say!("The programs were not tested on a file system of this kind."),
     }
     if !is_believed {
-        println!("Do not keep mail here before the doubts above are gone.");
+        say!("Do not keep mail here before the doubts above are gone.");
     }
     let dir = dir.display();
-    println!(
+    say!(
         "Not tested: whether your own disk keeps what it says it has written. For that, from \
          another machine:\n  \
          ssh THIS qmailctl selftest powercut {dir} --begin > numbers    then cut the power\n  \
          and when it is back, with the file numbers:\n  \
          qmailctl selftest powercut {dir} --check numbers"
     );
+    Ok(())
 }
 
 /// Copies the binaries that lie beside this program to where every user can run them.
