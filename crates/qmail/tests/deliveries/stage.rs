@@ -49,13 +49,19 @@ impl Place {
         let gid = if root { 48_001 } else { sys::user::egid() };
         let at = joe.display();
         let assign = format!(
-            "=joe:joe:{uid}:{gid}:{at}:::\n+joe-:joe:{uid}:{gid}:{at}:-::\n=root:r:0:0:/:::\n.\n"
+            "=joe:joe:{uid}:{gid}:{at}:::\n+joe-:joe:{uid}:{gid}:{at}:-::\n=root:r:7:7:/:::\n.\n"
         );
         fs::write(home.join("users/assign"), assign).unwrap();
         std::os::unix::fs::symlink(PROGRAM, home.join("bin/qmail-pspawn")).unwrap();
         own(&home.join("mail"), uid, gid);
         let mut place = Self { home, uid, queued: 0 };
         place.run("qmail-newu");
+        // qmail-newu takes no uid 0; somebody else's may have.
+        let cdb = place.home.join("users/cdb");
+        let mut bytes = fs::read(&cdb).unwrap();
+        let at = bytes.windows(6).position(|six| six == b"r\x007\x007\0").unwrap();
+        bytes[at..at + 6].copy_from_slice(b"r\x000\x000\0");
+        fs::write(&cdb, bytes).unwrap();
         place.queued = place.command("qmail-queued").spawn().unwrap();
         let since = Instant::now();
         while QueueClient::connect_at(&place.home.join("queue/queued")).is_err() {

@@ -17,6 +17,8 @@ pub enum AssignError {
     /// The line with this number is not `=local:user:uid:gid:home:dash:ext:` or
     /// `+prefix:user:uid:gid:home:dash:pre:`.
     Line(usize),
+    /// The line with this number has uid 0, as whom nothing is ever delivered.
+    Root(usize),
     /// There is no last line with a single dot, so the file may have been cut short.
     NoDot,
     /// It is too much for the format.
@@ -27,6 +29,9 @@ impl fmt::Display for AssignError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Line(n) => write!(f, "line {n} is not =local:user:uid:gid:home:dash:ext:"),
+            Self::Root(n) => {
+                write!(f, "line {n} has uid 0: nothing is delivered as root, name another user")
+            }
             Self::NoDot => f.write_str("the last line must be a single dot"),
             Self::TooBig => TooBig.fmt(f),
         }
@@ -50,7 +55,11 @@ pub fn compile(text: &[u8]) -> Result<Vec<u8>, AssignError> {
             dot = true;
             break;
         }
-        let (key, value) = record(line).ok_or(AssignError::Line(n.saturating_add(1)))?;
+        let number = n.saturating_add(1);
+        let (key, value) = record(line).ok_or(AssignError::Line(number))?;
+        if is_root(&value) {
+            return Err(AssignError::Root(number));
+        }
         if line.starts_with(b"+") {
             ends.extend(key.get(1..).and_then(<[u8]>::last).copied());
         }
@@ -85,6 +94,11 @@ fn record(line: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     }
     // The sixth value ends in a colon too; what follows it is ignored.
     (values.len() == 6 && fields.next().is_some()).then(|| (key, values.join(&0)))
+}
+
+/// Whether a value's uid, its second field, is 0.
+fn is_root(value: &[u8]) -> bool {
+    value.split(|&c| c == 0).nth(1).is_some_and(|uid| number(uid) == Ok(0))
 }
 
 /// The account a compiled file gives `local`; `None` if it gives none.
@@ -167,6 +181,10 @@ mod tests {
         assert_eq!(compile(b"=j:j:1:2:/h:::\n=j\0k:j:1:2:/h:::\n.\n"), Err(AssignError::Line(2)));
         assert_eq!(compile(b"=j:j:x:2:/h:::\n.\n"), Err(AssignError::Line(1)));
         assert_eq!(compile(b"=j:j:1:2:/h:::\n"), Err(AssignError::NoDot));
+        assert_eq!(
+            compile(b"=j:j:1:2:/h:::\n+r-:root:00:2:/h:-::\n.\n"),
+            Err(AssignError::Root(2))
+        );
         assert!(compile(b".").is_ok());
     }
 
