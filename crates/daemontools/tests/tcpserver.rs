@@ -223,10 +223,12 @@ fn misuse_and_start_failures_have_their_codes_and_texts() {
     assert_eq!(run(&["127.1", "0", "true"]).1, "tcpserver: fatal: no IP address for 127.1\n");
     let server = start(&["-RHl0"], &["true"]);
     let (code, text) = run(&["127.0.0.1", &server.port.to_string(), "true"]);
-    assert_eq!(
-        (code, text.trim()),
-        (Some(111), "tcpserver: fatal: unable to bind: address already used")
+    let want = format!(
+        "tcpserver: fatal: unable to bind: address already used\n\
+         tcpserver: fatal: not listening on 127.0.0.1:{}\n",
+        server.port
     );
+    assert_eq!((code, text), (Some(111), want));
     assert_eq!(run(&["-q", "127.1", "0", "true"]), (Some(111), String::new()));
 }
 

@@ -125,7 +125,12 @@ fn host(task: &Task<'_>) -> Result<IpAddr, i32> {
 fn listen(options: &Options, at: SocketAddr) -> Result<OwnedFd, i32> {
     let fatal = |text: &str, error: std::io::Error| options.fatal(&[&text], Some(&error));
     let sock = sys::net::socket(at).map_err(|e| fatal("unable to create socket", e))?;
-    sys::net::bind(&sock, at).map_err(|e| fatal("unable to bind", e))?;
+    sys::net::bind(&sock, at).map_err(|e| {
+        // Stock's words do not say where.
+        let code = fatal("unable to bind", e);
+        options.fatal(&[&"not listening on ", &at.to_string()], None);
+        code
+    })?;
     sys::net::local(&sock).map_err(|e| fatal("unable to get local address", e))?;
     sys::net::listen(&sock, options.backlog).map_err(|e| fatal("unable to listen", e))?;
     // So that a connection that is gone again does not stop the loop in accept.
