@@ -80,7 +80,7 @@ fn table(text: &str) -> Vec<Program> {
 
 /// The one program of a binary without a table, as its `help` prints it.
 fn single(text: &str) -> Option<Program> {
-    let (sentence, rest) = text.split_once("println!(\"{:16} ")?.1.split_once("\", \"")?;
+    let (sentence, rest) = text.split_once("(\"{:16} ")?.1.split_once("\", \"")?;
     Some((rest.split_once('"')?.0.to_owned(), sentence.to_owned()))
 }
 
