@@ -33,6 +33,15 @@ pub(crate) enum User {
         #[arg(long)]
         password_stdin: bool,
     },
+    /// Give an account another password; it counts at the next login. Without --password-stdin one
+    /// is made and printed.
+    Password {
+        /// name@domain; a name alone is of this host's own domain.
+        address: String,
+        /// Read the password from standard input, up to the first line end.
+        #[arg(long)]
+        password_stdin: bool,
+    },
     /// List the accounts.
     List,
 }
@@ -42,20 +51,29 @@ impl User {
     pub(crate) fn run(self, home: &Home) -> Result<(), Trouble> {
         match self {
             Self::List => list(home),
-            Self::Add { address, password_stdin: true } => {
-                let mut secret = Vec::new();
-                let all = std::io::stdin().take(PASSWORD + 2).read_to_end(&mut secret);
-                all.map_err(|e| format!("standard input: {e}"))?;
-                let line = secret.split(|&c| c == b'\n').next().unwrap_or_default();
-                add(home, &address, line.strip_suffix(b"\r").unwrap_or(line))
-            }
+            Self::Add { address, password_stdin: true } => add(home, &address, &given()?),
+            Self::Password { address, password_stdin: true } => change(home, &address, &given()?),
             Self::Add { address, password_stdin: false } => {
                 let password = random_password()?;
                 add(home, &address, password.as_bytes())?;
                 tell(&address, &password)
             }
+            Self::Password { address, password_stdin: false } => {
+                let password = random_password()?;
+                change(home, &address, password.as_bytes())?;
+                tell(&address, &password)
+            }
         }
     }
+}
+
+/// The first line of standard input.
+fn given() -> Result<Vec<u8>, Trouble> {
+    let mut secret = Vec::new();
+    let all = std::io::stdin().take(PASSWORD + 2).read_to_end(&mut secret);
+    all.map_err(|e| format!("standard input: {e}"))?;
+    let line = secret.split(|&c| c == b'\n').next().unwrap_or_default();
+    Ok(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
 }
 
 /// Prints a password that nobody else knows; on stderr where standard output does not take it.
@@ -78,9 +96,7 @@ pub(crate) fn random_password() -> Result<String, Trouble> {
 
 /// Adds an account: Maildir, password, then the assignment, which makes it exist.
 pub(crate) fn add(home: &Home, address: &str, secret: &[u8]) -> Result<(), Trouble> {
-    if secret.is_empty() || secret.len() as u64 > PASSWORD || secret.contains(&0) {
-        return Err(format!("the password must have 1 to {PASSWORD} bytes, none of them NUL"));
-    }
+    fit(secret)?;
     let address = Address::new(home, address)?;
     let _lock = lock(home)?;
     let file = home.path("users/assign");
@@ -103,6 +119,31 @@ pub(crate) fn add(home: &Home, address: &str, secret: &[u8]) -> Result<(), Troub
     }
     set_password(home, &address, secret)?;
     replace(&file, 0o644, text.as_bytes())?;
+    compile(home)
+}
+
+/// Whether these bytes can be a password.
+fn fit(secret: &[u8]) -> Result<(), Trouble> {
+    if secret.is_empty() || secret.len() as u64 > PASSWORD || secret.contains(&0) {
+        return Err(format!("the password must have 1 to {PASSWORD} bytes, none of them NUL"));
+    }
+    Ok(())
+}
+
+/// Gives an account that is there another password.
+fn change(home: &Home, address: &str, secret: &[u8]) -> Result<(), Trouble> {
+    fit(secret)?;
+    let address = Address::new(home, address)?;
+    let _lock = lock(home)?;
+    let file = home.path("users/assign");
+    let text = read(&file)?;
+    if !assign::exact(&text)
+        .into_iter()
+        .any(|(local, _)| local.eq_ignore_ascii_case(&address.local))
+    {
+        return Err(format!("{} is no account, see {}", address.local, file.display()));
+    }
+    set_password(home, &address, secret)?;
     compile(home)
 }
 
