@@ -162,6 +162,12 @@ pub fn forget_cache(file: impl AsFd) -> io::Result<()> {
     }
 }
 
+/// Bytes of a file that have their place on the disk (`st_blocks`).
+pub fn placed(file: impl AsFd) -> io::Result<u64> {
+    let blocks = retry_on_intr(|| fs::fstat(&file))?.st_blocks;
+    Ok(u64::try_from(blocks).unwrap_or(0).saturating_mul(512))
+}
+
 /// A file's length in bytes.
 pub fn len(file: impl AsFd) -> io::Result<u64> {
     Ok(u64::try_from(retry_on_intr(|| fs::fstat(&file))?.st_size).unwrap_or(0))

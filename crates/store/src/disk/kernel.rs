@@ -67,6 +67,10 @@ impl Disk for Kernel {
         at::len(file)
     }
 
+    fn placed(&self, file: &OwnedFd) -> io::Result<u64> {
+        at::placed(file)
+    }
+
     fn truncate(&self, file: &OwnedFd, len: u64) -> io::Result<()> {
         at::truncate(file, len)
     }

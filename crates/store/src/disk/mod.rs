@@ -76,6 +76,12 @@ pub trait Disk {
     /// What the disk says.
     fn len(&self, file: &Self::File) -> io::Result<u64>;
 
+    /// How many bytes of the file have their place on the disk: writing there takes no more room.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn placed(&self, file: &Self::File) -> io::Result<u64>;
+
     /// Sets the file's length.
     ///
     /// # Errors
@@ -199,6 +205,9 @@ impl<D: Disk> Disk for &D {
     }
     fn len(&self, file: &D::File) -> io::Result<u64> {
         (**self).len(file)
+    }
+    fn placed(&self, file: &D::File) -> io::Result<u64> {
+        (**self).placed(file)
     }
     fn truncate(&self, file: &D::File, len: u64) -> io::Result<()> {
         (**self).truncate(file, len)

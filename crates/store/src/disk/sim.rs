@@ -389,6 +389,10 @@ impl Disk for Sim {
         self.with(*file, |inode| inode.seen.len() as u64)
     }
 
+    fn placed(&self, file: &SimFile) -> io::Result<u64> {
+        self.len(file)
+    }
+
     fn truncate(&self, file: &SimFile, len: u64) -> io::Result<()> {
         self.step()?;
         let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;

@@ -148,13 +148,15 @@ pub(super) fn path(slot: u64) -> PathBuf {
 }
 
 impl<D: Disk> Log<D> {
-    /// Begins a new segment after `live` (what recovery found), with `next` as its first record.
+    /// Begins a new segment after those that are live (recovery found them, and free ones), with
+    /// `next` as its first record. Its header counts none any more at the old end that nothing
+    /// `needs`: else a queue in which little happens would grow with every start.
     pub(super) fn begin(
         disk: D,
         config: Config,
-        live: VecDeque<Segment<D::File>>,
-        free: Vec<Segment<D::File>>,
+        (live, free): (VecDeque<Segment<D::File>>, Vec<Segment<D::File>>),
         next: u64,
+        needs: impl Fn(u64) -> bool,
     ) -> Result<Self, Trouble> {
         let mut log = Self {
             disk,
@@ -181,6 +183,8 @@ impl<D: Disk> Log<D> {
             recent: Recent::default(),
             broken: false,
         };
+        // What the newest header on disk still counts is not written to before ours is there.
+        log.release(needs);
         log.turn()?;
         log.commit()?;
         Ok(log)

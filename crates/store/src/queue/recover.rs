@@ -7,6 +7,7 @@
 //! read as part of the log.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -76,8 +77,8 @@ pub(super) fn recover<D: Disk>(disk: D, config: Config) -> Result<Recovered<D>, 
     let live = live.into_iter().map(|(number, s)| segment(s, number));
     let live: VecDeque<_> = live.collect();
     let free = keep_ready(&disk, free, config.segment)?;
-    let mut log = Log::begin(disk, config, live, free, next).map_err(begin_failed)?;
-    log.release(|number| index.needs(number));
+    let needs = |number| index.needs(number);
+    let log = Log::begin(disk, config, (live, free), next, needs).map_err(begin_failed)?;
     Ok(Recovered { log, index, passed: alarms.passed })
 }
 
@@ -186,7 +187,8 @@ fn sort<F>(
     Ok((live, free, damaged))
 }
 
-/// Free files that are whole; others are removed and made again when needed.
+/// Free files that are whole, never used ones among them if they have all their room on the disk;
+/// others are removed and made again when needed.
 fn keep_ready<D: Disk>(
     disk: &D,
     free: Vec<Slot<D::File>>,
@@ -195,7 +197,8 @@ fn keep_ready<D: Disk>(
     let mut ready = Vec::new();
     for s in free {
         let number = number(&s.top);
-        if number > 0 && s.len == size {
+        let placed = || disk.placed(&s.file).is_ok_and(|placed| placed >= size);
+        if s.len == size && (number > 0 || (s.top == Top::Blank && placed())) {
             ready.push(segment(s, number));
         } else {
             doing("remove an unfinished segment", disk.unlink(&path(s.slot)))?;
@@ -372,6 +375,9 @@ impl<D: Disk> Reading<'_, D> {
     ) -> Result<u64, Alarm> {
         let mut window =
             Window { disk: self.disk, slot: self.slot, len, start: 0, bytes: Vec::new() };
+        if until.is_none() && !self.is_claimed(&mut window, at)? {
+            return Ok(self.next);
+        }
         // All of it: what proves a hole may lie anywhere behind it.
         window.load(0, len)?;
         let mut at = at;
@@ -396,12 +402,33 @@ impl<D: Disk> Reading<'_, D> {
         }
     }
 
+    /// The sequences that records behind an offset of so many bytes could have. No more can follow
+    /// than there is room for: few places are worth a checksum.
+    fn ahead(&self, at: u64, len: u64) -> RangeInclusive<u64> {
+        let room = len.saturating_sub(at) / SHORTEST as u64;
+        self.next.saturating_add(1)..=self.next.saturating_add(room)
+    }
+
+    /// Whether anything from an offset on may be a later record, sound or not. Mostly nothing is,
+    /// and that is seen at a glance.
+    fn is_claimed(&self, window: &mut Window<'_, D>, at: u64) -> Result<bool, Alarm> {
+        let (ahead, salt) = (self.ahead(at, window.len), self.header.salt);
+        let mut at = at.next_multiple_of(ALIGN as u64);
+        while at < window.len {
+            window.load(at, WINDOW.min(window.len.saturating_sub(at)))?;
+            let (words, _) = window.bytes.as_chunks::<ALIGN>();
+            if words.iter().any(|word| ahead.contains(&(u64::from_le_bytes(*word) ^ salt))) {
+                return Ok(true);
+            }
+            at = at.saturating_add(WINDOW);
+        }
+        Ok(false)
+    }
+
     /// What proves that the next record was on disk: a later record that says so (and where it
     /// is), or the segment that follows this one.
     fn proof(&self, bytes: &[u8], at: usize, until: Option<u64>) -> Option<(Option<usize>, u64)> {
-        // No more records can follow than there is room for: few places are worth a checksum.
-        let room = bytes.len().saturating_sub(at) / SHORTEST;
-        let ahead = self.next.saturating_add(1)..=self.next.saturating_add(room as u64);
+        let ahead = self.ahead(at as u64, bytes.len() as u64);
         let (from, salt) = (at.next_multiple_of(ALIGN), self.header.salt);
         let later = (from..bytes.len()).step_by(ALIGN).find_map(|at| {
             let rest = bytes.get(at..)?;

@@ -102,6 +102,28 @@ fn a_large_letter_lies_apart_until_it_is_finished() {
 }
 
 #[test]
+fn starts_without_letters_between_them_leave_no_files_behind() {
+    let sim = Sim::new();
+    let stays = accept(&mut open(&sim), b"I stay");
+    for n in 0..40_u32 {
+        let mut queue = open(&sim);
+        let id = accept(&mut queue, &n.to_le_bytes());
+        queue.commit().unwrap();
+        queue.finish(id).unwrap();
+        queue.commit().unwrap();
+        // No quiet moment: it is stopped at once.
+    }
+    let mut queue = open(&sim);
+    for _ in 0..9 {
+        queue.tend().unwrap();
+        queue.commit().unwrap();
+    }
+    assert!(queue.index().get(stays).is_none(), "it was never committed");
+    let files = crate::disk::Disk::list(&sim, Path::new("log")).unwrap().len();
+    assert!(files <= 8, "{files} files");
+}
+
+#[test]
 fn files_are_used_again_and_what_stays_is_carried_forward() {
     let sim = Sim::new();
     let mut queue = open(&sim);
