@@ -99,6 +99,8 @@ pub struct QueueClient {
     /// Where bytes are received; grows while queued has more to say than fits.
     room: Vec<u8>,
     patience: Duration,
+    /// After so long a receive that waits ends by itself.
+    limited: Option<Duration>,
 }
 
 /// Bytes of a small letter and all that is said of it.
@@ -150,10 +152,10 @@ impl QueueClient {
         pass::connect_now(&home.path("queue/queued"), Kind::Stream).map(Self::on)
     }
 
-    /// Every send and receive says that it must not wait: the socket itself need not be told.
+    /// Whatever must not wait says so by itself: the socket need not be told.
     fn on(socket: OwnedFd) -> Self {
-        let (inbox, outbox, fds) = (Vec::new(), Vec::new(), VecDeque::new());
-        Self { socket, inbox, taken: 0, fds, outbox, room: Vec::new(), patience: PATIENCE }
+        let (inbox, outbox, room, fds, limited) = Default::default();
+        Self { socket, inbox, taken: 0, fds, outbox, room, patience: PATIENCE, limited }
     }
 
     /// Waits so long for queued to take a request or to answer one, instead of 120 seconds.
@@ -180,7 +182,7 @@ impl QueueClient {
 
     /// Whether queued still holds the connection, as far as can be told without asking it.
     pub fn is_open(&mut self) -> bool {
-        matches!(self.receive(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        matches!(self.receive(false), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Hands over the next bytes of the letter, any number of them.
@@ -421,22 +423,35 @@ impl QueueClient {
 
     /// Reads what has come, waiting at most `patience` for it; false if nothing has.
     fn fill(&mut self, patience: Duration) -> io::Result<bool> {
-        if !patience.is_zero() {
+        // The wait that the socket itself ends, to within a second.
+        let all = patience.saturating_add(Duration::from_secs(1)) >= self.patience;
+        let waits = !patience.is_zero() && all && self.limit();
+        if !patience.is_zero() && !waits {
             poll::ready(&[self.socket.as_fd()], Interest::READ, Some(patience))?;
         }
-        match self.receive() {
+        match self.receive(waits) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(e) => Err(e),
         }
     }
 
-    /// Takes what has come, without waiting; `UnexpectedEof` at the end.
-    fn receive(&mut self) -> io::Result<()> {
+    /// Has a receive that waits end after our patience; false if the socket cannot.
+    fn limit(&mut self) -> bool {
+        if self.limited != Some(self.patience) {
+            let set = sys::net::limit_reads(&self.socket, self.patience);
+            self.limited = set.ok().map(|()| self.patience);
+        }
+        self.limited.is_some()
+    }
+
+    /// Takes what has come, or what comes if it `waits`; `UnexpectedEof` at the end.
+    fn receive(&mut self, waits: bool) -> io::Result<()> {
         if self.room.is_empty() {
             self.room = vec![0; ANSWER];
         }
-        let (len, fds) = pass::recv_now(&self.socket, &mut self.room, TOGETHER)?;
+        let receive = if waits { pass::recv } else { pass::recv_now };
+        let (len, fds) = receive(&self.socket, &mut self.room, TOGETHER)?;
         if len == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
