@@ -142,6 +142,9 @@ pub(super) struct Log<D: Disk> {
     broken: bool,
 }
 
+/// Those that are the log, from the oldest on, and those that are free.
+pub(super) type Segments<F> = (VecDeque<Segment<F>>, Vec<Segment<F>>);
+
 /// The name of a segment's file.
 pub(super) fn path(slot: u64) -> PathBuf {
     Path::new("log").join(slot.to_string())
@@ -154,7 +157,7 @@ impl<D: Disk> Log<D> {
     pub(super) fn begin(
         disk: D,
         config: Config,
-        (live, free): (VecDeque<Segment<D::File>>, Vec<Segment<D::File>>),
+        (live, free): Segments<D::File>,
         next: u64,
         needs: impl Fn(u64) -> bool,
     ) -> Result<Self, Trouble> {
