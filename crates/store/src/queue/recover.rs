@@ -194,17 +194,29 @@ fn keep_ready<D: Disk>(
     free: Vec<Slot<D::File>>,
     size: u64,
 ) -> Result<Vec<Segment<D::File>>, Alarm> {
-    let mut ready = Vec::new();
+    let (mut ready, mut unused) = (Vec::new(), false);
     for s in free {
         let number = number(&s.top);
-        let placed = || disk.placed(&s.file).is_ok_and(|placed| placed >= size);
-        if s.len == size && (number > 0 || (s.top == Top::Blank && placed())) {
+        if s.len == size && (number > 0 || is_unused(disk, &s, size)) {
+            unused |= number == 0;
             ready.push(segment(s, number));
         } else {
             doing("remove an unfinished segment", disk.unlink(&path(s.slot)))?;
         }
     }
+    if unused {
+        // Whoever made them may have died before their names were durable.
+        let named = disk.sync_dir(Path::new("log")).and_then(|()| disk.sync_made());
+        doing("sync the directory queue/log", named)?;
+    }
     Ok(ready)
+}
+
+/// Is this a spare file that no segment was ever in, whole on the disk and not in the cache alone?
+fn is_unused<D: Disk>(disk: &D, slot: &Slot<D::File>, size: u64) -> bool {
+    let placed = || disk.placed(&slot.file).is_ok_and(|placed| placed >= size);
+    let settled = || disk.settle(&slot.file).and_then(|()| top(disk, &slot.file));
+    slot.top == Top::Blank && placed() && settled().is_ok_and(|top| top == Top::Blank)
 }
 
 /// The sequence of a segment's first record.

@@ -19,6 +19,8 @@ use scripts::SCRIPTS;
 const PER_POINT: u64 = 4_096;
 /// States tried at one point of a script drawn by lot.
 const PER_DRAWN_POINT: u64 = 24;
+/// States tried at each step of a start after the program was killed.
+const PER_KILLED_POINT: u64 = 12;
 /// Long lives if there is no limit.
 const LIVES: u64 = 10;
 /// In one of so many states recovery itself is cut short at each of its steps.
@@ -128,7 +130,8 @@ impl Exploration<'_> {
         let place = format!("{}, {what}", self.place);
         let killed = sim.killed();
         self.tally.count(check_on(&killed, ledger), || format!("{place}, killed"));
-        // The program died first, was started again, and then the power went.
+        // The program died first, was started again, and then, or while it started, the power went.
+        self.again(&killed, ledger, &format!("{place}, killed"), PER_KILLED_POINT);
         drop(Queue::open(&killed, CONFIG));
         self.tally.count(check_on(&killed.power_cut(|_| false), ledger), || {
             format!("{place}, killed, started, power cut")
@@ -138,20 +141,20 @@ impl Exploration<'_> {
             let number = self.tally.states();
             self.tally.count(check(&state, ledger), || format!("{place}, kept {}", told(&cut)));
             if number.is_multiple_of(AGAIN) {
-                self.again(&state, ledger, &place);
+                self.again(&state, ledger, &place, 4);
             }
         }
     }
 
-    /// Recovery is cut short at each of its steps, too.
-    fn again(&mut self, state: &Sim, ledger: &Ledger, place: &str) {
+    /// Recovery is cut short at each of its steps, too, each time with at most so many cuts.
+    fn again(&mut self, state: &Sim, ledger: &Ledger, place: &str, cap: u64) {
         let whole = state.clone();
         drop(Queue::open(&whole, CONFIG));
-        for step in 0..whole.steps() {
+        for step in state.steps()..whole.steps() {
             let sim = state.clone();
             sim.fail_at(step, Fault::Stop);
             drop(Queue::open(&sim, CONFIG));
-            for cut in cuts(sim.unsynced(), 4) {
+            for cut in cuts(sim.unsynced(), cap) {
                 let state = sim.power_cut(|n| cut.get(n) == Some(&true));
                 self.tally.count(check_on(&state, ledger), || {
                     format!("{place}, recovery cut at step {step}, kept {}", told(&cut))
