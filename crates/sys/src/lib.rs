@@ -20,6 +20,7 @@ pub mod process;
 pub mod random;
 pub mod rlimit;
 pub mod sandbox;
+pub mod sched;
 pub mod signal;
 pub mod spawn;
 pub mod tee;

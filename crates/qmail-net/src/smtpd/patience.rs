@@ -43,14 +43,9 @@ impl Patience {
         self.hurried
     }
 
-    /// How long the client may take to hear something.
+    /// How long the client may take to hear something, and the longest silence between commands.
     pub(crate) const fn timeout(&self) -> Duration {
         self.timeout
-    }
-
-    /// The longest silence, whatever is awaited.
-    pub(crate) fn longest(&self) -> Duration {
-        self.timeout.max(self.letter)
     }
 
     /// What was awaited is here; something new is awaited.
@@ -129,7 +124,7 @@ mod tests {
         patience.reward(at(121));
         assert_eq!(patience.left(false, at(121)), at(10));
         let own = Patience::new(5, true, at(0));
-        assert_eq!((own.left(false, at(0)), own.longest()), (at(5), at(5)));
+        assert_eq!((own.left(false, at(0)), own.left(true, at(0))), (at(5), at(5)));
     }
 
     #[test]

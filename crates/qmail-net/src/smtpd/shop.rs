@@ -20,6 +20,8 @@ use super::talk::{self, Ends};
 /// How long the files are taken for unchanged without asking the file system, which tells of
 /// most changes by itself: not of those to a file that a link leads to.
 const FRESH: Duration = Duration::from_secs(1);
+/// How often a child that serves for longer looks at the users itself.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A clean parent of ours.
 #[derive(Debug)]
@@ -113,6 +115,7 @@ impl CleanParent for Shop<'_> {
         // Who is heard from here on must not find a way out of the fence.
         self.annex = None;
         self.users.believe_until(clock::monotonic().saturating_add(FRESH));
+        self.users.look_every(LOOK);
         match &self.site {
             Ok(site) => {
                 let (users, queued) = (&mut self.users, &mut self.queued);

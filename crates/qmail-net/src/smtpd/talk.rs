@@ -46,7 +46,8 @@ struct Talk<'a> {
     door: Door<'a>,
     intake: Intake<'a>,
     patience: Patience,
-    /// A read ends by itself after the longest silence: no need to wait for bytes first.
+    /// A read ends by itself after the longest silence between commands: no need to wait for bytes
+    /// first.
     limited: bool,
     replies: Vec<u8>,
 }
@@ -65,7 +66,7 @@ pub(crate) fn talk(
     // Not a TCP connection perhaps: then there is nothing to set.
     let _ = net::nodelay(ends.speak);
     let patience = Patience::new(site.timeout, about.is_hurried(), clock::monotonic());
-    let limited = net::limit_reads(ends.hear, patience.longest()).is_ok();
+    let limited = net::limit_reads(ends.hear, patience.timeout()).is_ok();
     let mut talk = Talk {
         ends,
         settings: &settings,
@@ -214,21 +215,31 @@ impl Talk<'_> {
         self.flush()?;
         let left = self.patience.left(letter, clock::monotonic());
         // The wait the socket itself ends, to within a second.
-        let all = left.saturating_add(Duration::from_secs(1)) >= self.patience.longest();
-        let read = match self.limited && all {
+        let all = left.saturating_add(Duration::from_secs(1)) >= self.patience.timeout();
+        let mut read = match self.limited && all {
             true => fd::read(self.ends.hear, room),
             false => fd::read_within(self.ends.hear, room, left),
         };
+        if self.limited && all && is_silence(&read) {
+            // A letter of who is hurried has longer than a command.
+            let more = self.patience.left(letter, clock::monotonic());
+            read = fd::read_within(self.ends.hear, room, more);
+        }
         match read {
             Ok(0) => Ok(Heard::Eof),
             Ok(len) => {
                 self.patience.heard(len);
                 Ok(Heard::Bytes(len))
             }
-            Err(err) if matches!(err.kind(), TimedOut | WouldBlock) => Ok(Heard::Silence),
+            silent if is_silence(&silent) => Ok(Heard::Silence),
             Err(err) => Err(err),
         }
     }
+}
+
+/// Whether nothing came in time.
+fn is_silence(read: &io::Result<usize>) -> bool {
+    read.as_ref().is_err_and(|err| matches!(err.kind(), TimedOut | WouldBlock))
 }
 
 /// What came of waiting for a client.

@@ -108,6 +108,8 @@ pub struct Directory {
     cdb: Option<(Stamp, Vec<u8>)>,
     /// Until this moment of [`sys::clock::monotonic`] what is in memory is not compared.
     believed: Duration,
+    /// How long a look at the file is good for.
+    good_for: Duration,
 }
 
 /// What changes when a file is replaced: device, inode, length, mtime in ns.
@@ -124,13 +126,18 @@ impl Stamp {
 impl Directory {
     /// The users of `home`; nothing is read yet.
     pub fn new(home: &Home) -> Self {
-        Self { home: home.clone(), cdb: None, believed: Duration::ZERO }
+        Self { home: home.clone(), cdb: None, believed: Duration::ZERO, good_for: Duration::ZERO }
     }
 
     /// Takes what is in memory for what the file says until this moment of
     /// [`sys::clock::monotonic`]: for who has just looked, or is told of changes.
     pub fn believe_until(&mut self, moment: Duration) {
         self.believed = moment;
+    }
+
+    /// From now on a look at the file is good for so long: for who asks at every recipient.
+    pub fn look_every(&mut self, period: Duration) {
+        self.good_for = period;
     }
 
     /// As the function [`lookup`].
@@ -166,7 +173,8 @@ impl Directory {
 
     /// Reads the file again if it is another one than before.
     fn reread(&mut self, path: &Path) -> io::Result<()> {
-        if self.cdb.is_some() && sys::clock::monotonic() < self.believed {
+        let now = sys::clock::monotonic();
+        if self.cdb.is_some() && now < self.believed {
             return Ok(());
         }
         let mut file = match std::fs::File::open(path) {
@@ -184,6 +192,7 @@ impl Directory {
                 .map_err(|err| io::Error::new(io::ErrorKind::InvalidData, err.to_string()))?;
             self.cdb = Some((stamp, cdb));
         }
+        self.believed = self.believed.max(now.saturating_add(self.good_for));
         Ok(())
     }
 }

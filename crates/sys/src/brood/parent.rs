@@ -34,6 +34,9 @@ pub fn requested() -> Option<OwnedFd> {
         return None;
     }
     fd::set_cloexec(&sock, true).ok()?;
+    // Every line of a conversation wakes somebody who would take the processor from us. If the
+    // kernel does not let us, we are merely slower.
+    let _ = crate::sched::gather();
     Some(sock)
 }
 

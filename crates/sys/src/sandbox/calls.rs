@@ -262,7 +262,7 @@ const FORK: &[i64] = &[
 
 const THREADS: &[i64] = &[libc::SYS_sched_setaffinity];
 
-const EXEC: &[i64] = &[libc::SYS_execve, libc::SYS_execveat];
+const EXEC: &[i64] = &[libc::SYS_execve, libc::SYS_execveat, libc::SYS_sched_setscheduler];
 
 /// What kills: other processes' memory, the machine's shape, the kernel's inner doors.
 const KILLS: &[i64] = &[

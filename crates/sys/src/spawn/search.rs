@@ -39,6 +39,7 @@ impl Image {
 
     /// Becomes the program, trying each path; returns only with the error that decided.
     pub(super) fn exec(&self) -> io::Error {
+        crate::sched::let_go();
         let mut remembered = io::Error::from_raw_os_error(nix::libc::ENOENT);
         for path in &self.paths {
             let error = match nix::unistd::execve(path, &self.argv, &self.env) {
