@@ -48,6 +48,8 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
     if args.get(1).is_some_and(|word| word == "check") {
         return check();
     }
+    // It hears at once of all that has ended meanwhile; without this, bit by bit.
+    let _ = sys::sched::gather();
     match start() {
         Ok(run) => run.run(),
         Err(why) => {

@@ -131,6 +131,8 @@ pub(crate) trait Spawner {
 /// up to `ceiling` at a time; those that are made and wait for the disk only do not count. The exit
 /// code.
 pub(crate) fn serve<S: Spawner>(name: &str, ceiling: u32, spawner: impl FnOnce(&Home) -> S) -> i32 {
+    // Orders and outcomes come several at a time so; without this, one by one.
+    let _ = sys::sched::gather();
     let home = match Home::find() {
         Ok(home) => home,
         Err(err) => {
