@@ -127,8 +127,10 @@ fn fill<D: Disk>(disk: &D, file: &D::File, size: u64) -> io::Result<()> {
         let chunk = zeros.get(..left).unwrap_or(&zeros);
         disk.write_at(file, chunk, at)?;
         at = at.saturating_add(chunk.len() as u64);
+        // Piece by piece: the log's own syncs would wait behind all of it.
+        disk.sync(file)?;
     }
-    disk.sync(file)
+    Ok(())
 }
 
 /// Who does the work while the queue goes on.
