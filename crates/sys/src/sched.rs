@@ -1,7 +1,6 @@
 //! When the kernel gives this process a processor.
 
 use nix::libc;
-use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// [`gather`] changed something, so that programs we become are to be as before.
@@ -12,35 +11,29 @@ static GATHERS: AtomicBool = AtomicBool::new(false);
 /// sched(7)). In a chain of processes that tell each other line by line, each line would else cost
 /// two switches, and nobody ever finds two of them at once.
 ///
-/// Needs no privilege. An administrator's other choice (`chrt`) is left alone.
-///
-/// # Errors
-/// What the kernel says: then it is as before.
-pub fn gather() -> io::Result<()> {
+/// Needs no privilege. An administrator's other choice (`chrt`) is left alone. If the kernel does not
+/// let us, we are merely slower: it is no error.
+pub fn gather() {
     // SAFETY: asks about the calling thread; no memory is involved.
     let policy = unsafe { libc::sched_getscheduler(0) };
-    if policy == libc::SCHED_OTHER {
-        set(libc::SCHED_BATCH)?;
+    if policy == libc::SCHED_OTHER && set(libc::SCHED_BATCH) {
         GATHERS.store(true, Relaxed);
     }
-    Ok(())
 }
 
 /// Takes [`gather`] back, before the process becomes a program of somebody else's.
 pub(crate) fn let_go() {
     if GATHERS.load(Relaxed) {
         // Behind a fence that does not let this through, the program is a little more patient.
-        let _ = set(libc::SCHED_OTHER);
+        set(libc::SCHED_OTHER);
     }
 }
 
-fn set(policy: i32) -> io::Result<()> {
+/// Sets the calling thread's policy; false if the kernel does not let us.
+fn set(policy: i32) -> bool {
     let param = libc::sched_param { sched_priority: 0 };
     // SAFETY: changes the calling thread only; the kernel reads `param`, which outlives the call.
-    match unsafe { libc::sched_setscheduler(0, policy, &raw const param) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
+    unsafe { libc::sched_setscheduler(0, policy, &raw const param) == 0 }
 }
 
 #[cfg(test)]
@@ -58,7 +51,7 @@ mod tests {
         std::thread::spawn(|| {
             let own = || std::fs::read_to_string("/proc/thread-self/stat").unwrap();
             let before = policy(&own()).to_owned();
-            gather().unwrap();
+            gather();
             assert_eq!((&*before, policy(&own())), ("0", "3"));
             let dir = std::env::temp_dir().join(format!("sched-{}", std::process::id()));
             let program = format!("cat /proc/self/stat > {}", dir.display());

@@ -215,12 +215,13 @@ impl Talk<'_> {
         self.flush()?;
         let left = self.patience.left(letter, clock::monotonic());
         // The wait the socket itself ends, to within a second.
-        let all = left.saturating_add(Duration::from_secs(1)) >= self.patience.timeout();
-        let mut read = match self.limited && all {
+        let ends = left.saturating_add(Duration::from_secs(1)) >= self.patience.timeout();
+        let by_itself = self.limited && ends;
+        let mut read = match by_itself {
             true => fd::read(self.ends.hear, room),
             false => fd::read_within(self.ends.hear, room, left),
         };
-        if self.limited && all && is_silence(&read) {
+        if by_itself && is_silence(&read) {
             // A letter of who is hurried has longer than a command.
             let more = self.patience.left(letter, clock::monotonic());
             read = fd::read_within(self.ends.hear, room, more);

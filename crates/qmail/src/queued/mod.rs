@@ -77,8 +77,8 @@ impl Stop {
 fn start(salvage: bool) -> Result<(), Stop> {
     let signals = Signals::catch(&[Signal::Term, Signal::Int])
         .map_err(|e| Stop::cannot("catch signals", &e))?;
-    // More letters come to each sync so. If the kernel does not let us, fewer do.
-    let _ = sys::sched::gather();
+    // More letters come to each sync so.
+    sys::sched::gather();
     let home = Home::find().map_err(|e| Stop(e.to_string()))?;
     let roles = home.roles().map_err(|e| Stop(e.to_string()))?;
     let dir = home.path("queue");

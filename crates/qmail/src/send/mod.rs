@@ -49,7 +49,7 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
         return check();
     }
     // It hears at once of all that has ended meanwhile; without this, bit by bit.
-    let _ = sys::sched::gather();
+    sys::sched::gather();
     match start() {
         Ok(run) => run.run(),
         Err(why) => {

@@ -132,7 +132,7 @@ pub(crate) trait Spawner {
 /// code.
 pub(crate) fn serve<S: Spawner>(name: &str, ceiling: u32, spawner: impl FnOnce(&Home) -> S) -> i32 {
     // Orders and outcomes come several at a time so; without this, one by one.
-    let _ = sys::sched::gather();
+    sys::sched::gather();
     let home = match Home::find() {
         Ok(home) => home,
         Err(err) => {

@@ -149,7 +149,12 @@ impl<'a> Found<'a> {
 
     /// The sequence that the beginning of `bytes` claims, sound or not.
     pub(super) fn claim(bytes: &[u8], salt: u64) -> Option<u64> {
-        bytes.get(8..)?.first_chunk().map(|s| u64::from_le_bytes(*s) ^ salt)
+        bytes.get(8..)?.first_chunk().map(|word| Self::sequence(*word, salt))
+    }
+
+    /// The sequence that a word of a segment is, if it is one.
+    pub(super) const fn sequence(word: [u8; ALIGN], salt: u64) -> u64 {
+        u64::from_le_bytes(word) ^ salt
     }
 }
 

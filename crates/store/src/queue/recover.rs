@@ -429,7 +429,7 @@ impl<D: Disk> Reading<'_, D> {
         while at < window.len {
             window.load(at, WINDOW.min(window.len.saturating_sub(at)))?;
             let (words, _) = window.bytes.as_chunks::<ALIGN>();
-            if words.iter().any(|word| ahead.contains(&(u64::from_le_bytes(*word) ^ salt))) {
+            if words.iter().any(|word| ahead.contains(&Found::sequence(*word, salt))) {
                 return Ok(true);
             }
             at = at.saturating_add(WINDOW);

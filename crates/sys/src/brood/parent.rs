@@ -34,9 +34,8 @@ pub fn requested() -> Option<OwnedFd> {
         return None;
     }
     fd::set_cloexec(&sock, true).ok()?;
-    // Every line of a conversation wakes somebody who would take the processor from us. If the
-    // kernel does not let us, we are merely slower.
-    let _ = crate::sched::gather();
+    // Every line of a conversation wakes somebody who would take the processor from us.
+    crate::sched::gather();
     Some(sock)
 }
 

@@ -262,6 +262,7 @@ const FORK: &[i64] = &[
 
 const THREADS: &[i64] = &[libc::SYS_sched_setaffinity];
 
+/// A program of somebody else's gets the usual policy back before it begins (`crate::sched`).
 const EXEC: &[i64] = &[libc::SYS_execve, libc::SYS_execveat, libc::SYS_sched_setscheduler];
 
 /// What kills: other processes' memory, the machine's shape, the kernel's inner doors.

@@ -19,6 +19,8 @@ use scripts::SCRIPTS;
 const PER_POINT: u64 = 4_096;
 /// States tried at one point of a script drawn by lot.
 const PER_DRAWN_POINT: u64 = 24;
+/// States tried at each step of a start after a power cut.
+const PER_CUT_POINT: u64 = 4;
 /// States tried at each step of a start after the program was killed.
 const PER_KILLED_POINT: u64 = 12;
 /// Long lives if there is no limit.
@@ -141,7 +143,7 @@ impl Exploration<'_> {
             let number = self.tally.states();
             self.tally.count(check(&state, ledger), || format!("{place}, kept {}", told(&cut)));
             if number.is_multiple_of(AGAIN) {
-                self.again(&state, ledger, &place, 4);
+                self.again(&state, ledger, &place, PER_CUT_POINT);
             }
         }
     }
