@@ -148,6 +148,35 @@ pub fn write(file: impl AsFd, bytes: &[u8], at: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// The most that [`write_zeros`] writes at a time.
+pub const ZEROS: usize = 1 << 20;
+
+/// Where a file system wants what passes the cache.
+#[repr(align(4096))]
+struct Aligned([u8; ZEROS]);
+
+/// Writes zeros at an offset, at most [`ZEROS`], past the cache where the file system can (`O_DIRECT`,
+/// open(2)): who fills a file with zeros will not read them. Nobody else may use the description
+/// meanwhile.
+pub fn write_zeros(file: impl AsFd, len: usize, at: u64) -> io::Result<()> {
+    static NOTHING: Aligned = Aligned([0; ZEROS]);
+    let zeros = NOTHING.0.get(..len).ok_or(io::ErrorKind::InvalidInput)?;
+    let flags = fs::fcntl_getfl(&file)?;
+    let passed = match fs::fcntl_setfl(&file, flags | OFlags::DIRECT) {
+        Ok(()) => {
+            let outcome = write(&file, zeros, at);
+            fs::fcntl_setfl(&file, flags)?;
+            outcome
+        }
+        Err(no) => Err(no.into()),
+    };
+    match passed {
+        // It cannot, or not at such an offset.
+        Err(no) if no.kind() == io::ErrorKind::InvalidInput => write(&file, zeros, at),
+        outcome => outcome,
+    }
+}
+
 /// Makes a file's bytes and length durable.
 pub fn sync(file: impl AsFd) -> io::Result<()> {
     Ok(retry_on_intr(|| fs::fdatasync(&file))?)
@@ -195,6 +224,14 @@ mod tests {
         let mut buf = [9; 9];
         assert_eq!(read(&file, &mut buf, 0).unwrap(), 7);
         assert_eq!(&buf, b"\0\0hello\x09\x09");
+        // Whole blocks and a few bytes at an odd place.
+        write_zeros(&file, 8192, 4096).unwrap();
+        write_zeros(&file, 3, 4).unwrap();
+        assert!(write_zeros(&file, ZEROS + 1, 0).is_err());
+        write(&file, b"x", 9).unwrap();
+        assert_eq!(len(&file).unwrap(), 12288);
+        assert_eq!(read(&file, &mut buf, 2).unwrap(), 9);
+        assert_eq!(&buf, b"he\0\0\0\0\0x\0");
         std::os::unix::fs::symlink("a", path.join("l")).unwrap();
         assert!(at.file(Path::new("l"), Opening::Read).is_err());
         assert_eq!(at.names(Path::new("")).unwrap(), ["a", "l"]);

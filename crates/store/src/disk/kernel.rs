@@ -54,6 +54,17 @@ impl Disk for Kernel {
         at::write(file, bytes, at)
     }
 
+    fn write_zeros(&self, file: &OwnedFd, len: usize, at: u64) -> io::Result<()> {
+        let (mut rest, mut at) = (len, at);
+        while rest > 0 {
+            let piece = rest.min(at::ZEROS);
+            at::write_zeros(file, piece, at)?;
+            rest = rest.saturating_sub(piece);
+            at = at.saturating_add(piece as u64);
+        }
+        Ok(())
+    }
+
     fn sync(&self, file: &OwnedFd) -> io::Result<()> {
         at::sync(file)
     }

@@ -57,6 +57,15 @@ pub trait Disk {
     /// What the disk says; some of the bytes may then be written.
     fn write_at(&self, file: &Self::File, bytes: &[u8], at: u64) -> io::Result<()>;
 
+    /// Writes so many zeros at an offset, making the file longer if need be. They need not be kept
+    /// in memory. Nobody else may use the file meanwhile.
+    ///
+    /// # Errors
+    /// As [`Disk::write_at`].
+    fn write_zeros(&self, file: &Self::File, len: usize, at: u64) -> io::Result<()> {
+        self.write_at(file, &vec![0; len], at)
+    }
+
     /// Makes the file's bytes and its length durable (not its name).
     ///
     /// # Errors
@@ -196,6 +205,9 @@ impl<D: Disk> Disk for &D {
     }
     fn write_at(&self, file: &D::File, bytes: &[u8], at: u64) -> io::Result<()> {
         (**self).write_at(file, bytes, at)
+    }
+    fn write_zeros(&self, file: &D::File, len: usize, at: u64) -> io::Result<()> {
+        (**self).write_zeros(file, len, at)
     }
     fn sync(&self, file: &D::File) -> io::Result<()> {
         (**self).sync(file)

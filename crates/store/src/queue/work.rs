@@ -117,17 +117,13 @@ fn make<D: Disk>(disk: &D, slot: u64, size: u64) -> io::Result<D::File> {
     Ok(file)
 }
 
-/// Writes `size` bytes of zeros and syncs them.
+/// Writes `size` bytes of zeros and syncs them, piece by piece: the log's own syncs would wait behind
+/// all of it.
 fn fill<D: Disk>(disk: &D, file: &D::File, size: u64) -> io::Result<()> {
-    const CHUNK: u64 = 1 << 20;
-    let zeros = vec![0; CHUNK.min(size) as usize];
-    let mut at = 0;
-    while at < size {
-        let left = usize::try_from(size.saturating_sub(at)).unwrap_or(usize::MAX);
-        let chunk = zeros.get(..left).unwrap_or(&zeros);
-        disk.write_at(file, chunk, at)?;
-        at = at.saturating_add(chunk.len() as u64);
-        // Piece by piece: the log's own syncs would wait behind all of it.
+    const PIECE: u64 = 1 << 20;
+    for at in (0..size).step_by(PIECE as usize) {
+        let len = PIECE.min(size.saturating_sub(at));
+        disk.write_zeros(file, len as usize, at)?;
         disk.sync(file)?;
     }
     Ok(())
