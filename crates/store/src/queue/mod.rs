@@ -392,7 +392,7 @@ impl<D: Disk> Queue<D> {
         self.log.release(|segment| self.index.needs(segment));
         self.log.tend()?;
         let more = self.carry_some()?;
-        self.log.flush()?;
+        self.log.flush_much()?;
         Ok(more)
     }
 
