@@ -6,6 +6,7 @@ mod bench;
 mod blocks;
 mod build;
 mod clients;
+mod compat;
 mod crash;
 mod faults;
 mod fuzz;
@@ -62,6 +63,8 @@ enum Task {
     Strangers(bench::idle::Hold),
     /// Drive a running server with real clients.
     Clients(clients::Clients),
+    /// Play the steps that say what stock qmail shows; write or check their table.
+    Compat(compat::Compat),
 }
 
 /// The repository's root.
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Task::Bench(bench) => bench.run(),
         Task::Strangers(hold) => hold.run(),
         Task::Clients(clients) => clients.run(),
+        Task::Compat(compat) => compat.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use clap::Args;
 
 use crate::tally::{self, Ending, Tally, Trouble};
-use crate::{arrows, clients, crash, faults, fuzz, host, man, rooms, walk};
+use crate::{arrows, build, clients, compat, crash, faults, fuzz, host, man, rooms, walk};
 
 /// Run every check and test.
 #[derive(Args)]
@@ -28,13 +28,18 @@ impl Test {
         tally.check("rooms", rooms::check);
         tally.check("walk", walk::check);
         tally.check("man", man::check);
+        tally.check("compat table", compat::table::check);
         unit_tests(&mut tally);
         fuzz::replay(&mut tally);
         crash::bounded(&mut tally);
         faults::bounded(&mut tally);
         if self.quick {
-            tally.check("clients", || Ending::Skipped("--quick".into()));
+            tally.check("compat and clients", || Ending::Skipped("--quick".into()));
         } else {
+            match build::release() {
+                Ok(binaries) => compat::all(&mut tally, &binaries, ""),
+                Err(why) => tally.check("compat", || Ending::Failed(why)),
+            }
             host::prepare(host::CLIENTS);
             clients::all(&mut tally, None);
         }

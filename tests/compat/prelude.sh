@@ -1,0 +1,124 @@
+# What every step may call; `cargo xtask compat` puts this before each command, after two lines
+# that set `stage` (its own directory) and `queue` (the program that stands in for qmail-queue).
+
+# control NAME [LINE...]: writes a control file; without lines an empty one.
+control() {
+  _name=$1
+  shift
+  : > "$QMAIL/control/$_name"
+  for _line; do printf '%s\n' "$_line" >> "$QMAIL/control/$_name"; done
+}
+
+# nocontrol NAME...: removes control files.
+nocontrol() {
+  for _name; do rm -f "$QMAIL/control/$_name"; done
+}
+
+# queue: prints the path of the stand-in, as $queue has it.
+queue() { printf '%s\n' "$queue"; }
+
+# user NAME: makes an account with a home $T/home/NAME (no mailbox in it).
+user() {
+  mkdir -p "$T/home/$1"
+  _uid=$(id -u)
+  if [ "$_uid" = 0 ]; then _uid=$((47900 + $(cat "$QMAIL/users/assign" 2>/dev/null | grep -c '^='))); fi
+  if [ "$_uid" -ge 47900 ]; then chown "$_uid:$_uid" "$T/home/$1"; fi
+  chmod 700 "$T/home/$1"
+  {
+    if [ -f "$QMAIL/users/assign" ]; then grep -v '^\.$' "$QMAIL/users/assign"; fi
+    echo "=$1:$1:$_uid:$_uid:$T/home/$1:::"
+    echo "+$1-:$1:$_uid:$_uid:$T/home/$1:-::"
+    echo .
+  } > "$QMAIL/users/assign.new"
+  mv "$QMAIL/users/assign.new" "$QMAIL/users/assign"
+  "$QMAIL/bin/qmail-newu"
+}
+
+# alive PID: whether a process runs (one that ended and was not waited for does not).
+alive() {
+  [ -n "$1" ] && [ -d "/proc/$1" ] && ! grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null
+}
+
+# patiently SECONDS COMMAND...: waits until the command succeeds.
+patiently() {
+  _left=$(($1 * 20))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ "$_left" -gt 0 ] || return 1
+    _left=$((_left - 1))
+    sleep 0.05
+  done
+}
+
+# _daemon NAME COMMAND...: runs it by itself, its pid in $stage/NAME.pid.
+_daemon() {
+  _name=$1
+  shift
+  setsid "$@" </dev/null >> "$_log" 2>&1 &
+  echo $! > "$stage/$_name.pid"
+}
+
+_starts() { cat "$T/log" 2>/dev/null | grep -c '^status: local 0/'; }
+_started() { [ "$(_starts)" -gt "$_before" ] || ! alive "$(cat "$stage/send.pid")"; }
+
+# mailstart [VAR=VALUE...]: starts the mail system, with that in its environment; default delivery
+# is $DELIVERY, else ./Mailbox; the log goes to $T/log.
+mailstart() {
+  for _part in queued pspawn; do
+    if [ -x "$QMAIL/bin/qmail-queued" ]; then
+      _log=$stage/$_part.log _daemon "$_part" env "$@" "$QMAIL/service/$_part/run"
+    fi
+  done
+  patiently 10 "$QMAIL/bin/qmail-qstat" || echo "mailstart: the queue does not answer" >&2
+  _before=$(_starts)
+  _log=$T/log _daemon send env -i PATH="$PATH" TZ=UTC "$@" "$QMAIL/bin/qmail-start" "${DELIVERY:-./Mailbox}"
+  patiently 10 _started
+  alive "$(cat "$stage/send.pid")" || echo "mailstart: qmail-send does not run; see log" >&2
+}
+
+_ended() { ! alive "$1"; }
+
+# _end NAME: ends what _daemon started.
+_end() {
+  _pid=$(cat "$stage/$1.pid" 2>/dev/null) || return 0
+  rm -f "$stage/$1.pid"
+  alive "$_pid" || return 0
+  kill -TERM "$_pid"
+  patiently 15 _ended "$_pid" || kill -KILL "$_pid"
+}
+
+# mailstop: stops it as an administrator does, waiting for what runs.
+mailstop() {
+  _end send
+  _end pspawn
+  _end queued
+}
+
+# mailsignal SIGNAL: tells qmail-send something.
+mailsignal() { kill -s "$1" "$(cat "$stage/send.pid")"; }
+
+# logged: prints the log, which has no time stamps here.
+logged() { cat "$T/log"; }
+
+_count() { grep -c "$1" "$T/log"; }
+_idle() { grep '^status: local' "$T/log" | tail -n 1 | grep -q '^status: local 0/[0-9]* remote 0/'; }
+
+# settle: waits until every letter has ended, or nothing more happens for a second while nothing is
+# under way; at most 30 s.
+settle() {
+  _rounds=600 _quiet=0 _size=-1
+  while [ "$_rounds" -gt 0 ]; do
+    if [ "$(_count '^new msg ')" = "$(_count '^end msg ')" ] && _idle &&
+      [ "$("$QMAIL/bin/qmail-qstat" 2>/dev/null | head -n 1)" = "messages in queue: 0" ]; then
+      return 0
+    fi
+    _now=$(wc -c < "$T/log")
+    if [ "$_now" = "$_size" ] && _idle; then _quiet=$((_quiet + 1)); else _quiet=0; fi
+    [ "$_quiet" -lt 20 ] || return 0
+    _size=$_now
+    _rounds=$((_rounds - 1))
+    sleep 0.05
+  done
+  echo "settle: still busy after 30 s" >&2
+  return 1
+}
