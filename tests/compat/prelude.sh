@@ -34,6 +34,48 @@ user() {
   "$QMAIL/bin/qmail-newu"
 }
 
+# as NAME COMMAND...: runs it as qmaild, or as an account that `user` made; just runs it if we are
+# not root. What is heard by strangers refuses to run as root.
+as() {
+  _name=$1
+  shift
+  if [ "$(id -u)" != 0 ]; then "$@"; return; fi
+  if [ -d "$T/home/$_name" ]; then
+    _ids=$(stat -c '%u %g' "$T/home/$_name")
+  else
+    _ids=$(sed -n "s/^$_name:\([0-9]*\):\([0-9]*\)\$/\1 \2/p" "$QMAIL/users/roles" 2>/dev/null)
+    [ -n "$_ids" ] || _ids="$(id -u "$_name") $(id -g "$_name")"
+  fi
+  setpriv --reuid "${_ids% *}" --regid "${_ids#* }" --clear-groups -- "$@"
+}
+
+# _talk COMMAND...: runs it and shows what it says without its CRs; its exit code stays.
+_talk() {
+  { "$@"; echo $? > "$stage/code"; } | tr -d '\r'
+  return "$(cat "$stage/code")"
+}
+
+# smtp LINE...: says these lines to qmail-smtpd and shows its replies, both without CR.
+smtp() { printf '%s\r\n' "$@" | _talk as qmaild qmail-smtpd; }
+
+# pop3 NAME LINE...: the same with qmail-pop3d, run by this account in its Maildir.
+pop3() {
+  _user=$1
+  shift
+  printf '%s\r\n' "$@" | (cd "$T/home/$_user" && _talk as "$_user" qmail-pop3d Maildir)
+}
+
+# popup PROGRAM LINE...: the same with qmail-popup, before a program with the checkpassword
+# interface; a line at a time, as two programs read them. What they say to the log is in popup.log.
+popup() {
+  _program=$1
+  shift
+  for _line; do
+    printf '%s\r\n' "$_line" 2>/dev/null
+    sleep 0.2
+  done | _talk as qmaild qmail-popup mx.example.org $_program 2>> "$T/popup.log"
+}
+
 # alive PID: whether a process runs (one that ended and was not waited for does not).
 alive() {
   [ -n "$1" ] && [ -d "/proc/$1" ] && ! grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null
