@@ -4,7 +4,6 @@
 mod envdir;
 mod fences;
 mod fghack;
-mod getopt;
 mod message;
 mod multilog;
 mod pgrphack;

@@ -3,11 +3,11 @@
 //! *Runs as* whoever calls it · *hears* nobody · *opens* the lock file · *speaks to* nobody: it
 //! becomes the program, which inherits the locked descriptor.
 
-use crate::getopt::getopt;
 use crate::message::{Piece, Voice};
 use crate::run::run;
 use std::ffi::OsString;
 use std::io;
+use sys::getopt::getopt;
 
 const VOICE: Voice = Voice("setlock");
 const USAGE: &str = "setlock [ -nNxX ] file program [ arg ... ]";

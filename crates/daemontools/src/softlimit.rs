@@ -3,11 +3,11 @@
 //! *Runs as* whoever calls it · *hears* nobody · *opens* nothing · *speaks to* nobody: it becomes
 //! the program. Only soft limits are changed, and never above the hard ones.
 
-use crate::getopt::{Opt, getopt};
 use crate::message::Voice;
 use crate::run::run;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use sys::getopt::{Opt, getopt};
 use sys::rlimit::{self, Resource};
 
 const VOICE: Voice = Voice("softlimit");

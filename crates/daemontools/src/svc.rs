@@ -3,11 +3,11 @@
 //! *Runs as* whoever may write their `supervise/control` · *hears* nobody · *opens*
 //! `DIR/supervise/control` · *speaks to* supervise, one byte a command.
 
-use crate::getopt::getopt;
 use crate::message::{PERMANENT, Voice, say};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use sys::dir::Dir;
+use sys::getopt::getopt;
 use sys::signal::{self, Signal};
 
 const VOICE: Voice = Voice("svc");

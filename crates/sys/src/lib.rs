@@ -9,6 +9,7 @@ pub mod dir;
 pub mod errno;
 pub mod fd;
 pub mod file;
+pub mod getopt;
 pub mod lock;
 pub mod log;
 pub mod multicall;

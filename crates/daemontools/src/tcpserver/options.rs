@@ -1,12 +1,12 @@
 //! The command line: `tcpserver [options] host port program [arg ...]`.
 
 use super::log::Log;
-use crate::getopt::{Opt, getopt};
 use crate::message::{PERMANENT, Piece, TEMPORARY, Voice};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
+use sys::getopt::{Opt, getopt};
 
 const VOICE: Voice = Voice("tcpserver");
 const LETTERS: &str = "1UXpPhHrRoOdDqQvfc:x:B:g:u:b:l:t:m:i:w:e:";

@@ -1,5 +1,6 @@
-//! Options as these programs read them: single letters, clustered; the first operand ends them;
-//! `--` ends them and is dropped; a lone `-` is an operand.
+//! Options as qmail's and daemontools' programs read them: single letters, clustered; the first
+//! operand ends them; `--` ends them and is dropped; a lone `-` is an operand (spec
+//! `qmail-overview.md` §7.6).
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -7,16 +8,16 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// One option met: its letter and, for a letter that takes one, its argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Opt {
+pub struct Opt {
     /// The letter.
-    pub(crate) letter: u8,
+    pub letter: u8,
     /// The argument; empty for a letter without one.
-    pub(crate) value: OsString,
+    pub value: OsString,
 }
 
 /// A command line the letters do not allow. `Display` is the line for stderr without `PROG: `.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Misuse {
+pub enum Misuse {
     /// A letter the program does not know.
     Illegal(u8),
     /// A letter whose argument is missing.
@@ -36,19 +37,22 @@ impl fmt::Display for Misuse {
 
 impl Misuse {
     /// `PROG: illegal option -- X` on stderr, PROG being the last component of `args[0]`.
-    pub(crate) fn complain(self, args: &[OsString]) {
+    pub fn complain(self, args: &[OsString]) {
         let name = args.first().map(OsString::as_os_str).unwrap_or_default();
         let name = std::path::Path::new(name).file_name().unwrap_or(name);
         let mut line = name.as_bytes().to_vec();
         line.extend_from_slice(format!(": {self}\n").as_bytes());
-        crate::message::say(&line);
+        crate::log::put(crate::fd::stderr(), &line);
     }
 }
 
 /// Reads the options of `args` (`args[0]` is the program) and returns them in order, with the
 /// operands left. `letters` lists the known letters; one followed by `:` takes an argument, which
 /// is the rest of its word or the next word.
-pub(crate) fn getopt<'a>(
+///
+/// # Errors
+/// [`Misuse`].
+pub fn getopt<'a>(
     args: &'a [OsString],
     letters: &str,
 ) -> Result<(Vec<Opt>, &'a [OsString]), Misuse> {
