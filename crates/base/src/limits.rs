@@ -109,3 +109,35 @@ pub const LETTERS_SIZED_ALONE: usize = 1_000;
 /// Threads that read the lengths of a POP3 session's letters: so many wait for the disk at once,
 /// each with one file open.
 pub const SIZING_THREADS: usize = 16;
+/// How long a site's own `qmail-getpw` may take for its answer.
+pub const GETPW: core::time::Duration = core::time::Duration::from_secs(60);
+/// Bytes of its answer: a name, two numbers, a path and an address.
+pub const GETPW_ANSWER: usize = 8_192;
+/// Seconds that one local delivery may take, unless `control/timeoutlocal` says otherwise (as long
+/// as stock's deliveries to Maildirs).
+pub const LOCAL_SECONDS: u64 = 86_400;
+/// Bytes of failure paragraphs that a letter may bring along from another queue.
+pub const IMPORTED_PARAGRAPHS: usize = 64 << 20;
+/// The longest line of a report in a bounce (RFC 5321 §4.5.3.1.6 allows 998 bytes).
+pub const BOUNCE_LINE: usize = 900;
+/// How much of a letter's header stands in the text of its bounce.
+pub const BOUNCE_HEADER: usize = 8 << 10;
+/// One recipient's report as a bounce tells it to programs.
+pub const BOUNCE_DIAGNOSTIC: usize = 1_000;
+/// Reports that a bounce has in full; of those after them it has the beginning.
+pub const BOUNCE_REPORTS: usize = 4 << 20;
+/// Bytes that one netstring of a QMTP or QMQP client may announce: a letter, or all recipients (stock
+/// `qmail-qmtpd`).
+pub const PACKET: u64 = 200_000_000;
+/// One address said in QMTP or QMQP, including a terminating NUL (stock `qmail-qmtpd`).
+pub const PACKET_ADDRESS: usize = 1_000;
+/// Recipients of one letter that comes by QMTP or QMQP.
+pub const PACKET_RECIPIENTS: usize = 100_000;
+/// How long a QMTP or QMQP client may take in all (stock `qmail-qmtpd`).
+pub const PACKET_SESSION: core::time::Duration = core::time::Duration::from_secs(3_600);
+/// An alias table, an include file or a `.forward` file that is read whole.
+pub const ALIASES: usize = 64 << 20;
+/// A forwarding table that is read whole.
+pub const FORWARDING_TABLE: usize = 256 << 20;
+/// All that a forwarding table and its lists make of one address.
+pub const EXPANSION: usize = 64 << 20;

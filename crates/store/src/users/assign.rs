@@ -138,7 +138,7 @@ fn account(value: &[u8], rest: &[u8]) -> Result<Account, Damaged> {
 
 /// A uid or gid. Stock reads leading digits and takes none as 0, which is root: we take no such
 /// file.
-fn number(digits: &[u8]) -> Result<u32, Damaged> {
+pub(super) fn number(digits: &[u8]) -> Result<u32, Damaged> {
     std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).ok_or(Damaged)
 }
 

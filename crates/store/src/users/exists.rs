@@ -18,12 +18,14 @@ pub enum Exists {
     Yes,
     /// A delivery would fail with "no mailbox here by that name".
     No,
-    /// It cannot be told here and now (a closed home, another host's address): take the letter.
+    /// It cannot be told here and now (a closed home, another host's address, accounts that only a
+    /// site's own qmail-getpw knows): take the letter.
     Unknown,
 }
 
 /// Whether `address` has a mailbox here; `routing` says what it becomes. An address with an empty
-/// local part has none, not even with a catch-all: a letter to it fails in qmail-lspawn too.
+/// local part has none, not even with a catch-all: qmail-lspawn throws a letter to it away, and who
+/// sends from elsewhere does not mean that.
 pub fn mailbox_exists(home: &Home, routing: &Routing, address: &[u8]) -> Exists {
     mailbox_exists_in(&mut Directory::new(home), routing, address)
 }
@@ -33,7 +35,10 @@ pub fn mailbox_exists_in(users: &mut Directory, routing: &Routing, address: &[u8
     let Route::Local(address) = resolve(routing, address) else { return Exists::Unknown };
     match split(&address).0 {
         b"" => Exists::No,
-        local => users.lookup(local).map_or(Exists::Unknown, |account| takes(&account)),
+        local => match users.known(local) {
+            Ok(Some(account)) => takes(&account),
+            Ok(None) | Err(_) => Exists::Unknown,
+        },
     }
 }
 

@@ -1,12 +1,13 @@
 //! From an address to a mailbox: the one way, for the RCPT check, for deliveries and for logins.
 //!
 //! [`routing`] says whether an address is ours and what its local part becomes, [`lookup`] whose
-//! that local part is (`users/cdb`, then the system's own users, then `alias`), [`dotqmail`] which
-//! `.qmail` file rules it.
+//! that local part is (`users/cdb`, then what `qmail-getpw` answers: the system's own users, then
+//! `alias`), [`dotqmail`] which `.qmail` file rules it.
 
 pub mod assign;
 pub mod dotqmail;
 pub mod exists;
+pub mod getpw;
 pub mod routing;
 
 use std::fmt;
@@ -20,12 +21,7 @@ use base::cdb::Cdb;
 pub use exists::{Exists, mailbox_exists};
 pub use routing::{Domains, Route, Routing, resolve};
 
-use crate::home::{Home, bytes};
-
-/// Names of this many bytes or more are not looked for among the system's users.
-const LOGIN_NAME: usize = 32;
-/// Where a system user's name may end and an extension begin.
-const BREAK: u8 = b'-';
+use crate::home::Home;
 
 /// Whose mailbox it is, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +58,10 @@ pub enum LookupError {
     NoAlias(String),
     /// `/etc/passwd` cannot be read.
     Passwd(io::Error),
+    /// `bin/qmail-getpw` cannot be run.
+    Run(PathBuf, io::Error),
+    /// A site's own `bin/qmail-getpw` gave no answer: the exit code that tells, and why.
+    Program(PathBuf, u8, String),
 }
 
 impl LookupError {
@@ -72,6 +72,8 @@ impl LookupError {
             Self::NoAlias(_) => 116,
             Self::Cdb(..) => 117,
             Self::Passwd(_) => 118,
+            Self::Run(..) => 121,
+            Self::Program(_, code, _) => *code,
         }
     }
 }
@@ -87,6 +89,11 @@ impl fmt::Display for LookupError {
             }
             Self::NoAlias(why) => write!(f, "unable to find alias user: {why}"),
             Self::Passwd(err) => write!(f, "unable to read /etc/passwd: {err}"),
+            Self::Run(path, err) => {
+                let (path, err) = (path.display(), sys::errno::text(err));
+                write!(f, "unable to run {path}: {err} (mend: run qmailctl setup)")
+            }
+            Self::Program(path, _, why) => write!(f, "{} {why}", path.display()),
         }
     }
 }
@@ -147,7 +154,19 @@ impl Directory {
     pub fn lookup(&mut self, local: &[u8]) -> Result<Account, LookupError> {
         match self.assigned(local)? {
             Some(account) => Ok(account),
-            None => getpw(&self.home, local),
+            None => getpw::ask(&self.home, local),
+        }
+    }
+
+    /// The same for who may run no program; `None` if a site's own `bin/qmail-getpw` would have to be
+    /// asked.
+    ///
+    /// # Errors
+    /// [`LookupError`]: it cannot be told now.
+    pub fn known(&mut self, local: &[u8]) -> Result<Option<Account>, LookupError> {
+        match self.assigned(local)? {
+            Some(account) => Ok(Some(account)),
+            None => getpw::known(&self.home, local),
         }
     }
 
@@ -197,59 +216,10 @@ impl Directory {
     }
 }
 
-/// What stock `qmail-getpw` answers: the longest name of a system user the local part begins with,
-/// else the alias user.
-fn getpw(home: &Home, local: &[u8]) -> Result<Account, LookupError> {
-    for at in (0..=local.len()).rev() {
-        let Some((name, rest)) = local.split_at_checked(at) else { continue };
-        if name.len() >= LOGIN_NAME || !(rest.is_empty() || rest.starts_with(&[BREAK])) {
-            continue;
-        }
-        let user = sys::user::by_name(&name.to_ascii_lowercase()).map_err(LookupError::Passwd)?;
-        let Some(user) = user.filter(|user| user.uid != 0 && may_become(home, user.uid)) else {
-            continue;
-        };
-        if owns_home(&user)? {
-            let (dash, ext) = rest.split_at_checked(1).unwrap_or_default();
-            let (dash, ext) = (dash.to_vec(), ext.to_vec());
-            let (uid, gid) = (user.uid, user.gid);
-            return Ok(Account { user: user.name, uid, gid, home: user.home, dash, ext });
-        }
-    }
-    alias(home, local)
-}
-
-/// In a private home deliveries are made under one uid only.
-fn may_become(home: &Home, uid: u32) -> bool {
-    !home.is_private() || uid == home.owner()
-}
-
-/// Whether the user has a home of their own; that is how an account is switched off.
-fn owns_home(user: &sys::user::Passwd) -> Result<bool, LookupError> {
-    use std::os::unix::ffi::OsStrExt;
-    match std::fs::metadata(std::ffi::OsStr::from_bytes(&user.home)) {
-        Ok(meta) => Ok(meta.uid() == user.uid),
-        Err(err) if dotqmail::is_temporary(&err) => Err(LookupError::Home(user.home.clone(), err)),
-        Err(_) => Ok(false),
-    }
-}
-
-/// The alias user with the whole local part as extension.
-fn alias(home: &Home, local: &[u8]) -> Result<Account, LookupError> {
-    let roles = home.roles().map_err(|err| LookupError::NoAlias(err.to_string()))?;
-    Ok(Account {
-        user: b"alias".to_vec(),
-        uid: roles.alias.uid,
-        gid: roles.alias.gid,
-        home: bytes(&home.path("alias")).to_vec(),
-        dash: b"-".to_vec(),
-        ext: local.to_vec(),
-    })
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::home::bytes;
 
     /// A private home of its own for a test.
     pub(crate) fn home(tag: &str) -> Home {
