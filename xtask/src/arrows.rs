@@ -70,7 +70,12 @@ const LAWS: &[Law] = &[
         never: &["store", "proto"],
         root: SAFE,
     },
-    Law { crate_name: "qmail-admin", may_use: &["clap", "store", "sys"], never: &[], root: SAFE },
+    Law {
+        crate_name: "qmail-admin",
+        may_use: &["base", "clap", "store", "sys"],
+        never: &[],
+        root: SAFE,
+    },
 ];
 
 /// The parts of `cargo metadata` that matter here.

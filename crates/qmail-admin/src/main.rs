@@ -4,6 +4,7 @@
 mod accounts;
 mod assign;
 mod domains;
+mod moving;
 mod pauses;
 mod permissions;
 mod print;

@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode};
 use clap::Subcommand;
 use store::home::Home;
 
+use crate::moving::Moving;
 use crate::print::say;
 use crate::{Trouble, pauses, setup};
 
@@ -45,8 +46,11 @@ pub(crate) enum Steer {
     Cont,
     /// Compile the rules for SMTP connections.
     Cdb,
-    /// Count and list the letters in the queue.
-    Queue,
+    /// Count and list the letters in the queue; or move a whole queue.
+    Queue {
+        #[command(subcommand)]
+        moving: Option<Moving>,
+    },
 }
 
 impl Steer {
@@ -95,7 +99,8 @@ impl Steer {
                 setup::compile_rules(home)?;
                 say!("Reloaded {}.", home.path("service/qmail-smtpd/rules").display());
             }
-            Self::Queue => {
+            Self::Queue { moving: Some(moving) } => return moving.run(home),
+            Self::Queue { moving: None } => {
                 let counted = bin(home, "qmail-qstat", &[])?;
                 pauses::show(home)?;
                 let listed = bin(home, "qmail-qread", &[])?;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use base::outcome::Outcome;
 use base::wire::frame::{self, Frame};
-use base::wire::queue::{Answer, Entry, Envelope, MAX_ANSWER, Origin, Request};
+use base::wire::queue::{Answer, Entry, Envelope, MAX_ANSWER, Mark, Origin, Request};
 use base::{limits, queue_exit};
 use sys::clock;
 use sys::pass::{self, Kind};
@@ -259,10 +259,32 @@ impl QueueClient {
     ///
     /// # Errors
     /// The connection is lost: the letters that `each` was not told of are forgotten or not.
-    pub fn finish_all(&mut self, letters: &[u64], mut each: impl FnMut(bool)) -> io::Result<()> {
+    pub fn finish_all(&mut self, letters: &[u64], each: impl FnMut(bool)) -> io::Result<()> {
+        self.ask_each(letters, Request::Finish, each)
+    }
+
+    /// Holds many letters or lets them go (`None`), as [`QueueClient::finish_all`] forgets them.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn hold_all(
+        &mut self,
+        letters: &[u64],
+        mark: Option<Mark>,
+        each: impl FnMut(bool),
+    ) -> io::Result<()> {
+        self.ask_each(letters, |letter| Request::Hold { letter, mark }, each)
+    }
+
+    fn ask_each(
+        &mut self,
+        letters: &[u64],
+        ask: impl Fn(u64) -> Request<'static>,
+        mut each: impl FnMut(bool),
+    ) -> io::Result<()> {
         for some in letters.chunks(TOGETHER_ASKED) {
             let mut outbox = std::mem::take(&mut self.outbox);
-            some.iter().for_each(|&letter| Request::Finish(letter).encode(&mut outbox));
+            some.iter().for_each(|&letter| ask(letter).encode(&mut outbox));
             let written = self.write(&outbox);
             outbox.clear();
             self.outbox = outbox;
@@ -306,6 +328,24 @@ impl QueueClient {
         loop {
             match self.answer()? {
                 Answer::Entry(entry) => each(&entry),
+                Answer::End => return Ok(()),
+                Answer::Refused(..) => return Err(io::ErrorKind::PermissionDenied.into()),
+                _ => return Err(unexpected()),
+            }
+        }
+    }
+
+    /// Shows every held letter to `each` with what it is held for, oldest first.
+    ///
+    /// # Errors
+    /// As [`QueueClient::list`].
+    pub fn held(&mut self, mut each: impl FnMut(Mark, &Entry<'_>)) -> io::Result<()> {
+        self.ask(&Request::Held)?;
+        let mut mark = None;
+        loop {
+            match self.answer()? {
+                Answer::Held(next) => mark = Some(next),
+                Answer::Entry(entry) => each(mark.take().ok_or_else(unexpected)?, &entry),
                 Answer::End => return Ok(()),
                 Answer::Refused(..) => return Err(io::ErrorKind::PermissionDenied.into()),
                 _ => return Err(unexpected()),

@@ -10,4 +10,5 @@ pub mod maildir;
 pub mod passwords;
 pub mod program;
 pub mod queue;
+pub mod stock;
 pub mod users;

@@ -27,6 +27,57 @@ pub enum Origin {
         /// The letter that this bounce finishes.
         finishes: u64,
     },
+    /// A letter of another queue, for qmails and root: it brings its own `Received` line and its
+    /// past. Notes on letter 0 that come before its envelope say how far its recipients are. It is
+    /// held until [`Request::Hold`] lets it go.
+    Import {
+        /// When it was queued there.
+        birth: Moment,
+        /// Who queued it.
+        uid: u32,
+        /// Which process queued it.
+        pid: u32,
+        /// What it is held for.
+        mark: Mark,
+    },
+}
+
+/// What a letter is held for: it is in the queue, and nobody delivers it. On its way in from
+/// another queue or out to one a letter is in two queues at once; held here, it is one machine's
+/// at any time. A mark is also the letter's name for who moves it: an import or export that was
+/// interrupted finds by it what was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark(u64);
+
+/// No letter's number is so high.
+const HELD: u64 = 1 << 63;
+const EXPORTED: u64 = 1 << 62;
+
+impl Mark {
+    /// Came from another queue; of `name` 62 bits count.
+    pub const fn imported(name: u64) -> Self {
+        Self(name & !EXPORTED | HELD)
+    }
+
+    /// Goes to another queue; of `name` 62 bits count.
+    pub const fn exported(name: u64) -> Self {
+        Self(name | EXPORTED | HELD)
+    }
+
+    /// Whether it goes to another queue.
+    pub const fn is_export(self) -> bool {
+        self.0 & EXPORTED != 0
+    }
+
+    /// As a number, never 0; what [`Mark::of`] takes.
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// The mark that this number is, if it is one; no letter's number is.
+    pub const fn of(word: u64) -> Option<Self> {
+        if word & HELD == 0 { None } else { Some(Self(word)) }
+    }
 }
 
 /// What qmail-send notes about one recipient.
@@ -56,7 +107,7 @@ pub enum Request<'a> {
     Note {
         /// Chosen by the sender, echoed in the acknowledgement.
         serial: u64,
-        /// The letter.
+        /// The letter; 0 is the one that is being imported, which is not acknowledged.
         letter: u64,
         /// Which recipient, from 0.
         index: u32,
@@ -71,8 +122,18 @@ pub enum Request<'a> {
     Fetch(u64),
     /// `x`: every recipient is settled: forget the letter. Answered by `Accepted(id)`.
     Finish(u64),
-    /// `q`: list every letter (`Entry` each), then `End`; for qmail-qread.
+    /// `q`: list every letter that is not held (`Entry` each), then `End`; for qmail-qread.
     List,
+    /// `m`: list every letter that is held (`Held`, then `Entry` each), then `End`.
+    Held,
+    /// `w`: hold a letter, or let it go. Answered by `Accepted` once that is on disk. Refused while
+    /// qmail-send follows the queue: it may be delivering the letter; letting go never is.
+    Hold {
+        /// The letter.
+        letter: u64,
+        /// What for; `None` lets it go.
+        mark: Option<Mark>,
+    },
 }
 
 /// Sender and recipients as they pass to queued: text0, `sender\0recip\0…`, addresses unchecked.
@@ -118,6 +179,13 @@ impl<'a> Request<'a> {
                     b.push(b'b');
                     put_u64(b, finishes);
                 }
+                Origin::Import { birth, uid, pid, mark } => {
+                    b.push(b'm');
+                    put_u64(b, birth.micros());
+                    put_u32(b, uid);
+                    put_u32(b, pid);
+                    put_u64(b, mark.0);
+                }
             }),
             Self::Chunk(bytes) => frame::put(out, b'l', |b| b.extend_from_slice(bytes)),
             Self::Envelope(e) => frame::put(out, b'e', |b| b.extend_from_slice(e.0)),
@@ -143,6 +211,11 @@ impl<'a> Request<'a> {
             Self::Fetch(id) => frame::put(out, b'h', |b| put_u64(b, id)),
             Self::Finish(id) => frame::put(out, b'x', |b| put_u64(b, id)),
             Self::List => frame::put(out, b'q', |_| ()),
+            Self::Held => frame::put(out, b'm', |_| ()),
+            Self::Hold { letter, mark } => frame::put(out, b'w', |b| {
+                put_u64(b, letter);
+                put_u64(b, mark.map_or(0, Mark::word));
+            }),
         }
     }
 
@@ -157,6 +230,12 @@ impl<'a> Request<'a> {
                 b'l' => Origin::Local,
                 b'n' => Origin::Network,
                 b'b' => Origin::Bounce { finishes: r.u64()? },
+                b'm' => Origin::Import {
+                    birth: Moment::from_micros(r.u64()?),
+                    uid: r.u32()?,
+                    pid: r.u32()?,
+                    mark: Mark::of(r.u64()?).ok_or(Malformed)?,
+                },
                 _ => return Err(Malformed),
             }),
             b'l' => Self::Chunk(r.rest(limits::CHUNK)?),
@@ -178,6 +257,14 @@ impl<'a> Request<'a> {
             b'h' => Self::Fetch(r.u64()?),
             b'x' => Self::Finish(r.u64()?),
             b'q' => Self::List,
+            b'm' => Self::Held,
+            b'w' => Self::Hold {
+                letter: r.u64()?,
+                mark: match r.u64()? {
+                    0 => None,
+                    word => Some(Mark::of(word).ok_or(Malformed)?),
+                },
+            },
             _ => return Err(Malformed),
         };
         r.end().map(|()| request)
@@ -278,6 +365,8 @@ pub enum Answer<'a> {
     Opened(u64),
     /// `h`: the letter's bytes, at most [`limits::FETCHED_LETTER`].
     Fetched(&'a [u8]),
+    /// `m`: what the letter of the next `Entry` is held for.
+    Held(Mark),
 }
 
 impl<'a> Answer<'a> {
@@ -304,6 +393,7 @@ impl<'a> Answer<'a> {
             Self::End => frame::put(out, b'.', |_| ()),
             Self::Opened(size) => frame::put(out, b'o', |b| put_u64(b, size)),
             Self::Fetched(bytes) => frame::put(out, b'h', |b| b.extend_from_slice(bytes)),
+            Self::Held(mark) => frame::put(out, b'm', |b| put_u64(b, mark.0)),
         }
     }
 
@@ -323,6 +413,7 @@ impl<'a> Answer<'a> {
             b'.' => Self::End,
             b'o' => Self::Opened(r.u64()?),
             b'h' => Self::Fetched(r.rest(limits::FETCHED_LETTER)?),
+            b'm' => Self::Held(Mark::of(r.u64()?).ok_or(Malformed)?),
             _ => return Err(Malformed),
         };
         r.end().map(|()| answer)
@@ -379,6 +470,15 @@ mod tests {
             Request::Fetch(6),
             Request::Finish(5),
             Request::List,
+            Request::Begin(Origin::Import {
+                birth: Moment::from_secs(7),
+                uid: 1,
+                pid: 2,
+                mark: Mark::imported(u64::MAX),
+            }),
+            Request::Held,
+            Request::Hold { letter: 1, mark: Some(Mark::exported(0)) },
+            Request::Hold { letter: 1, mark: None },
         ] {
             there_and_back(r);
         }
@@ -400,12 +500,21 @@ mod tests {
             Answer::End,
             Answer::Opened(4096),
             Answer::Fetched(b"Subject: x\n"),
+            Answer::Held(Mark::imported(7)),
         ] {
             let mut buf = Vec::new();
             a.encode(&mut buf);
             let (f, _) = frame::take(&buf, MAX_ANSWER).unwrap().unwrap();
             assert_eq!(Answer::decode(f), Ok(a));
         }
+    }
+
+    #[test]
+    fn a_mark_is_no_letters_number_and_says_which_way_the_letter_goes() {
+        let marks = [Mark::imported(u64::MAX), Mark::exported(0)];
+        assert_eq!(marks.map(Mark::is_export), [false, true]);
+        assert_eq!(marks.map(|mark| Mark::of(mark.word())), marks.map(Some));
+        assert_eq!(Mark::of(u64::MAX >> 1), None);
     }
 
     #[test]

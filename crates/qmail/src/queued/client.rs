@@ -10,6 +10,7 @@ use store::queue::Spill;
 use sys::pass::Peer;
 use sys::poll::Interest;
 
+use super::moving::Past;
 use super::outbox::Outbox;
 
 /// Answers a client may let wait before it is heard again.
@@ -26,6 +27,8 @@ pub(super) struct Gathering {
     pub(super) bytes: Gathered,
     /// All of it has come and its file is being secured: the envelope waits.
     pub(super) envelope: Option<Vec<u8>>,
+    /// It comes from another queue.
+    pub(super) past: Option<Box<Past>>,
 }
 
 /// The bytes of that letter so far.
@@ -42,6 +45,8 @@ pub(super) enum Gathered {
 pub(super) enum Listing {
     /// Letters above `sent` and below `boundary`.
     Letters { sent: u64, boundary: u64 },
+    /// Held letters above `sent` and below `boundary`.
+    Held { sent: u64, boundary: u64 },
     /// The failure paragraphs of a letter, from this recipient on.
     Paragraphs { id: u64, from: u32 },
 }
@@ -178,7 +183,9 @@ impl Client {
             Some(Gathering { envelope: Some(envelope), .. }) => envelope.capacity(),
             _ => 0,
         };
-        self.inbox.capacity().saturating_add(letter)
+        let past = self.letter.as_ref().and_then(|letter| letter.past.as_ref());
+        let past = past.map_or(0, |past| past.weight());
+        self.inbox.capacity().saturating_add(letter).saturating_add(past)
     }
 
     /// May it say more now? Not while a list is on its way to it (answers stay in order), while it

@@ -1,5 +1,7 @@
 //! Lists that are sent as fast as their hearers take them, and no faster.
 
+use std::collections::VecDeque;
+
 use base::outcome::Outcome;
 use base::wire::queue::{Answer, Entry, progress_block};
 use store::disk::kernel::Kernel;
@@ -19,6 +21,8 @@ impl Server {
         let mut more = false;
         for token in std::mem::take(&mut self.streaming) {
             let Some(client) = self.clients.get_mut(token) else { continue };
+            let released = (self.follower == Some(token)).then_some(&mut self.released);
+            put_released(&self.queue, client, released);
             while client.out.waiting() < FEED && next_piece(&self.queue, client) {}
             let given = client.out.waiting() >= FEED;
             // Puts it back among those with a list, if it has one still.
@@ -34,6 +38,7 @@ fn next_piece(queue: &Queue<Kernel>, client: &mut Client) -> bool {
     if let Some(listing) = client.listing {
         client.listing = match listing {
             Listing::Letters { sent, boundary } => next_letter(queue, client, sent, boundary),
+            Listing::Held { sent, boundary } => next_held(queue, client, sent, boundary),
             Listing::Paragraphs { id, from } => next_paragraph(queue, client, id, from),
         };
         return true;
@@ -45,7 +50,38 @@ fn next_piece(queue: &Queue<Kernel>, client: &mut Client) -> bool {
 /// what a power cut could take back, while its sender is told to come again.
 fn next_on_disk(queue: &Queue<Kernel>, above: u64) -> Result<Option<u64>, ()> {
     let next = queue.index().after(above).map(|(id, _)| id);
-    if next.is_some_and(|id| id > queue.synced()) { Err(()) } else { Ok(next) }
+    if next.is_some_and(|id| !queue.is_on_disk(id)) { Err(()) } else { Ok(next) }
+}
+
+/// Tells the follower of letters that were let go after it had been led past them.
+fn put_released(queue: &Queue<Kernel>, client: &mut Client, released: Option<&mut VecDeque<u64>>) {
+    let Some(released) = released else { return };
+    while client.out.waiting() < FEED
+        && let Some(id) = released.pop_front_if(|id| queue.is_on_disk(*id))
+    {
+        if queue.index().mark(id).is_none() {
+            put_entry(queue, client, id, true);
+        }
+    }
+}
+
+/// The next held letter, and what it is held for.
+fn next_held(
+    queue: &Queue<Kernel>,
+    client: &mut Client,
+    sent: u64,
+    boundary: u64,
+) -> Option<Listing> {
+    let next = queue.index().held_after(sent);
+    let Some((id, mark)) = next.filter(|&(id, _)| id < boundary) else {
+        client.out.push(&Answer::End);
+        return None;
+    };
+    if queue.is_on_disk(id) {
+        client.out.push(&Answer::Held(mark));
+        put_entry(queue, client, id, true);
+    }
+    Some(Listing::Held { sent: id, boundary })
 }
 
 fn next_letter(
@@ -54,12 +90,14 @@ fn next_letter(
     sent: u64,
     boundary: u64,
 ) -> Option<Listing> {
-    let next = next_on_disk(queue, sent).ok().flatten();
+    let next = queue.index().after(sent).map(|(id, _)| id);
     let Some(id) = next.filter(|&id| id < boundary) else {
         client.out.push(&Answer::End);
         return None;
     };
-    put_entry(queue, client, id, true);
+    if queue.is_on_disk(id) && queue.index().mark(id).is_none() {
+        put_entry(queue, client, id, true);
+    }
     Some(Listing::Letters { sent: id, boundary })
 }
 
@@ -95,7 +133,9 @@ fn next_news(queue: &Queue<Kernel>, client: &mut Client, following: Following) -
         return true;
     }
     let Some(id) = next else { return false };
-    put_entry(queue, client, id, id < boundary);
+    if queue.index().mark(id).is_none() {
+        put_entry(queue, client, id, id < boundary);
+    }
     client.following = Some(Following { sent: id, ..following });
     true
 }

@@ -13,6 +13,7 @@ mod crowd;
 mod feed;
 mod gather;
 mod helper;
+mod moving;
 mod outbox;
 mod request;
 mod rights;

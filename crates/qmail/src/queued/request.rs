@@ -7,6 +7,7 @@ use store::queue::{Content, NewLetter, Secured, Trouble};
 
 use super::client::{Client, Following, Gathered, Gathering, Listing, Until};
 use super::crowd::TOO_LONG;
+use super::moving::{Past, past_note};
 use super::server::{DISK_FULL, REFUSAL, Server, TROUBLE, log};
 
 impl Server {
@@ -21,6 +22,7 @@ impl Server {
             Request::Begin(origin) => Ok(self.begin(client, origin)),
             Request::Chunk(bytes) => self.chunk(token, client, bytes),
             Request::Envelope(envelope) => self.envelope(token, client, envelope),
+            Request::Note { letter: 0, index, note, .. } => Ok(past_note(client, index, note)),
             Request::Note { serial, letter, index, note } => {
                 let (until, answer) = self.note(serial, letter, index, note)?;
                 self.hold(token, client, until, answer);
@@ -52,6 +54,16 @@ impl Server {
                 client.listing = Some(Listing::Letters { sent: 0, boundary });
                 Ok(true)
             }
+            Request::Held => {
+                let boundary = self.queue.next_id();
+                client.listing = Some(Listing::Held { sent: 0, boundary });
+                Ok(true)
+            }
+            Request::Hold { letter, mark } => {
+                let (until, answer) = self.hold_letter(letter, mark)?;
+                self.hold(token, client, until, answer);
+                Ok(true)
+            }
         }
     }
 
@@ -60,10 +72,15 @@ impl Server {
             return false;
         }
         client.since = sys::clock::monotonic();
-        let invoker = self.rules.invoker(client.peer.uid, origin);
-        let line = letter::received::queued(client.peer.pid, invoker, sys::clock::now());
+        let past = Past::begin(origin);
+        let line = if past.is_some() {
+            Vec::new()
+        } else {
+            let invoker = self.rules.invoker(client.peer.uid, origin);
+            letter::received::queued(client.peer.pid, invoker, sys::clock::now())
+        };
         let bytes = Gathered::Memory(line);
-        client.letter = Some(Gathering { origin, bytes, envelope: None });
+        client.letter = Some(Gathering { origin, bytes, envelope: None, past });
         true
     }
 
@@ -230,18 +247,22 @@ impl Server {
         };
         let finishes = match gathering.origin {
             Origin::Bounce { finishes } => Some(finishes),
-            Origin::Local | Origin::Network => None,
+            Origin::Local | Origin::Network | Origin::Import { .. } => None,
         };
         let birth = sys::clock::now();
         let (uid, pid) = (client.peer.uid, client.peer.pid);
         let new = NewLetter { birth, uid, pid, finishes, envelope, content };
-        match self.queue.accept(&new) {
-            Ok(id) => {
+        let taken = match &gathering.past {
+            Some(past) => past.enter(&mut self.queue, new),
+            None => self.queue.accept(&new).map(|id| (id, id)),
+        };
+        match taken {
+            Ok((id, sequence)) => {
                 self.handing_in = self.handing_in.saturating_add(usize::from(!client.hands_in));
                 client.hands_in = true;
                 self.busy = true;
                 self.say_full(None);
-                self.hold(token, client, Until::Synced(id), Answer::Accepted(id));
+                self.hold(token, client, Until::Synced(sequence), Answer::Accepted(id));
             }
             Err(Trouble::Full(error)) => {
                 self.forget(&gathering.bytes);
@@ -352,6 +373,7 @@ impl Server {
             self.with_client(old, |client| client.closing = true);
         }
         self.follower = Some(token);
+        self.released.clear();
         let boundary = self.queue.next_id();
         client.following = Some(Following { sent: 0, boundary, ended: false });
     }

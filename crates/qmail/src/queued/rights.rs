@@ -36,12 +36,14 @@ impl Rules {
                 Request::Begin(Origin::Local) | Request::Chunk(_) | Request::Envelope(_) => true,
                 Request::Begin(Origin::Network) => uid == self.qmaild,
                 Request::Begin(Origin::Bounce { .. })
+                | Request::Begin(Origin::Import { .. })
+                | Request::Hold { .. }
                 | Request::Follow
                 | Request::Note { .. }
                 | Request::Paragraphs(_) => uid == self.qmails,
                 Request::Open(_) | Request::Fetch(_) => uid == self.qmails || uid == self.qmailr,
                 Request::Finish(_) => uid == self.qmails || uid == self.qmailq,
-                Request::List => uid == self.qmails || uid == self.owner,
+                Request::List | Request::Held => uid == self.qmails || uid == self.owner,
             }
     }
 
@@ -64,6 +66,7 @@ impl Rules {
         match origin {
             Origin::Network => Invoker::Network,
             Origin::Bounce { .. } => Invoker::Bounce,
+            Origin::Import { .. } => Invoker::Uid(uid),
             Origin::Local if self.private => Invoker::Uid(uid),
             Origin::Local if uid == self.qmaild => Invoker::Network,
             Origin::Local if uid == self.qmails => Invoker::Bounce,
@@ -101,6 +104,14 @@ mod tests {
             Request::Fetch(1),
             Request::Finish(1),
             Request::List,
+            Request::Held,
+            Request::Hold { letter: 1, mark: None },
+            Request::Begin(Origin::Import {
+                birth: base::time::Moment::default(),
+                uid: 0,
+                pid: 0,
+                mark: base::wire::queue::Mark::imported(1),
+            }),
         ] {
             assert!(!may(forbidden), "{forbidden:?}");
         }

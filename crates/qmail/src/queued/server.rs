@@ -52,6 +52,8 @@ pub(super) struct Server {
     pub(super) queue: Queue<Kernel>,
     pub(super) rules: Rules,
     pub(super) follower: Option<u64>,
+    /// Letters let go that the follower has been led past.
+    pub(super) released: VecDeque<u64>,
     pub(super) poller: Poller,
     pub(super) listener: OwnedFd,
     signals: Signals,
@@ -109,6 +111,7 @@ impl Server {
             queue,
             rules,
             follower: None,
+            released: VecDeque::new(),
             poller,
             listener,
             signals,

@@ -143,7 +143,8 @@ impl Link {
                 Answer::Accepted(_)
                 | Answer::Paragraph(_)
                 | Answer::Opened(_)
-                | Answer::Fetched(_) => {
+                | Answer::Fetched(_)
+                | Answer::Held(_) => {
                     return Err(Malformed);
                 }
             });

@@ -2,7 +2,7 @@
 //! log, so that the segment can be used again. The segment itself is read for it, a little at a
 //! time: nobody needs to know by heart what lies where.
 
-use base::wire::queue::progress_block;
+use base::wire::queue::{Mark, progress_block};
 
 use super::index::{Item, Known, Place};
 use super::log::Trouble;
@@ -112,32 +112,40 @@ impl<D: Disk> Queue<D> {
 
     /// Says one thing again that lies there.
     fn say_again(&mut self, item: Item, place: Place) -> Result<(), Trouble> {
-        let Ok((bytes, proved)) = self.log.read(place, place.len as usize) else {
+        let body = self.body_at(place);
+        let Some(old) = body.as_deref().and_then(Record::decode) else {
             self.carry.stuck = place.segment;
             return Ok(());
         };
-        let bytes = bytes.into_owned();
-        let body = if proved { Found::unproved_body(&bytes) } else { Found::body(&bytes) };
-        let Some(old) = body.and_then(Record::decode) else {
-            self.carry.stuck = place.segment;
-            return Ok(());
-        };
-        let progress;
-        let again = match (item, old) {
+        match (item, old) {
             (Item::Letter(id), Record::Letter(letter) | Record::Carried { letter, .. }) => {
-                progress = self.progress_of(id);
-                let bytes = match letter.bytes {
-                    Bytes::Apart { name, size } => {
-                        Bytes::Apart { name: Some(name.unwrap_or(id)), size }
-                    }
-                    here @ Bytes::Here(_) => here,
-                };
-                let letter = Letter { finishes: None, bytes, ..letter };
-                Record::Carried { id, letter, progress: &progress }
+                self.carry_letter(id, letter, self.index.mark(id)).map(|_| ())
             }
-            (_, record) => record,
+            (_, record) => self.record(&record).map(|_| ()),
+        }
+    }
+
+    /// The body of the record there, if it is sound.
+    pub(super) fn body_at(&self, place: Place) -> Option<Vec<u8>> {
+        let (bytes, proved) = self.log.read(place, place.len as usize).ok()?;
+        let body = if proved { Found::unproved_body(&bytes) } else { Found::body(&bytes) };
+        body.map(<[u8]>::to_vec)
+    }
+
+    /// Says a letter again with all that is known of it, held as `mark` says; the record's sequence.
+    pub(super) fn carry_letter(
+        &mut self,
+        id: u64,
+        letter: Letter<'_>,
+        mark: Option<Mark>,
+    ) -> Result<u64, Trouble> {
+        let progress = self.progress_of(id);
+        let bytes = match letter.bytes {
+            Bytes::Apart { name, size } => Bytes::Apart { name: Some(name.unwrap_or(id)), size },
+            here @ Bytes::Here(_) => here,
         };
-        self.record(&again).map(|_| ())
+        let letter = Letter { finishes: mark.map(Mark::word), bytes, ..letter };
+        self.record(&Record::Carried { id, letter, progress: &progress })
     }
 
     fn progress_of(&self, id: u64) -> Vec<u8> {

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use base::time::Moment;
-use base::wire::queue::Progress;
+use base::wire::queue::{Mark, Progress};
 
 use super::record::{Bytes, Letter, Record};
 
@@ -81,6 +81,8 @@ pub struct Index {
     /// here whose letter has been carried past them and comes later.
     failures: BTreeMap<(u64, u32), Place>,
     apart: BTreeMap<u64, Apart>,
+    /// Letters that nobody may deliver yet, or any more.
+    held: BTreeMap<u64, Mark>,
     usage: BTreeMap<u64, Usage>,
     /// Bytes of all records that matter.
     bytes: u64,
@@ -144,6 +146,7 @@ impl Index {
             }
             Record::Carried { id, letter, progress } => {
                 self.insert(*id, letter, place);
+                self.set_mark(*id, letter.finishes.and_then(Mark::of));
                 for (index, said) in (0..).zip(progress_of(progress)) {
                     self.set(*id, index, said);
                 }
@@ -182,6 +185,24 @@ impl Index {
             one: kept.progress,
             many: many.map(|many| &**many).unwrap_or_default(),
         }
+    }
+
+    /// What a letter is held for, if it is.
+    pub fn mark(&self, id: u64) -> Option<Mark> {
+        self.held.get(&id).copied()
+    }
+
+    /// The first held letter with a number above `id`.
+    pub fn held_after(&self, id: u64) -> Option<(u64, Mark)> {
+        let from = (std::ops::Bound::Excluded(id), std::ops::Bound::Unbounded);
+        self.held.range(from).next().map(|(id, mark)| (*id, *mark))
+    }
+
+    fn set_mark(&mut self, id: u64, mark: Option<Mark>) {
+        match mark {
+            Some(mark) => self.held.insert(id, mark),
+            None => self.held.remove(&id),
+        };
     }
 
     /// How many letters there are.
@@ -305,6 +326,7 @@ impl Index {
             }
         }
         let kept = self.letters.remove(&id)?;
+        self.held.remove(&id);
         self.release(kept.place);
         if kept.progress == TRIED {
             self.many.remove(&id);

@@ -16,6 +16,7 @@
 //! once the log is more than twice as long as what matters in it. Decision page
 //! `docs/decisions/queue-log.md` has the reasons.
 
+mod adopt;
 mod alarm;
 mod big;
 mod carry;
@@ -32,13 +33,14 @@ mod tests;
 mod turn;
 mod work;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
 use base::limits;
 use base::time::Moment;
 use base::wire::queue::{Envelope, Note};
 
+pub use adopt::Past;
 pub use alarm::Alarm;
 pub use big::Spill;
 pub use crc::crc32c;
@@ -147,6 +149,8 @@ pub struct Queue<D: Disk> {
     unneeded: VecDeque<(u64, u64)>,
     /// The name of the next file in `big/`.
     name: u64,
+    /// Letters whose last record comes later than their number says, and which it is.
+    late: BTreeMap<u64, u64>,
 }
 
 impl<D: Disk> Queue<D> {
@@ -157,8 +161,8 @@ impl<D: Disk> Queue<D> {
     /// An [`Alarm`]; then nothing was changed that mattered.
     pub fn open(disk: D, config: Config) -> Result<(Self, Vec<Alarm>), Alarm> {
         let recover::Recovered { log, index, passed } = recover::recover(disk, config)?;
-        let (carry, unneeded) = (Carry::default(), VecDeque::new());
-        let mut queue = Self { config, log, index, carry, unneeded, name: 0 };
+        let (carry, unneeded, late) = (Carry::default(), VecDeque::new(), BTreeMap::new());
+        let mut queue = Self { config, log, index, carry, unneeded, name: 0, late };
         let passed = queue.check_big(passed)?;
         // A name may have been used by letters that are gone; their files are, too.
         queue.name = big::sweep(&queue.log.disk, &queue.index)?.max(queue.log.next());
@@ -280,6 +284,13 @@ impl<D: Disk> Queue<D> {
     /// [`Trouble::Full`]: the letter is not taken, all else is well. A spilled file is then still
     /// to be discarded. [`Trouble::Broken`]: stop.
     pub fn accept(&mut self, new: &NewLetter<'_, D::File>) -> Result<u64, Trouble> {
+        let record = Record::Letter(self.letter_of(new)?);
+        self.log.reserve(record.encoded_len())?;
+        self.record(&record)
+    }
+
+    /// The letter as the log will hold it.
+    fn letter_of<'a>(&self, new: &NewLetter<'a, D::File>) -> Result<Letter<'a>, Trouble> {
         let bytes = match new.content {
             Content::Inline(bytes) => Bytes::Here(bytes),
             Content::Spilled(spill) if !spill.is_secured() => {
@@ -288,14 +299,12 @@ impl<D: Disk> Queue<D> {
             Content::Spilled(spill) => Bytes::Apart { name: Some(spill.name), size: spill.len() },
         };
         let NewLetter { birth, uid, pid, finishes, envelope, .. } = *new;
-        let record = Record::Letter(Letter { birth, uid, pid, finishes, envelope, bytes });
         let long = envelope.as_bytes().len() > self.config.envelope;
         let large = matches!(bytes, Bytes::Here(here) if here.len() > self.config.inline);
         if long || large {
             return Err(Trouble::Full(io::ErrorKind::FileTooLarge.into()));
         }
-        self.log.reserve(record.encoded_len())?;
-        self.record(&record)
+        Ok(Letter { birth, uid, pid, finishes, envelope, bytes })
     }
 
     /// Notes what came of one attempt; false if there is no such letter or recipient.

@@ -51,7 +51,8 @@ pub(super) struct Letter<'a> {
     pub(super) uid: u32,
     /// Which process queued it.
     pub(super) pid: u32,
-    /// The letter that this one, its bounce, finishes.
+    /// The letter that this one, its bounce, finishes; of a letter said again, the
+    /// [`base::wire::queue::Mark`] it is held by.
     pub(super) finishes: Option<u64>,
     /// Sender and recipients.
     pub(super) envelope: Envelope<'a>,

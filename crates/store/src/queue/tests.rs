@@ -10,6 +10,7 @@ use super::{Alarm, Config, Content, NewLetter, Queue, Stored, Trouble};
 use crate::disk::Access;
 use crate::disk::sim::{Fault, Sim};
 
+mod adopt;
 mod spares;
 
 fn open(sim: &Sim) -> Queue<&Sim> {
