@@ -7,8 +7,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long a sync waits for files that are just being shown, so that it covers their names too.
+/// How long after a sync the next one begins if less than [`MANY`] wait for it or some are just being
+/// shown: it covers what comes meanwhile, too. A sync makes everybody wait who writes to the disk.
 const GATHER: Duration = Duration::from_millis(10);
+/// So many are worth a sync at once.
+const MANY: usize = 200;
 /// How long a sync may take before nobody waits for this file system's syncs any more.
 const SLOW: Duration = Duration::from_secs(10);
 
@@ -48,7 +51,7 @@ pub(super) struct Volume {
     /// Being shown just now, and whether a sync has failed meanwhile.
     showing: BTreeMap<u32, bool>,
     /// When the last sync ended.
-    rested: Duration,
+    rested: Option<Duration>,
     /// Only jobs handed out after this one may rely on the syncs: an error in writing an earlier
     /// one's file may have been told already, or before anybody listened.
     covers: u64,
@@ -57,7 +60,7 @@ pub(super) struct Volume {
 impl Volume {
     /// Syncs tell of errors since job `covers` was handed out.
     pub(super) fn new(covers: u64) -> Self {
-        let (staged, shown, rested) = (Vec::new(), Vec::new(), Duration::ZERO);
+        let (staged, shown, rested) = (Vec::new(), Vec::new(), None);
         Self { state: State::Free, staged, shown, showing: BTreeMap::new(), rested, covers }
     }
 
@@ -119,7 +122,7 @@ impl Volume {
     /// A failed one is bad news for all that waits, also for what it was too late for: the error
     /// may have been in writing that, and the kernel tells of it only once.
     pub(super) fn synced(&mut self, worked: bool, job: u64, now: Duration) -> Vec<Step> {
-        self.rested = now;
+        self.rested = Some(now);
         let (mut staged, mut shown) = match std::mem::replace(&mut self.state, State::Free) {
             State::Syncing { staged, shown, .. } => (staged, shown),
             State::Free | State::Stuck => (Vec::new(), Vec::new()),
@@ -154,15 +157,26 @@ impl Volume {
             State::Free if few => (self.alone(), None),
             State::Free if self.staged.is_empty() && self.shown.is_empty() => (None, None),
             State::Free => {
-                let left = self.rested.saturating_add(GATHER).saturating_sub(now);
-                if !self.showing.is_empty() && !left.is_zero() {
-                    return (None, Some(left));
+                let rest = self.rest(now);
+                if !rest.is_zero() {
+                    return (None, Some(rest));
                 }
                 let (staged, shown) =
                     (std::mem::take(&mut self.staged), std::mem::take(&mut self.shown));
                 self.state = State::Syncing { since: now, staged, shown };
                 (Some(Step::Sync), Some(SLOW))
             }
+        }
+    }
+
+    /// How long the next sync waits for more.
+    fn rest(&self, now: Duration) -> Duration {
+        let waiting = self.staged.len().saturating_add(self.shown.len());
+        match self.rested {
+            Some(rested) if waiting < MANY || !self.showing.is_empty() => {
+                rested.saturating_add(GATHER).saturating_sub(now)
+            }
+            _ => Duration::ZERO,
         }
     }
 
@@ -204,12 +218,26 @@ mod tests {
         let (step, again) = volume.turn(false, MS * 6);
         assert_eq!((step, again), (None, Some(MS * 9)));
         volume.shown(1, true);
-        assert_eq!(volume.turn(false, MS * 6).0, Some(Step::Sync));
-        let steps = volume.synced(true, 2, MS * 9);
+        assert_eq!(volume.turn(false, MS * 6), (None, Some(MS * 9)), "more may come");
+        assert_eq!(volume.turn(false, MS * 15).0, Some(Step::Sync));
+        let steps = volume.synced(true, 2, MS * 18);
         assert_eq!(steps, [Step::Over(vec![1]), Step::Show(vec![2])]);
         // One that will not show itself is not waited for long.
         volume.staged(3, 3);
-        assert_eq!(volume.turn(false, MS * 19).0, Some(Step::Sync));
+        assert_eq!(volume.turn(false, MS * 28).0, Some(Step::Sync));
+    }
+
+    #[test]
+    fn many_do_not_wait_for_more() {
+        let mut volume = Volume::new(0);
+        volume.staged(1, 1);
+        volume.turn(false, MS);
+        volume.synced(true, 1, MS * 2);
+        volume.shown(1, true);
+        (2..MANY as u32).for_each(|slot| _ = volume.staged(slot, 2));
+        assert_eq!(volume.turn(false, MS * 3), (None, Some(MS * 9)));
+        volume.staged(MANY as u32, 2);
+        assert_eq!(volume.turn(false, MS * 3).0, Some(Step::Sync));
     }
 
     #[test]
@@ -220,7 +248,7 @@ mod tests {
         volume.synced(true, 1, MS);
         volume.shown(1, true);
         volume.staged(2, 2);
-        volume.turn(false, MS);
+        volume.turn(false, MS * 11);
         volume.staged(3, 3);
         assert_eq!(volume.synced(false, 4, MS), [Step::Withdraw(vec![2, 1, 3])]);
         assert_eq!(volume.staged(4, 4), Some(Step::Alone(vec![4])));
