@@ -68,6 +68,15 @@ pub fn rfc822(moment: Moment) -> String {
     format!("{} {month} {year} {:02}:{:02}:{:02} -0000", c.day, c.hour, c.minute, c.second)
 }
 
+/// The date of a `Date` field in a zone `east` minutes east of UTC: `26 Sep 1995 05:46:54 +0100`.
+pub fn local(moment: Moment, east: i32) -> String {
+    let shifted = moment.secs().saturating_add_signed(i64::from(east).saturating_mul(60));
+    let utc = rfc822(Moment::from_secs(shifted));
+    let clock = utc.strip_suffix(" -0000").unwrap_or(&utc);
+    let (sign, minutes) = (if east < 0 { '-' } else { '+' }, east.unsigned_abs());
+    format!("{clock} {sign}{:02}{:02}", minutes / 60, minutes % 60)
+}
+
 /// The date of an mbox `From ` line: `Sun Nov 22 13:46:39 2026`, the day with two digits.
 pub fn from_line(moment: Moment) -> String {
     let c = Civil::of(moment);
@@ -94,6 +103,15 @@ mod tests {
         assert_eq!(from_line(m), "Sun Nov 22 13:46:39 2026");
         assert_eq!(digits(m), "20261122134639");
         assert_eq!(from_line(Moment::from_secs(0)), "Thu Jan 01 00:00:00 1970");
+    }
+
+    #[test]
+    fn a_local_date_shows_the_clock_on_the_wall_and_where_it_hangs() {
+        let m = Moment::from_secs(812_090_814);
+        assert_eq!(local(m, 0), "26 Sep 1995 04:46:54 +0000");
+        assert_eq!(local(m, 330), "26 Sep 1995 10:16:54 +0530");
+        assert_eq!(local(m, -300), "25 Sep 1995 23:46:54 -0500");
+        assert_eq!(local(Moment::default(), -60), "1 Jan 1970 00:00:00 -0100");
     }
 
     #[test]

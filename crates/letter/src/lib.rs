@@ -9,6 +9,7 @@ pub mod bounce;
 pub mod compose;
 pub mod date;
 pub mod header;
+pub mod mbox;
 pub mod received;
 pub mod rewrite;
 pub mod token822;

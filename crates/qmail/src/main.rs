@@ -3,11 +3,13 @@
 
 mod checkpassword;
 mod clean;
+mod commands;
 mod fences;
 mod inject;
 mod local;
 mod login;
 mod lspawn;
+mod mbox_lock;
 mod newu;
 mod pspawn;
 mod qread;
@@ -24,9 +26,54 @@ use sys::multicall::{self, Program};
 /// Every program, in the order of the alphabet.
 const PROGRAMS: &[Program] = &[
     Program {
+        name: "bouncesaying",
+        sentence: "refuse a letter with these words, perhaps only if a program says so",
+        main: commands::bouncesaying::main,
+    },
+    Program {
         name: "checkpassword",
         sentence: "check a name and password, then run a program as that user",
         main: checkpassword::main,
+    },
+    Program {
+        name: "condredirect",
+        sentence: "send a letter on to another address if a program says so",
+        main: commands::condredirect::main,
+    },
+    Program {
+        name: "datemail",
+        sentence: "queue a letter the way sendmail does, with a Date field in local time",
+        main: commands::datemail::main,
+    },
+    Program {
+        name: "elq",
+        sentence: "read new mail with elm, from a Maildir",
+        main: commands::elq::main,
+    },
+    Program {
+        name: "except",
+        sentence: "turn a program's answer round",
+        main: commands::except::main,
+    },
+    Program {
+        name: "forward",
+        sentence: "send a letter on to other addresses",
+        main: commands::forward::main,
+    },
+    Program {
+        name: "maildir2mbox",
+        sentence: "move the letters of a Maildir into an mbox file",
+        main: commands::maildir2mbox::main,
+    },
+    Program {
+        name: "maildirmake",
+        sentence: "make a Maildir",
+        main: commands::maildirmake::main,
+    },
+    Program {
+        name: "maildirwatch",
+        sentence: "show what is new in a Maildir, again and again",
+        main: commands::maildirwatch::main,
     },
     Program {
         name: "mailq",
@@ -34,9 +81,39 @@ const PROGRAMS: &[Program] = &[
         main: sendmail::mailq,
     },
     Program {
+        name: "mailsubj",
+        sentence: "queue a letter under a subject",
+        main: commands::mailsubj::main,
+    },
+    Program {
         name: "newaliases",
         sentence: "say that there is no sendmail alias table here",
         main: sendmail::newaliases,
+    },
+    Program {
+        name: "pinq",
+        sentence: "read new mail with pine, from a Maildir",
+        main: commands::elq::pinq,
+    },
+    Program {
+        name: "predate",
+        sentence: "put a Date field on top of a letter and give it to a program",
+        main: commands::predate::main,
+    },
+    Program {
+        name: "preline",
+        sentence: "give a program the letter with its From, Return-Path and Delivered-To lines on top",
+        main: commands::preline::main,
+    },
+    Program {
+        name: "qail",
+        sentence: "read new mail with Mail, from a Maildir",
+        main: commands::elq::qail,
+    },
+    Program {
+        name: "qbiff",
+        sentence: "tell a user at his terminals that a letter has come",
+        main: commands::qbiff::main,
     },
     Program {
         name: "qmail-clean",
@@ -86,6 +163,11 @@ const PROGRAMS: &[Program] = &[
         name: "qmail-start",
         sentence: "start qmail-send and its helpers, wired together",
         main: start::main,
+    },
+    Program {
+        name: "qreceipt",
+        sentence: "tell the sender that his letter was delivered, if he asks for it",
+        main: commands::qreceipt::main,
     },
     Program {
         name: "sendmail",

@@ -1,6 +1,7 @@
 //! What time it is, and waiting.
 
 use base::time::Moment;
+use nix::libc;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::time::Duration;
 
@@ -13,6 +14,19 @@ pub fn now() -> Moment {
 /// Time since boot, never set back: for timeouts and intervals.
 pub fn monotonic() -> Duration {
     duration(clock_gettime(ClockId::Boottime))
+}
+
+/// How many minutes east of UTC the local time was at a moment: `$TZ`, else the system's zone; 0 if
+/// nobody knows.
+pub fn zone(at: Moment) -> i32 {
+    let Ok(secs) = libc::time_t::try_from(at.secs()) else { return 0 };
+    let mut local = std::mem::MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: both pointers are to our own memory, and a zeroed `tm` is one.
+    let offset = unsafe {
+        libc::localtime_r(&secs, local.as_mut_ptr());
+        local.assume_init().tm_gmtoff
+    };
+    i32::try_from(offset / 60).unwrap_or(0)
 }
 
 /// Waits; a signal does not end the wait early.

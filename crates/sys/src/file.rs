@@ -32,7 +32,7 @@ pub fn create_new(path: impl AsRef<Path>, mode: u32) -> io::Result<File> {
 }
 
 fn open(path: &Path, how: OFlags, mode: u32) -> io::Result<File> {
-    let how = how | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let how = how | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     Ok(rustix::fs::open(path, how, Mode::from_raw_mode(mode))?.into())
 }
 

@@ -2,6 +2,7 @@
 
 use base::address::quote2;
 use base::time::Moment;
+use letter::mbox::from_line;
 
 use super::Job;
 
@@ -34,14 +35,6 @@ impl Lines {
     pub(super) fn head(&self) -> Vec<u8> {
         [&self.return_path[..], &self.delivered_to].concat()
     }
-}
-
-/// The `From ` line of mbox; nothing in it may look like another field or line.
-fn from_line(sender: &[u8], now: Moment) -> Vec<u8> {
-    let mut name = if sender.is_empty() { b"MAILER-DAEMON".to_vec() } else { sender.to_vec() };
-    replace(&mut name, b" \t\n", b'-');
-    let date = letter::date::from_line(now);
-    [b"From ", &name[..], b" ", date.as_bytes(), b"\n"].concat()
 }
 
 fn replace(text: &mut [u8], these: &[u8], by: u8) {

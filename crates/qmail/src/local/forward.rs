@@ -2,13 +2,10 @@
 
 use std::fs::File;
 
-use base::{limits, text0};
-use store::home::Home;
 use store::maildir::Source;
 
 use super::Stop;
-use crate::inject::Fatal;
-use crate::inject::enqueue::Outlet;
+use crate::commands::requeue::{Trouble, requeue};
 
 /// Queues `delivered_to` and the letter for all `recipients`. The number the log knows it by.
 pub(super) fn forward(
@@ -17,35 +14,18 @@ pub(super) fn forward(
     sender: &[u8],
     recipients: &[Vec<u8>],
 ) -> Result<u32, Stop> {
-    queue(letter, delivered_to, sender, recipients).map_err(|Fatal { text, code }| Stop {
-        text: [b"Unable to forward message: ", &text[..], b"."].concat(),
-        code,
-        cause: None,
-    })
-}
-
-fn queue(
-    letter: &File,
-    delivered_to: &[u8],
-    sender: &[u8],
-    recipients: &[Vec<u8>],
-) -> Result<u32, Fatal> {
-    let later = |text: &str| Fatal { text: text.into(), code: 111 };
-    let home = Home::find().map_err(|_| later("qq trouble in home directory (#4.3.0)"))?;
-    let mut outlet = Outlet::queue(&home)?;
-    let pid = outlet.pid();
-    outlet.put(delivered_to)?;
-    let (mut buf, mut at) = (vec![0; limits::CHUNK], 0_u64);
-    loop {
-        let n = letter.read_at(&mut buf, at).map_err(|_| later("qq read error (#4.3.0)"))?;
-        match buf.get(..n) {
-            None | Some([]) => break,
-            Some(piece) => outlet.put(piece)?,
-        }
+    let mut at = 0_u64;
+    let read = |buf: &mut [u8]| {
+        let n = letter.read_at(buf, at)?;
         at = at.saturating_add(n as u64);
-    }
-    let mut envelope = Vec::new();
-    text0::put(&mut envelope, sender);
-    recipients.iter().for_each(|recipient| text0::put(&mut envelope, recipient));
-    outlet.commit(&envelope).map(|()| pid)
+        Ok(n)
+    };
+    let queued = requeue(delivered_to, read, sender, recipients.iter().map(Vec::as_slice));
+    queued.map_err(|trouble| {
+        let (text, code) = match trouble {
+            Trouble::Letter(_) => (b"qq read error (#4.3.0)".to_vec(), 111),
+            Trouble::Queue(fatal) => (fatal.text, fatal.code),
+        };
+        Stop { text: [b"Unable to forward message: ", &text[..], b"."].concat(), code, cause: None }
+    })
 }
