@@ -30,4 +30,14 @@ impl Outcome {
             _ => None,
         }
     }
+
+    /// What the exit code of a program on a `.qmail` line means (spec `qmail-local.md` §4.1; there
+    /// 99 is said otherwise).
+    pub const fn of_program(code: u8) -> Self {
+        match code {
+            0 => Self::Done,
+            100 | 64 | 65 | 70 | 76 | 77 | 78 | 112 => Self::Never,
+            _ => Self::Later,
+        }
+    }
 }

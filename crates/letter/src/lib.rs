@@ -5,11 +5,13 @@
 extern crate alloc;
 
 pub mod addrlist;
+pub mod aliases;
 pub mod bounce;
 pub mod compose;
 pub mod date;
+pub mod forwarding;
 pub mod header;
-pub mod mbox;
+pub mod listed;
 pub mod received;
 pub mod rewrite;
 pub mod token822;
