@@ -93,6 +93,8 @@ pub enum Event<'a> {
         /// The process that queued the bounce.
         qp: u32,
     },
+    /// The bounce of a bounce, and nobody wants to be told (a patch's line).
+    DoubleBounce(u64),
     /// The bounce of a double bounce: nobody is left to be told.
     TripleBounce(u64),
     /// The letter is gone from the queue.
@@ -118,6 +120,10 @@ pub enum Alert<'a> {
     NoQueued,
     /// HUP came, but this control file cannot be read; the old contents stay in force.
     Reread(&'a str),
+    /// HUP came, but the home is not there.
+    RereadHome,
+    /// queued has no room for the reason of a failure; it is told again.
+    Append,
     /// A helper has ended (ours).
     Ended {
         /// Its name.
@@ -197,6 +203,7 @@ impl Event<'_> {
             Self::Bounced { letter, qp } => {
                 line(out, &[("bounce msg ", letter), (" qp ", qp.into())]);
             }
+            Self::DoubleBounce(id) => line(out, &[("double bounce: discarding bounce/", id)]),
             Self::TripleBounce(id) => line(out, &[("triple bounce: discarding bounce/", id)]),
             Self::End(id) => line(out, &[("end msg ", id)]),
         }
@@ -265,6 +272,12 @@ impl Alert<'_> {
             Self::NoQueued => {
                 out.extend_from_slice(b"alert: unable to reach qmail-queued, trying again...\n");
             }
+            Self::RereadHome => out.extend_from_slice(
+                b"alert: unable to reread controls: unable to switch to home directory\n",
+            ),
+            Self::Append => out.extend_from_slice(
+                b"alert: unable to append to bounce message; HELP! sleeping...\n",
+            ),
             Self::Reread(file) => put(out, format_args!("alert: unable to reread {file}\n")),
             Self::Ended { program, child, how } => {
                 put(out, format_args!("alert: {program}: child {child} {how}\n"));
@@ -386,6 +399,7 @@ mod tests {
     fn bounces_and_the_end_have_their_lines() {
         assert_eq!(line(Event::Bounced { letter: 5, qp: 6 }), "bounce msg 5 qp 6\n");
         assert_eq!(line(Event::TripleBounce(5)), "triple bounce: discarding bounce/5\n");
+        assert_eq!(line(Event::DoubleBounce(5)), "double bounce: discarding bounce/5\n");
         assert_eq!(line(both(0, 3, true)), "status: local 0/10 remote 3/20 exitasap\n");
         assert_eq!(line(Event::Exiting), "status: exiting\n");
     }
@@ -406,6 +420,14 @@ mod tests {
         assert_eq!(
             alert(Alert::LostClean),
             "alert: oh no! lost qmail-clean connection! dying...\n"
+        );
+        assert_eq!(
+            alert(Alert::RereadHome),
+            "alert: unable to reread controls: unable to switch to home directory\n"
+        );
+        assert_eq!(
+            alert(Alert::Append),
+            "alert: unable to append to bounce message; HELP! sleeping...\n"
         );
         assert_eq!(
             alert(Alert::Reread("control/locals")),

@@ -13,7 +13,7 @@ use base::event::{Event, Warning};
 use base::limits;
 use base::time::Moment;
 use base::wire::queue::{Envelope, Origin};
-use letter::bounce::{self, Kind, Names};
+use letter::bounce::{self, Bounce, Kind, Names};
 use store::client::{QueueClient, Refusal};
 use store::home::Home;
 use store::program::Program;
@@ -150,29 +150,84 @@ fn write(
     errand: Errand<'_>,
     put: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<Vec<u8>, Failure> {
-    let kind = Kind::of(errand.sender);
-    let (from, to) = kind.envelope(errand.names).ok_or_else(|| Failure::refused("to nobody"))?;
-    let date = letter::date::rfc822(errand.now);
-    let mut queue = QueueClient::connect_soon(errand.home)?;
-    let paragraphs = queue.paragraphs(errand.letter)?;
-    put(&bounce::head(kind, errand.names, &to, date.as_bytes()))?;
+    let Errand { names, letter, sender, now, home } = errand;
+    let kind = Kind::of(sender);
+    let (from, to) = kind.envelope(names).ok_or_else(|| Failure::refused("to nobody"))?;
+    let mut queue = QueueClient::connect_soon(home)?;
+    let paragraphs = within(queue.paragraphs(letter)?);
+    let (original, size) = queue.open(letter)?;
+    let first = beginning(&original)?;
+    let bounce = Bounce { kind, names, seam: seam()?, first: &first, size };
+    put(&bounce.head(&to, letter::date::rfc822(now).as_bytes()))?;
     for paragraph in &paragraphs {
         put(paragraph)?;
     }
-    put(&bounce::tail(kind))?;
-    let (original, _) = queue.open(errand.letter)?;
-    let mut buf = vec![0; limits::CHUNK];
-    loop {
-        let n = fd::read(&original, &mut buf)?;
-        match buf.get(..n) {
-            Some([]) | None => break,
-            Some(piece) => put(piece)?,
-        }
+    put(&bounce.copy())?;
+    for paragraph in &paragraphs {
+        put(&bounce::status(paragraph))?;
     }
+    put(&bounce.attach())?;
+    write_original(&bounce, &original, put)?;
+    put(&bounce.tail())?;
     let mut envelope = Vec::new();
     base::text0::put(&mut envelope, from);
     base::text0::put(&mut envelope, &to);
     Ok(envelope)
+}
+
+/// What no stranger can know: a letter that has it inside would end its part early.
+fn seam() -> io::Result<u128> {
+    let (high, low) = (sys::random::number()?, sys::random::number()?);
+    Ok(u128::from(high) << 64 | u128::from(low))
+}
+
+/// Keeps all reports in full as long as they are not too many.
+fn within(mut paragraphs: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let mut room = limits::BOUNCE_REPORTS;
+    for paragraph in &mut paragraphs {
+        if paragraph.len() > room {
+            *paragraph = bounce::shortened(paragraph);
+        }
+        room = room.saturating_sub(paragraph.len());
+    }
+    paragraphs
+}
+
+/// A letter's first bytes, up to a chunk.
+fn beginning(original: &OwnedFd) -> io::Result<Vec<u8>> {
+    let (mut first, mut len) = (vec![0; limits::CHUNK], 0_usize);
+    while let Some(room) = first.get_mut(len..).filter(|room| !room.is_empty()) {
+        match fd::read(original, room)? {
+            0 => break,
+            n => len = len.saturating_add(n),
+        }
+    }
+    first.truncate(len);
+    Ok(first)
+}
+
+/// As much of the letter that failed as the bounce takes.
+fn write_original(
+    bounce: &Bounce<'_>,
+    original: &OwnedFd,
+    put: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let (mut piece, mut before) = (bounce.first.to_vec(), 0_u64);
+    let mut room = vec![0; limits::CHUNK];
+    loop {
+        let fits = bounce.fits(&piece, before);
+        if !fits.is_empty() {
+            put(fits)?;
+        }
+        if fits.len() < piece.len() {
+            return Ok(());
+        }
+        before = before.saturating_add(piece.len() as u64);
+        match fd::read(original, &mut room)? {
+            0 => return Ok(()),
+            n => piece = room.get(..n).unwrap_or_default().to_vec(),
+        }
+    }
 }
 
 /// Bounce and finish as one record of queued.

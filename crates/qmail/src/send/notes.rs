@@ -64,6 +64,11 @@ impl Notes {
         self.len
     }
 
+    /// One of them is a failure.
+    pub(super) fn has_failure(&self) -> bool {
+        self.kept.iter().flatten().any(|note| matches!(note.what, What::Failed(_)))
+    }
+
     /// Keeps a note, and says it if there is somebody to hear it.
     pub(super) fn add(&mut self, note: Kept, out: Option<&mut Vec<u8>>) {
         if let Some(out) = out {

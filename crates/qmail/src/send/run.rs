@@ -110,7 +110,9 @@ impl Run {
         let mut out = Actions::default();
         let Settings { routing, policy, lifetime, names, .. } = settings;
         let seed = sys::random::number()?;
-        let schedule = Schedule::new(Rules { routing, policy, limits, lifetime, seed }, &mut out);
+        let discards_doubles = names.double_to.is_empty();
+        let rules = Rules { routing, policy, limits, lifetime, discards_doubles, seed };
+        let schedule = Schedule::new(rules, &mut out);
         let link = Link::new(home.path("queue/queued"), QUEUED, clock::monotonic());
         let spawners = [Helper::new(local, LOCAL, &poller)?, Helper::new(remote, REMOTE, &poller)?];
         let clean = Helper::new(clean, CLEAN, &poller)?;
@@ -258,6 +260,9 @@ impl Run {
 
     /// What cannot be used changes nothing.
     fn reread(&mut self) {
+        if !self.home.root().is_dir() {
+            return self.log(Log::Alert(Alert::RereadHome));
+        }
         match Domains::load(&self.control) {
             Ok(domains) => self.step(Event::Domains(domains)),
             Err(err) => self.log(Log::Alert(Alert::Reread(&format!("{}: {err}", err.file())))),

@@ -11,7 +11,7 @@ mod leave;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use base::event::{Channel, Event as Log};
+use base::event::{Alert, Channel, Event as Log};
 use base::limits;
 use base::outcome::Outcome;
 use base::time::Moment;
@@ -159,6 +159,7 @@ pub(super) struct Schedule {
     routing: Routing,
     policy: Policy,
     lifetime: u64,
+    discards_doubles: bool,
     seed: u64,
     letters: Letters,
     lines: [Line; 2],
@@ -189,6 +190,8 @@ pub(super) struct Rules {
     pub(super) limits: [u32; 2],
     /// How long a letter is tried, seconds.
     pub(super) lifetime: u64,
+    /// Nobody wants to hear of bounces that bounce.
+    pub(super) discards_doubles: bool,
     /// A number that strangers do not know: which senders share a flow depends on it.
     pub(super) seed: u64,
 }
@@ -222,11 +225,13 @@ fn shifted(moment: Moment, by: i64) -> Moment {
 impl Schedule {
     /// An empty schedule; logs the first `status:` line.
     pub(super) fn new(rules: Rules, out: &mut Actions) -> Self {
-        let Rules { routing, policy, limits: [local, remote], lifetime, seed } = rules;
+        let Rules { routing, policy, limits: [local, remote], lifetime, discards_doubles, seed } =
+            rules;
         let schedule = Self {
             routing,
             policy,
             lifetime,
+            discards_doubles,
             seed,
             letters: Letters::default(),
             lines: [Line::new(Channel::Local, local), Line::new(Channel::Remote, remote)],
@@ -251,7 +256,7 @@ impl Schedule {
             Event::Entry(entry) => self.enter(&entry, now, out),
             Event::Listed => self.listed(out),
             Event::Unlinked => self.link = Link::Away,
-            Event::Unwritten => self.repeat = Some(now.plus_secs(REPEAT)),
+            Event::Unwritten => self.unwritten(now, out),
             Event::Ack(serial) => self.acknowledged(serial, now, out),
             Event::Made(channel, slot) => self.made(channel, slot, now, out),
             Event::Report(channel, report) => self.report(channel, report, now, out),
@@ -395,6 +400,15 @@ impl Schedule {
         let letters = &self.letters;
         self.notes.retain(|note| letters.get(note.letter).is_some());
         self.say_again(out);
+    }
+
+    /// queued's disk is full. If it is a failure's only words that wait, who reads logs should
+    /// know, as of stock's own (once until they are said again).
+    fn unwritten(&mut self, now: Moment, out: &mut Actions) {
+        if self.repeat.is_none() && self.notes.has_failure() {
+            Log::Alert(Alert::Append).encode(&mut out.log);
+        }
+        self.repeat = Some(now.plus_secs(REPEAT));
     }
 
     fn say_again(&mut self, out: &mut Actions) {

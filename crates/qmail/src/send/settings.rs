@@ -50,6 +50,7 @@ impl Settings {
                 host: host("bouncehost").map_err(said)?,
                 double_to: line("doublebounceto", "postmaster").map_err(said)?,
                 double_host: host("doublebouncehost").map_err(said)?,
+                max: control.int("bouncemaxbytes", 0).map_err(said)?,
             },
         })
     }

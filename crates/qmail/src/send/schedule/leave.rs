@@ -26,6 +26,10 @@ impl Schedule {
                 Log::TripleBounce(known.id).encode(&mut out.log);
                 Way::Clean
             }
+            (true, Kind::Double) if self.discards_doubles => {
+                Log::DoubleBounce(known.id).encode(&mut out.log);
+                Way::Clean
+            }
             (true, Kind::Single(_) | Kind::Double) => Way::Bounce,
         };
         self.exit(way).waiting.push(Reverse((now, known)));

@@ -11,7 +11,9 @@ use store::control::{Map, Set};
 
 use super::*;
 
+mod cuts;
 mod lives;
+mod matchup;
 mod traffic;
 mod world;
 

@@ -4,15 +4,16 @@ use super::world::routing;
 use super::*;
 
 /// What a host makes of a delivery: after how many milliseconds it ends, and how.
-type Answer = (u64, Outcome, &'static str);
+pub(super) type Answer = (u64, Outcome, &'static str);
 
-const FINE: Answer = (100, Outcome::Done, "1.2.3.4 accepted message.\nRemote host said: 250 ok\n");
-const DEAD: Answer =
+pub(super) const FINE: Answer =
+    (100, Outcome::Done, "1.2.3.4 accepted message.\nRemote host said: 250 ok\n");
+pub(super) const DEAD: Answer =
     (60_000, Outcome::Later, "Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)\n");
 
 /// A world whose deliveries end by themselves.
-struct Traffic<F> {
-    w: World,
+pub(super) struct Traffic<F> {
+    pub(super) w: World,
     answer: F,
     ends: BinaryHeap<Reverse<(Moment, u64)>>,
     /// Deliveries under way, by number.
@@ -30,7 +31,7 @@ fn domain(recipient: &[u8]) -> Vec<u8> {
 }
 
 impl<F: Fn(&Flying, Moment) -> Answer> Traffic<F> {
-    fn new(w: World, answer: F) -> Self {
+    pub(super) fn new(w: World, answer: F) -> Self {
         Self {
             w,
             answer,
@@ -66,7 +67,7 @@ impl<F: Fn(&Flying, Moment) -> Answer> Traffic<F> {
         }
     }
 
-    fn arrive(&mut self, id: u64, sender: &str, recipients: &[&str]) {
+    pub(super) fn arrive(&mut self, id: u64, sender: &str, recipients: &[&str]) {
         self.w.arrive(id, sender, recipients);
         self.settle();
     }
@@ -94,7 +95,7 @@ impl<F: Fn(&Flying, Moment) -> Answer> Traffic<F> {
         self.w.now = moment;
     }
 
-    fn run(&mut self, seconds: u64) {
+    pub(super) fn run(&mut self, seconds: u64) {
         self.until(self.w.now.plus_secs(seconds));
     }
 
@@ -333,7 +334,8 @@ fn resident() -> usize {
 fn a_million_letters_that_wait_take_less_than_a_hundred_and_fifty_megabytes() {
     let mut out = Actions::default();
     let (routing, policy, limits) = (routing(), Policy::default(), [10, 100]);
-    let rules = Rules { routing, policy, limits, lifetime: 604_800, seed: 7 };
+    let rules =
+        Rules { routing, policy, limits, lifetime: 604_800, discards_doubles: false, seed: 7 };
     let mut schedule = Schedule::new(rules, &mut out);
     let now = Moment::from_secs(1_000_000_000);
     let progress = progress_block([Progress::Deferred(now.plus_secs(400))].into_iter());
@@ -364,7 +366,8 @@ fn a_letter_that_waits_is_small() {
 fn two_hundred_thousand_letters_pass_through_the_schedule() {
     let mut out = Actions::default();
     let (routing, policy, limits) = (routing(), Policy::default(), [10, 100]);
-    let rules = Rules { routing, policy, limits, lifetime: 604_800, seed: 7 };
+    let rules =
+        Rules { routing, policy, limits, lifetime: 604_800, discards_doubles: false, seed: 7 };
     let mut schedule = Schedule::new(rules, &mut out);
     let now = Moment::from_secs(1_000_000_000);
     let progress = progress_block([Progress::Waiting].into_iter());

@@ -45,11 +45,34 @@ pub(super) fn routing() -> Routing {
     }
 }
 
+/// What the spawners are told.
+pub(super) fn deliveries(out: &Actions) -> Vec<Flying> {
+    let mut flying = Vec::new();
+    for (channel, bytes) in Channel::BOTH.into_iter().zip(&out.deliver) {
+        let mut bytes = &bytes[..];
+        while let Some((frame, used)) = frame::take(bytes, MAX_DELIVERY).unwrap() {
+            let d = Delivery::decode(frame).unwrap();
+            flying.push(Flying {
+                channel,
+                slot: d.slot,
+                letter: d.letter,
+                index: d.index,
+                perhaps: d.perhaps,
+                sender: d.sender.to_vec(),
+                recipient: d.recipient.to_vec(),
+            });
+            bytes = &bytes[used..];
+        }
+    }
+    flying
+}
+
 impl World {
     pub(super) fn new(local: u32, remote: u32) -> Self {
         let mut out = Actions::default();
         let (routing, policy, limits) = (routing(), Policy::default(), [local, remote]);
-        let rules = Rules { routing, policy, limits, lifetime: 604_800, seed: 7 };
+        let rules =
+            Rules { routing, policy, limits, lifetime: 604_800, discards_doubles: false, seed: 7 };
         let schedule = Schedule::new(rules, &mut out);
         let mut world = Self {
             schedule,
@@ -80,24 +103,10 @@ impl World {
 
     pub(super) fn carry(&mut self, out: Actions) {
         self.log.push_str(std::str::from_utf8(&out.log).unwrap());
-        for (channel, bytes) in Channel::BOTH.into_iter().zip(&out.deliver) {
-            let mut bytes = &bytes[..];
-            while let Some((frame, used)) = frame::take(bytes, MAX_DELIVERY).unwrap() {
-                let d = Delivery::decode(frame).unwrap();
-                let flying = Flying {
-                    channel,
-                    slot: d.slot,
-                    letter: d.letter,
-                    index: d.index,
-                    perhaps: d.perhaps,
-                    sender: d.sender.to_vec(),
-                    recipient: d.recipient.to_vec(),
-                };
-                let twice = |f: &Flying| (f.channel, f.slot) == (channel, d.slot);
-                assert!(!self.flying.iter().any(twice), "slot used twice");
-                self.flying.push(flying);
-                bytes = &bytes[used..];
-            }
+        for flying in deliveries(&out) {
+            let twice = |f: &Flying| (f.channel, f.slot) == (flying.channel, flying.slot);
+            assert!(!self.flying.iter().any(twice), "slot used twice");
+            self.flying.push(flying);
         }
         let mut bytes = &out.notes[..];
         while let Some((frame, used)) = frame::take(bytes, MAX_REQUEST).unwrap() {
