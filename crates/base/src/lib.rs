@@ -14,6 +14,7 @@ pub mod limits;
 pub mod netstring;
 pub mod outcome;
 pub mod queue_exit;
+pub mod spoken;
 pub mod tai;
 pub mod text0;
 pub mod time;

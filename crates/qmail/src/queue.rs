@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use base::limits;
 use base::outcome::Outcome;
+use base::spoken::{Ear, Unspoken};
 use base::wire::queue::{Envelope, Origin};
 use store::client::{QueueClient, Refusal};
 use store::home::Home;
@@ -35,6 +36,15 @@ enum Failure {
     Format = 91,
 }
 
+impl From<Unspoken> for Failure {
+    fn from(why: Unspoken) -> Self {
+        match why {
+            Unspoken::Format => Self::Format,
+            Unspoken::TooLong => Self::AddressTooLong,
+        }
+    }
+}
+
 /// Exit 0 when the letter is on disk, else as spec `qmail-overview.md` §6.1 says.
 pub(crate) fn main(_args: &[OsString]) -> i32 {
     for ignored in [Signal::Int, Signal::Hup, Signal::Quit, Signal::Pipe] {
@@ -56,12 +66,13 @@ fn queue() -> Result<(), Failure> {
     each_piece(&sys::fd::take(0), until, |piece| {
         client.chunk(piece).map_err(refused).map(|()| false)
     })?;
-    let mut parser = Parser::default();
-    let ended = each_piece(&sys::fd::take(1), until, |piece| parser.take(piece))?;
+    let mut ear = Ear::default();
+    let ended =
+        each_piece(&sys::fd::take(1), until, |piece| ear.take(piece).map_err(Failure::from))?;
     if !ended {
         return Err(Failure::Read);
     }
-    let envelope = Envelope::new(&parser.block).map_err(|_| Failure::AddressTooLong)?;
+    let envelope = Envelope::new(ear.block()).map_err(|_| Failure::AddressTooLong)?;
     client.commit(&envelope).map_err(refused).map(|_| ())
 }
 
@@ -93,100 +104,5 @@ fn refused(refusal: Refusal) -> Failure {
         Outcome::Later | Outcome::Done if says(b"disk full") => Failure::Write,
         Outcome::Later | Outcome::Done if says(b"memory") => Failure::Memory,
         Outcome::Later | Outcome::Done => Failure::Queue,
-    }
-}
-
-/// Reads `F<sender>\0T<recipient>\0…\0` and makes `sender\0recipient\0…` of it.
-#[derive(Debug, Default)]
-struct Parser {
-    state: State,
-    /// Bytes of the address so far, without its letter and NUL.
-    len: usize,
-    block: Vec<u8>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    Start,
-    Address,
-    Between,
-}
-
-impl Parser {
-    /// Takes the next bytes; true if the envelope is complete. What follows is not looked at.
-    fn take(&mut self, bytes: &[u8]) -> Result<bool, Failure> {
-        for &byte in bytes {
-            match (self.state, byte) {
-                (State::Start, b'F') | (State::Between, b'T') => {
-                    (self.state, self.len) = (State::Address, 0);
-                }
-                (State::Between, 0) => return Ok(true),
-                (State::Start | State::Between, _) => return Err(Failure::Format),
-                (State::Address, 0) => {
-                    self.block.push(0);
-                    self.state = State::Between;
-                }
-                (State::Address, byte) => self.put(byte)?,
-            }
-        }
-        if self.block.len() > limits::LOGGED_ENVELOPE {
-            return Err(Failure::AddressTooLong);
-        }
-        Ok(false)
-    }
-
-    fn put(&mut self, byte: u8) -> Result<(), Failure> {
-        self.len = self.len.saturating_add(1);
-        if self.len > limits::ADDRESS {
-            return Err(Failure::AddressTooLong);
-        }
-        self.block.push(byte);
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn whole(bytes: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
-        let mut parser = Parser::default();
-        let done = parser.take(bytes)?;
-        Ok(done.then_some(parser.block))
-    }
-
-    #[test]
-    fn an_envelope_is_taken_in_any_pieces() {
-        let bytes = b"Fs@x\0Ta@b\0T\0\0";
-        let block = b"s@x\0a@b\0\0".to_vec();
-        assert_eq!(whole(bytes), Ok(Some(block.clone())));
-        let mut parser = Parser::default();
-        let (last, rest) = bytes.split_last().unwrap();
-        for byte in rest {
-            assert_eq!(parser.take(&[*byte]), Ok(false));
-        }
-        assert_eq!((parser.take(&[*last]), parser.block), (Ok(true), block));
-    }
-
-    #[test]
-    fn an_end_before_the_final_nul_is_no_envelope() {
-        for cut in [&b""[..], b"Fs", b"Fs\0", b"Fs\0Ta", b"Fs\0Ta\0"] {
-            assert_eq!(whole(cut), Ok(None));
-        }
-    }
-
-    #[test]
-    fn other_letters_are_a_format_error() {
-        for bad in [&b"Ts\0"[..], b"\0", b"Fs\0Fx\0", b"Fs\0x"] {
-            assert_eq!(whole(bad), Err(Failure::Format));
-        }
-    }
-
-    #[test]
-    fn an_address_may_have_1002_bytes_and_no_more() {
-        let with = |len| [b"F", &vec![b'a'; len][..], b"\0\0"].concat();
-        assert!(whole(&with(1002)).is_ok());
-        assert_eq!(whole(&with(1003)), Err(Failure::AddressTooLong));
     }
 }
