@@ -7,7 +7,11 @@ extern crate alloc;
 
 pub mod dot;
 pub mod line;
+mod md5;
+pub mod packet;
 pub mod pop3;
+pub mod qmqp;
+pub mod qmtp;
 pub mod sasl;
 mod scan;
 pub mod smtp;

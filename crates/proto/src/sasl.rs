@@ -39,6 +39,21 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, Malformed> {
     Ok(out)
 }
 
+/// The text that stands for bytes, padding in full.
+pub fn encode(bytes: &[u8]) -> Vec<u8> {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = Vec::with_capacity(bytes.len().div_ceil(3).saturating_mul(4));
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+        let bits = (byte(0) << 16) | (byte(1) << 8) | byte(2);
+        for (at, shift) in [18, 12, 6, 0].into_iter().enumerate() {
+            let letter = LETTERS.get(((bits >> shift) & 63) as usize).copied();
+            text.push(letter.filter(|_| at <= group.len()).unwrap_or(b'='));
+        }
+    }
+    text
+}
+
 /// Three bytes from four letters.
 fn triple(group: [u8; 4]) -> Result<[u8; 3], Malformed> {
     let mut bits = 0_u32;
@@ -97,6 +112,7 @@ mod tests {
         ];
         for (text, bytes) in examples {
             assert_eq!(decode(text).unwrap(), bytes);
+            assert_eq!(encode(bytes), text);
         }
         assert_eq!(decode(ASK_NAME).unwrap(), b"Username:");
         assert_eq!(decode(ASK_SECRET).unwrap(), b"Password:");

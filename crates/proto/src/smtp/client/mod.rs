@@ -7,6 +7,7 @@
 //! and fails the next before that has begun to go out is [`Action::Stale`]: the letter is not to
 //! blame and goes out over a new connection.
 
+mod login;
 pub mod reply;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ mod words;
 use alloc::vec;
 use alloc::vec::Vec;
 
+pub use login::{Login, Mechanisms};
 pub use reply::{Broken, Replies, Reply};
 pub use words::Offers;
 use words::severity;
@@ -84,6 +86,8 @@ enum State {
     Greeting,
     Ehlo,
     Helo,
+    /// A step of a login.
+    Login(login::Step),
     /// No letter is on its way.
     Idle,
     Rset,
@@ -107,6 +111,8 @@ pub struct Session {
     peer: Vec<u8>,
     /// Our own name.
     helo: Vec<u8>,
+    /// With which to log in before the first letter.
+    login: Option<Login>,
     job: Job,
     state: State,
     offers: Offers,
@@ -130,6 +136,7 @@ impl Session {
         Self {
             peer,
             helo,
+            login: None,
             job,
             state: State::Greeting,
             offers: Offers::default(),
@@ -140,6 +147,13 @@ impl Session {
             closing: false,
             used: false,
         }
+    }
+
+    /// The same, logging in before the first letter if there is a login. Whoever says so has made
+    /// sure that the secret may be heard on the way.
+    #[must_use]
+    pub fn logging_in(self, login: Option<Login>) -> Self {
+        Self { login, ..self }
     }
 
     /// What the server offered in its answer to `EHLO`.
@@ -177,7 +191,8 @@ impl Session {
         match state {
             State::Greeting => self.greeted(reply),
             State::Ehlo => self.ehlo(reply),
-            State::Helo if reply.code == 250 => self.transact(),
+            State::Helo if reply.code == 250 => self.known(),
+            State::Login(step) => self.log_in(step, reply),
             State::Helo => self.next(b" but my name was rejected", reply),
             State::Rset => self.reset(reply),
             State::Mail => self.mail(reply),
@@ -205,13 +220,38 @@ impl Session {
         match reply.code {
             250 => {
                 self.offers = Offers::of(reply);
-                self.transact()
+                self.known()
             }
             500..=599 => {
                 self.state = State::Helo;
                 vec![Action::Send([b"HELO ", self.helo.as_slice(), b"\r\n"].concat())]
             }
             _ => self.next(b" but my name was rejected", reply),
+        }
+    }
+
+    /// The server knows our name: logs in, or begins with the letter.
+    fn known(&mut self) -> Actions {
+        let Some(login) = &self.login else { return self.transact() };
+        let Some((line, step)) = login.begin(self.offers.login) else {
+            let peer = self.peer.as_slice();
+            let why = b" but it offers no way to log in that I know. (#4.7.4)\n";
+            let item = [b"ZConnected to ", peer, why].concat();
+            return self.quit(Some(Action::Next(item)));
+        };
+        self.state = State::Login(step);
+        vec![Action::Send(line)]
+    }
+
+    fn log_in(&mut self, step: login::Step, reply: &Reply) -> Actions {
+        match self.login.as_ref().map(|login| login.go_on(step, reply)) {
+            Some(login::Next::Say(line, step)) => {
+                self.state = State::Login(step);
+                vec![Action::Send(line)]
+            }
+            Some(login::Next::In) | None => self.transact(),
+            // The administrator's slip, or the relay's: no letter is to be lost by it.
+            Some(login::Next::Refused) => self.next(b" but authentication was rejected", reply),
         }
     }
 
@@ -442,7 +482,7 @@ impl Session {
         let perhaps: &[u8] = if state == State::Dot { b"Possible duplicate! " } else { b"" };
         let died = b" but connection died. ";
         let item = [b"ZConnected to ", self.peer.as_slice(), died, perhaps, b"(#4.4.2)\n"].concat();
-        if matches!(state, State::Greeting | State::Ehlo | State::Helo) {
+        if matches!(state, State::Greeting | State::Ehlo | State::Helo | State::Login(_)) {
             return vec![Action::Next(item)];
         }
         vec![Action::Item(item), Action::Close]

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use base::address;
 
-use super::Reply;
+use super::{Mechanisms, Reply};
 
 /// What the server offered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Offers {
     pub eight_bit: bool,
     /// It takes commands before it has answered the last (RFC 2920).
     pub pipelining: bool,
+    /// It lets us log in (RFC 4954).
+    pub login: Mechanisms,
 }
 
 impl Offers {
@@ -26,6 +28,7 @@ impl Offers {
             offers.size |= word.eq_ignore_ascii_case(b"SIZE");
             offers.eight_bit |= word.eq_ignore_ascii_case(b"8BITMIME");
             offers.pipelining |= word.eq_ignore_ascii_case(b"PIPELINING");
+            offers.login.add(line);
         }
         offers
     }
