@@ -12,6 +12,11 @@ pub(crate) fn smtpd(home: &Path) -> Fence {
     users.calls(Calls::UNIX.and(Calls::FORK))
 }
 
+/// qmail-qmqpd: queued.
+pub(crate) fn qmqpd() -> Fence {
+    Fence::new().calls(Calls::UNIX.and(Calls::FORK))
+}
+
 /// qmail-popup that asks qmail-pspawn: its socket.
 pub(crate) fn popup() -> Fence {
     Fence::new().calls(Calls::UNIX.and(Calls::FORK))
@@ -28,7 +33,8 @@ pub(crate) fn remote(home: &Path) -> Fence {
     let dns = settings.reads(resolv_conf().parent().unwrap_or(Path::new("/etc")));
     // The resolver wants to know our domain and a random number, in its own way.
     let dns = dns.reads("/proc/sys/kernel/hostname").reads("/dev/random").reads("/dev/urandom");
-    dns.writes(home.join("queue/lock")).connects().calls(Calls::FORK)
+    let out = dns.writes(home.join("queue/lock")).connects().calls(Calls::FORK);
+    if home.join("control/outgoingip").exists() { out.connects_from() } else { out }
 }
 
 /// Where `/etc/resolv.conf` really is: often it is a link into `/run`.

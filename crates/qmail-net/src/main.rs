@@ -4,6 +4,9 @@
 mod fences;
 mod pop3d;
 mod popup;
+mod qmqpc;
+mod qmqpd;
+mod qmtpd;
 mod remote;
 mod smtpd;
 
@@ -22,9 +25,21 @@ const PROGRAMS: &[Program] = &[
         sentence: "read a POP3 login and pass the connection on",
         main: popup::main,
     },
+    Program {
+        name: "qmail-qmqpc",
+        sentence: "hand a letter to a QMQP server, in place of qmail-queue",
+        main: qmqpc::main,
+    },
+    Program {
+        name: "qmail-qmqpd",
+        sentence: "receive letters by QMQP, from clients that may send anywhere",
+        main: qmqpd::main,
+    },
+    Program { name: "qmail-qmtpd", sentence: "receive letters by QMTP", main: qmtpd::main },
     Program { name: "qmail-remote", sentence: "send a letter by SMTP", main: remote::main },
     Program { name: "qmail-smtpd", sentence: "receive letters by SMTP", main: smtpd::main },
     Program { name: "qmail-tcpok", sentence: "forget which hosts timed out", main: remote::tcpok },
+    Program { name: "qmail-tcpto", sentence: "list which hosts timed out", main: remote::tcpto },
 ];
 
 fn main() {

@@ -30,6 +30,8 @@ pub struct Fence {
     /// Programs, or everything in a directory, to run.
     runs: Vec<PathBuf>,
     connects: Tcp,
+    /// A connection may be given a source address.
+    from: bool,
     calls: Calls,
 }
 
@@ -54,6 +56,7 @@ impl Fence {
             writes: Vec::new(),
             runs: Vec::new(),
             connects: Tcp::Only(Vec::new()),
+            from: false,
             calls: Calls::BASE,
         }
     }
@@ -109,6 +112,13 @@ impl Fence {
     pub fn connects(mut self) -> Self {
         self.connects = Tcp::Any;
         self.calls = self.calls.and(Calls::INET);
+        self
+    }
+
+    /// A connection may be given the address it comes from (a bind to port 0).
+    #[must_use]
+    pub const fn connects_from(mut self) -> Self {
+        self.from = true;
         self
     }
 

@@ -3,9 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use dns::{Error, Exchanger};
-use store::control::Map;
+use proto::smtp::client::Login;
+use store::control::Control;
 
-use super::route::{self, PORT};
+use super::route::{self, PORT, QMTP_PORT, Routes};
 
 /// Addresses tried for one letter at most.
 const TARGETS: usize = 32;
@@ -15,6 +16,51 @@ const TARGETS: usize = 32;
 pub(super) struct Target {
     pub(super) preference: u16,
     pub(super) addr: SocketAddr,
+}
+
+/// What is spoken there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// SMTP, without a login.
+    Smtp,
+    /// SMTP to the relay of this name, with a login.
+    LoggedIn(Vec<u8>, Login),
+    /// QMTP.
+    Qmtp,
+}
+
+/// The routes the administrator has written.
+#[derive(Clone, Debug)]
+pub(super) struct Roads {
+    pub(super) control: Control,
+    /// `smtproutes`.
+    pub(super) smtp: Routes,
+    /// `qmtproutes`, which go first.
+    pub(super) qmtp: Routes,
+}
+
+impl Roads {
+    /// The route for a host, if there is one; or the report of a line that cannot be meant.
+    fn find(&self, host: &[u8]) -> Result<Option<(route::Route, Way)>, Vec<u8>> {
+        let bad = |file: &str, bad: route::BadRoute| {
+            let path = self.control.path(file);
+            format!("ZUnable to read control files. (#4.3.0)\n{} {bad}\n", path.display())
+                .into_bytes()
+        };
+        if let Some(route) =
+            self.qmtp.find(host, QMTP_PORT).map_err(|why| bad("qmtproutes", why))?
+        {
+            return Ok(Some((route, Way::Qmtp)));
+        }
+        let route = self.smtp.find(host, PORT).map_err(|why| bad("smtproutes", why))?;
+        Ok(route.map(|mut route| {
+            let way = match route.login.take() {
+                Some((name, secret)) => Way::LoggedIn(route.relay.clone(), Login { name, secret }),
+                None => Way::Smtp,
+            };
+            (route, way)
+        }))
+    }
 }
 
 /// What is asked of the world outside.
@@ -30,13 +76,14 @@ pub(super) trait Lookup {
 /// The addresses to try, best first, at least one; or the item to report.
 pub(super) fn find(
     host: &[u8],
-    routes: &Map,
+    roads: &Roads,
     lookup: &mut dyn Lookup,
     is_me: &dyn Fn(IpAddr) -> bool,
-) -> Result<Vec<Target>, Vec<u8>> {
-    if let Some(route) = route::find(routes, host) {
+) -> Result<(Vec<Target>, Way), Vec<u8>> {
+    if let Some((route, way)) = roads.find(host)? {
         let found = one_host(&route.relay, route.port, lookup);
-        return found.map_err(|trouble| trouble.item(&route.relay));
+        let targets = found.map_err(|trouble| trouble.item(&route.relay))?;
+        return Ok((targets, way));
     }
     let found = if route::address(host).is_some() {
         one_host(host, PORT, lookup)
@@ -48,7 +95,7 @@ pub(super) fn find(
     let ours = targets.iter().filter(|t| is_me(t.addr.ip())).map(|t| t.preference).min();
     targets.retain(|target| ours.is_none_or(|ours| target.preference < ours));
     targets.truncate(TARGETS);
-    if targets.is_empty() { Err(Trouble::Ours.item(host)) } else { Ok(targets) }
+    if targets.is_empty() { Err(Trouble::Ours.item(host)) } else { Ok((targets, Way::Smtp)) }
 }
 
 /// Why there is no address.
@@ -192,12 +239,47 @@ mod tests {
         }
     }
 
-    fn ask(host: &str, routes: &[&str]) -> Result<Vec<String>, String> {
-        let routes = Map::from_lines(routes.iter().map(|line| line.as_bytes()));
+    fn routes(lines: &[&str]) -> Routes {
+        let row = |line: &&str| {
+            let (key, value) = line.split_once(':').unwrap();
+            store::control::Row { line: 7, key: key.into(), value: value.into() }
+        };
+        Routes::new(lines.iter().map(row).collect())
+    }
+
+    fn go(host: &str, smtp: &[&str], qmtp: &[&str]) -> Result<(Vec<String>, Way), String> {
+        let control = Control::at("/home/control");
+        let roads = Roads { control, smtp: routes(smtp), qmtp: routes(qmtp) };
         let is_me = |ip: IpAddr| ip.to_string() == "192.0.2.9";
-        find(host.as_bytes(), &routes, &mut World(0), &is_me)
-            .map(|found| found.iter().map(|t| t.addr.to_string().replace("192.0.2.", "")).collect())
-            .map_err(|item| String::from_utf8(item).unwrap())
+        let (targets, way) = find(host.as_bytes(), &roads, &mut World(0), &is_me)
+            .map_err(|item| String::from_utf8(item).unwrap())?;
+        let shown = |target: &Target| target.addr.to_string().replace("192.0.2.", "");
+        Ok((targets.iter().map(shown).collect(), way))
+    }
+
+    fn ask(host: &str, routes: &[&str]) -> Result<Vec<String>, String> {
+        go(host, routes, &[]).map(|(targets, _)| targets)
+    }
+
+    #[test]
+    fn qmtp_routes_go_first_and_a_login_belongs_to_its_relay() {
+        let found = go("good", &["good:b:26"], &["good:a", ":b:300"]).unwrap();
+        assert_eq!(found, (vec!["1:209".to_owned()], Way::Qmtp));
+        assert_eq!(go("b", &["good:c"], &[":b:300"]).unwrap().0, ["2:300"]);
+        let login = Login { name: b"joe".to_vec(), secret: b"x|y".to_vec() };
+        let found = go("good", &["good:b:26|joe|x|y"], &["good:"]).unwrap();
+        assert_eq!(found, (vec!["2:26".to_owned()], Way::LoggedIn(b"b".to_vec(), login)));
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_meant_is_named() {
+        let want = "ZUnable to read control files. (#4.3.0)\n/home/control/FILE line 7: \
+            the port is not a number from 1 to 65535\n";
+        let smtp = go("good", &["good:b:smtp"], &[]).unwrap_err();
+        assert_eq!(smtp, want.replace("FILE", "smtproutes"));
+        let qmtp = go("good", &[], &["good:b:0"]).unwrap_err();
+        assert_eq!(qmtp, want.replace("FILE", "qmtproutes"));
+        assert!(go("b", &["good:b:smtp"], &["good:b:0"]).is_ok());
     }
 
     #[test]
@@ -246,7 +328,9 @@ mod tests {
             "DSorry, I couldn't find any host named none. (#5.1.2)\n"
         );
         assert!(ask("null", &[]).unwrap_err().starts_with("DSorry, that domain says it takes no"));
-        let strange = find(b"a b\xff", &Map::default(), &mut World(0), &|_| false).unwrap_err();
+        let (control, smtp, qmtp) = (Control::at("/"), Routes::default(), Routes::default());
+        let roads = Roads { control, smtp, qmtp };
+        let strange = find(b"a b\xff", &roads, &mut World(0), &|_| false).unwrap_err();
         assert_eq!(strange, b"DSorry, I couldn't find any host named a?b?. (#5.1.2)\n");
     }
 }

@@ -32,6 +32,14 @@ impl Letter {
         self.size
     }
 
+    /// How many bytes are still unread, if that is certain.
+    pub(super) const fn length(&self) -> Option<u64> {
+        match (self.size, self.at) {
+            (Some(size), Some(at)) => Some(size.saturating_sub(at)),
+            _ => None,
+        }
+    }
+
     /// The next bytes; 0 at the end.
     pub(super) fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         // A file that is handed over does not grow.

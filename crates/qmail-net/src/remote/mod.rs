@@ -1,7 +1,7 @@
 //! send a letter by SMTP
 //!
 //! *Runs as* qmailr (never root) · *hears* the servers it speaks to · *opens* the letter it is
-//! handed, `control/`, `queue/lock/tcpto` · *speaks to* the DNS and to the hosts that take mail for
+//! handed, `control/`, `queue/lock/tcpto` and `tcpto6` · *speaks to* the DNS and to the hosts that take mail for
 //! one domain
 
 mod courier;
@@ -9,6 +9,7 @@ mod hosts;
 mod jobs;
 mod letter;
 mod own;
+mod qmtp;
 mod route;
 #[cfg(test)]
 mod sessions;
@@ -73,17 +74,38 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
     }
 }
 
-/// `qmail-tcpok`: forgets which hosts timed out. Silent; 111 if it cannot.
+/// `qmail-tcpok`: forgets which hosts took no connection. Silent; 111 if it cannot.
 pub(crate) fn tcpok(_args: &[OsString]) -> i32 {
-    let cleared = match Home::find() {
-        Ok(home) => Tcpto::of(&home)
-            .clear()
+    over_tables("qmail-tcpok", |tcpto| tcpto.clear().map(|()| Vec::new()))
+}
+
+/// `qmail-tcpto`: a line for each host that took no connection lately; 111 if that is not known.
+pub(crate) fn tcpto(_args: &[OsString]) -> i32 {
+    over_tables("qmail-tcpto", |tcpto| {
+        let now = sys::clock::now().secs();
+        let line = |entry: tcpto::Entry| {
+            let how = if entry.refused { "refused" } else { "timed out" };
+            let (ip, ago) = (entry.ip, now.saturating_sub(entry.time));
+            format!("{ip} {how} {ago} seconds ago; # recent timeouts: {}\n", entry.count)
+        };
+        Ok(tcpto.entries()?.into_iter().map(line).collect::<String>().into_bytes())
+    })
+}
+
+/// Does something with the tables of slow hosts and prints what it has to say.
+fn over_tables(name: &str, act: impl FnOnce(&Tcpto) -> Result<Vec<u8>, tcpto::Trouble>) -> i32 {
+    let said = match Home::find() {
+        Ok(home) => act(&Tcpto::of(&home))
             .map_err(|(what, err)| format!("unable to {what}: {}", sys::errno::text(&err))),
-        Err(err) => Err(err.to_string()),
+        Err(err) => Err(format!("unable to chdir: {err}")),
     };
-    let Err(why) = cleared else { return 0 };
-    let _gone = writeln!(io::stderr(), "qmail-tcpok: fatal: {why}");
-    111
+    match said {
+        Ok(lines) => i32::from(io::stdout().write_all(&lines).is_err()) * 111,
+        Err(why) => {
+            let _gone = writeln!(io::stderr(), "{name}: fatal: {why}");
+            111
+        }
+    }
 }
 
 /// Who gets the letter, and from whom it is.

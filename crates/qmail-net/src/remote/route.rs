@@ -1,44 +1,104 @@
-//! `smtproutes`: where mail goes that the DNS is not asked about.
+//! `smtproutes` and `qmtproutes`: where mail goes that the DNS is not asked about.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use store::control::Map;
+use store::control::Row;
 
 /// The SMTP port.
 pub(super) const PORT: u16 = 25;
+/// The QMTP port.
+pub(super) const QMTP_PORT: u16 = 209;
 
 /// Where a route leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Route {
+pub(crate) struct Route {
     /// A name or an address.
-    pub(super) relay: Vec<u8>,
-    /// The port, 25 if the route says none.
-    pub(super) port: u16,
+    pub(crate) relay: Vec<u8>,
+    /// The port; the protocol's own if the route says none.
+    pub(crate) port: u16,
+    /// Name and secret to log in with.
+    pub(crate) login: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// The route for `host`: the first of host, its suffixes from a dot on, and the empty key that is
-/// in the map counts. An empty relay, like no route, means the host's own exchangers.
-pub(super) fn find(routes: &Map, host: &[u8]) -> Option<Route> {
-    let suffixes = (1..=host.len()).filter(|&at| host.get(at).is_none_or(|&c| c == b'.'));
-    let mut keys = std::iter::once(0).chain(suffixes).filter_map(|at| host.get(at..));
-    let value = keys.find_map(|key| routes.get(key))?;
-    let route = parse(value.trim_ascii());
-    (!route.relay.is_empty()).then_some(route)
+/// A line that means nothing, found when it is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BadRoute {
+    /// Which line.
+    pub(crate) line: usize,
+    why: &'static str,
 }
 
-/// `relay[:port]`; an IPv6 address with a port stands in brackets.
-fn parse(value: &[u8]) -> Route {
-    let whole = |relay: &[u8]| Route { relay: relay.to_vec(), port: PORT };
+impl fmt::Display for BadRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.why)
+    }
+}
+
+/// A file of routes: the last line for a key counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Routes(BTreeMap<Vec<u8>, (usize, Vec<u8>)>);
+
+impl Routes {
+    /// Takes the lines of a file.
+    pub(crate) fn new(rows: Vec<Row>) -> Self {
+        Self(rows.into_iter().map(|row| (row.key, (row.line, row.value))).collect())
+    }
+
+    /// The route for `host`: the first of host, its suffixes from a dot on, and the empty key that
+    /// is in the file counts. An empty relay, like no route, means the host's own exchangers.
+    ///
+    /// # Errors
+    /// The line that counts cannot be meant.
+    pub(crate) fn find(&self, host: &[u8], port: u16) -> Result<Option<Route>, BadRoute> {
+        let host = host.to_ascii_lowercase();
+        let suffixes = (1..=host.len()).filter(|&at| host.get(at).is_none_or(|&c| c == b'.'));
+        let mut keys = std::iter::once(0).chain(suffixes).filter_map(|at| host.get(at..));
+        let Some((line, value)) = keys.find_map(|key| self.0.get(key)) else { return Ok(None) };
+        let route = parse(value, port).map_err(|why| BadRoute { line: *line, why })?;
+        Ok(Some(route).filter(|route| !route.relay.is_empty()))
+    }
+}
+
+/// `relay[:port][|name|secret]`; an IPv6 address with a port stands in brackets.
+fn parse(value: &[u8], own_port: u16) -> Result<Route, &'static str> {
+    let (to, behind) = cut(value, b'|');
+    let (relay, port) = relay_and_port(to.trim_ascii(), own_port)?;
+    let login = match behind.map(|behind| cut(behind, b'|')) {
+        None | Some((b"", None | Some(b""))) => None,
+        Some((_, None)) => return Err("a name without a password: write RELAY:PORT|NAME|PASSWORD"),
+        Some((name, Some(secret))) => Some((name.to_vec(), secret.to_vec())),
+    };
+    if login.is_some() && relay.is_empty() {
+        return Err("a password without a relay: name the host that is to hear it");
+    }
+    Ok(Route { relay: relay.to_vec(), port, login })
+}
+
+/// What stands before a byte, and what behind it if it is there.
+fn cut(text: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
+    let found = text.iter().position(|&c| c == at).and_then(|at| text.split_at_checked(at));
+    match found {
+        Some((before, behind)) => (before, behind.get(1..)),
+        None => (text, None),
+    }
+}
+
+fn relay_and_port(value: &[u8], own_port: u16) -> Result<(&[u8], u16), &'static str> {
     if address(value).is_some() {
-        return whole(value);
+        return Ok((value, own_port));
     }
     let colon = value.iter().rposition(|&c| c == b':');
     let Some((relay, port)) = colon.and_then(|at| value.split_at_checked(at)) else {
-        return whole(value);
+        return Ok((value, own_port));
     };
-    let digits: Vec<u8> = port.iter().copied().skip(1).take_while(u8::is_ascii_digit).collect();
-    let port = std::str::from_utf8(&digits).ok().and_then(|digits| digits.parse().ok());
-    Route { relay: relay.to_vec(), port: port.filter(|&port| port != 0).unwrap_or(PORT) }
+    let port = port.get(1..).and_then(|port| std::str::from_utf8(port).ok());
+    let digits = port.filter(|port| port.bytes().all(|c| c.is_ascii_digit()));
+    match digits.and_then(|port| port.parse().ok()) {
+        None | Some(0) => Err("the port is not a number from 1 to 65535"),
+        Some(port) => Ok((relay, port)),
+    }
 }
 
 /// The address a host is, if it is one: bare, in brackets, or as RFC 5321 §4.1.3 writes IPv6.
@@ -57,27 +117,34 @@ pub(super) fn address(host: &[u8]) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn map(lines: &[&str]) -> Map {
-        Map::from_lines(lines.iter().map(|line| line.as_bytes()))
+    fn routes(lines: &[&str]) -> Routes {
+        let row = |(n, line): (usize, &&str)| {
+            let (key, value) = line.split_once(':').unwrap();
+            Row { line: n + 1, key: key.into(), value: value.into() }
+        };
+        Routes::new(lines.iter().enumerate().map(row).collect())
     }
 
-    fn route(relay: &str, port: u16) -> Option<Route> {
-        Some(Route { relay: relay.as_bytes().to_vec(), port })
+    fn found(lines: &[&str], host: &str) -> Option<(String, u16)> {
+        let route = routes(lines).find(host.as_bytes(), PORT).unwrap()?;
+        Some((String::from_utf8(route.relay).unwrap(), route.port))
     }
 
     #[test]
     fn the_first_key_from_the_left_counts() {
-        let routes = map(&["a.b:one", ".b:two:26", ":three"]);
-        assert_eq!(find(&routes, b"A.B"), route("one", 25));
-        assert_eq!(find(&routes, b"x.a.b"), route("two", 26));
-        assert_eq!(find(&routes, b"b"), route("three", 25));
-        assert_eq!(find(&map(&[".b:two"]), b"b"), None);
+        let lines = ["a.b:no", "a.b:one", ".b:two:26", ":three"];
+        assert_eq!(found(&lines, "A.B"), Some(("one".into(), 25)));
+        assert_eq!(found(&lines, "x.a.b"), Some(("two".into(), 26)));
+        assert_eq!(found(&lines, "b"), Some(("three".into(), 25)));
+        assert_eq!(found(&[".b:two"], "b"), None);
+        let qmtp = routes(&["a:b"]).find(b"a", QMTP_PORT);
+        assert_eq!(qmtp.unwrap().unwrap().port, 209);
     }
 
     #[test]
     fn an_empty_relay_is_no_route() {
-        assert_eq!(find(&map(&["a.b:", ":three"]), b"a.b"), None);
-        assert_eq!(find(&map(&[]), b""), None);
+        assert_eq!(found(&["a.b:", ":three"], "a.b"), None);
+        assert_eq!(found(&[], ""), None);
     }
 
     #[test]
@@ -90,10 +157,35 @@ mod tests {
             ("[2001:db8::1]:26", "[2001:db8::1]", 26),
             ("2001:db8::1", "2001:db8::1", 25),
             ("[::1]", "[::1]", 25),
-            ("mx.test:x", "mx.test", 25),
-            ("mx.test:99999", "mx.test", 25),
         ] {
-            assert_eq!(Some(parse(value.as_bytes())), route(relay, port), "{value}");
+            let line = format!("a:{value}");
+            assert_eq!(found(&[&line], "a"), Some((relay.to_owned(), port)), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_none_is_named_with_its_line() {
+        for value in ["mx:x", "mx:99999", "mx:0", "mx:", "[::1]:", "mx:25x", "mx:+25"] {
+            let bad = routes(&["b:c", &format!("a:{value}")]).find(b"a", PORT).unwrap_err();
+            assert_eq!(bad.to_string(), "line 2: the port is not a number from 1 to 65535");
+        }
+    }
+
+    #[test]
+    fn a_login_stands_behind_the_relay() {
+        for (value, want) in [
+            ("mx:26|joe|a|b:c", Some(("joe", "a|b:c"))),
+            ("mx|joe|", Some(("joe", ""))),
+            ("mx||", None),
+            ("mx|", None),
+        ] {
+            let route = routes(&[&format!("a:{value}")]).find(b"a", PORT).unwrap().unwrap();
+            let want = want.map(|(name, secret)| (name.into(), secret.into()));
+            assert_eq!(route.login, want, "{value}");
+            assert_eq!(route.relay, b"mx");
+        }
+        for bad in ["mx|joe", "|joe|x", ":26|joe|x"] {
+            assert!(routes(&[&format!("a:{bad}")]).find(b"a", PORT).is_err(), "{bad}");
         }
     }
 

@@ -1,18 +1,28 @@
 //! What the administrator has set: `control/` as `qmail-remote` reads it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use dns::{Config, Resolver};
-use store::control::{Control, Map};
+use store::control::{Control, Set};
 use store::home::Home;
 
-use super::hosts::Lookup;
+use super::hosts::{Lookup, Roads};
+use super::route::{self, Routes};
 
 /// The files the settings are in.
-const FILES: [&str; 6] =
-    ["helohost", "me", "smtproutes", "timeoutconnect", "timeoutremote", "dnsservers"];
+const FILES: [&str; 9] = [
+    "helohost",
+    "me",
+    "smtproutes",
+    "qmtproutes",
+    "authcleartext",
+    "outgoingip",
+    "timeoutconnect",
+    "timeoutremote",
+    "dnsservers",
+];
 
 /// How often they are looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -25,17 +35,20 @@ type Stamp = Option<(u64, u64, i64, i64, i64, i64)>;
 pub(super) struct Site {
     /// Our own name (`helohost`, else `me`).
     pub(super) helo: Vec<u8>,
-    /// `smtproutes`.
-    pub(super) routes: Map,
+    /// `smtproutes` and `qmtproutes`.
+    pub(super) roads: Roads,
+    /// `authcleartext`: relays that may hear a password over the open network.
+    cleartext: Set,
+    /// `outgoingip`: the addresses we speak from, one of each kind at most.
+    outgoing: Vec<IpAddr>,
     /// `timeoutconnect`.
     pub(super) connect: Duration,
     /// `timeoutremote`.
     pub(super) remote: Duration,
     /// `dnsservers`: whom to ask instead of `/etc/resolv.conf`'s.
     servers: Vec<SocketAddr>,
-    control: Control,
     /// [`FILES`] as they were just before they were read.
-    stamps: [Stamp; 6],
+    stamps: [Stamp; FILES.len()],
     /// When they were looked at last.
     looked: Instant,
 }
@@ -43,7 +56,7 @@ pub(super) struct Site {
 impl Site {
     /// Reads the settings; the error says which file to mend.
     pub(super) fn read(home: &Home) -> Result<Self, String> {
-        Self::from(Control::new(home)).map_err(|err| err.to_string())
+        Self::load(Control::new(home)).map_err(|err| err.to_string())
     }
 
     /// Whether the files are as they were, a moment ago at least.
@@ -52,26 +65,39 @@ impl Site {
             return true;
         }
         self.looked = Instant::now();
-        self.stamps == stamps(&self.control)
+        self.stamps == stamps(&self.roads.control)
     }
 
-    fn from(control: Control) -> Result<Self, Box<dyn std::error::Error>> {
+    fn load(control: Control) -> Result<Self, Box<dyn std::error::Error>> {
         let stamps = stamps(&control);
         let helo = control.line_or_me("helohost")?;
         let helo = helo.filter(|helo| !helo.is_empty() && helo.iter().all(u8::is_ascii_graphic));
         let missing = || format!("{} must hold this host's name", control.path("me").display());
         let list = control.list("dnsservers")?.unwrap_or_default();
+        let routes = |name| control.rows(name).map(|rows| Routes::new(rows.unwrap_or_default()));
         Ok(Self {
             helo: helo.ok_or_else(missing)?,
-            routes: control.map("smtproutes")?.unwrap_or_default(),
+            cleartext: control.set("authcleartext")?.unwrap_or_default(),
+            outgoing: outgoing(&control)?,
             connect: seconds(control.int("timeoutconnect", 60)?),
             remote: seconds(control.int("timeoutremote", 1_200)?),
             servers: dns::parse_servers(list.iter().map(Vec::as_slice))
                 .map_err(|err| format!("{}: {err}", control.path("dnsservers").display()))?,
             stamps,
             looked: Instant::now(),
-            control,
+            roads: Roads { smtp: routes("smtproutes")?, qmtp: routes("qmtproutes")?, control },
         })
+    }
+
+    /// Whether a password may go to this address of a relay, which has no way to hide it.
+    pub(super) fn may_tell(&self, relay: &[u8], ip: IpAddr) -> bool {
+        ip.is_loopback() || self.cleartext.contains(relay)
+    }
+
+    /// The address to speak to `ip` from, if it is not for the kernel to choose.
+    pub(super) fn from(&self, ip: IpAddr) -> Option<SocketAddr> {
+        let same = |own: &&IpAddr| own.is_ipv4() == ip.is_ipv4() && !own.is_unspecified();
+        self.outgoing.iter().find(same).map(|own| SocketAddr::new(*own, 0))
     }
 
     /// The DNS, asked for the first time when there is a question.
@@ -80,7 +106,18 @@ impl Site {
     }
 }
 
-fn stamps(control: &Control) -> [Stamp; 6] {
+/// The lines of `outgoingip`; `0.0.0.0` and `::` leave the choice to the kernel.
+fn outgoing(control: &Control) -> Result<Vec<IpAddr>, Box<dyn std::error::Error>> {
+    let lines = control.list("outgoingip")?.unwrap_or_default();
+    let path = control.path("outgoingip");
+    let read = |line: Vec<u8>| {
+        let text = String::from_utf8_lossy(&line).into_owned();
+        route::address(&line).ok_or_else(|| format!("{}: {text} is no address", path.display()))
+    };
+    Ok(lines.into_iter().map(read).collect::<Result<_, _>>()?)
+}
+
+fn stamps(control: &Control) -> [Stamp; FILES.len()] {
     FILES.map(|name| {
         let meta = std::fs::metadata(control.path(name)).ok()?;
         let (modified, changed) = (meta.mtime_nsec(), meta.ctime_nsec());
@@ -114,7 +151,7 @@ impl Lookup for Dns {
         self.resolver()?.mx(domain)
     }
 
-    fn addresses(&mut self, host: &str) -> Result<Vec<std::net::IpAddr>, dns::Error> {
+    fn addresses(&mut self, host: &str) -> Result<Vec<IpAddr>, dns::Error> {
         self.resolver()?.addresses(host)
     }
 
@@ -131,9 +168,10 @@ impl Site {
         Self {
             stamps: stamps(&control),
             looked: Instant::now(),
-            control,
+            roads: Roads { control, smtp: Routes::default(), qmtp: Routes::default() },
+            cleartext: Set::default(),
+            outgoing: Vec::new(),
             helo: b"me.test".to_vec(),
-            routes: Map::default(),
             connect: limit,
             remote: limit,
             servers: Vec::new(),

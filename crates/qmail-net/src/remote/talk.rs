@@ -1,13 +1,13 @@
 //! One connection: the machine's wishes carried out on a socket, every wait with an end.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use base::limits;
 use proto::dot::Encoder;
-use proto::smtp::client::{Action, Broken, Input, Job, Replies, Session};
+use proto::smtp::client::{Action, Broken, Input, Job, Login, Replies, Session};
 use sys::poll::{self, Interest};
 
 use super::letter::Letter;
@@ -24,14 +24,6 @@ pub(super) enum Ended {
     Next(Vec<u8>),
     /// The session was over before the letter began to go out; a new one may carry it.
     Stale,
-}
-
-/// Connects in time.
-pub(super) fn connect(addr: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&addr, limit)?;
-    // Our pieces are whole commands and whole letters: nothing is to wait for more.
-    let _merely_slower = stream.set_nodelay(true);
-    Ok(stream)
 }
 
 /// A session with a server, for one letter after the other.
@@ -56,10 +48,16 @@ impl Talk {
         Self { wire, peer, session: None, replies, letters: 0, since }
     }
 
-    /// The first letter: we call ourselves `helo`.
-    pub(super) fn first(&mut self, helo: Vec<u8>, job: Job, letter: &mut Letter) -> Ended {
+    /// The first letter: we call ourselves `helo`, and log in if that is asked for.
+    pub(super) fn first(
+        &mut self,
+        helo: Vec<u8>,
+        login: Option<Login>,
+        job: Job,
+        letter: &mut Letter,
+    ) -> Ended {
         let peer = self.peer.to_string().into_bytes();
-        self.session = Some(Session::new(peer, helo, job));
+        self.session = Some(Session::new(peer, helo, job).logging_in(login));
         let greeting = self.wire.reply(&mut self.replies);
         self.converse(greeting, letter)
     }

@@ -4,8 +4,6 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use store::home::Home;
-use store::users::Directory;
 use sys::brood::{self, Annex};
 
 use super::CHILDREN;
@@ -15,16 +13,19 @@ use super::talk::{self, Ends};
 /// The variable that names the program.
 pub(crate) const PROGRAM: &str = "QMAILQUEUE";
 
-/// Opens the annex; none if it is wanted for every connection: then this process needs no fence.
-pub(crate) fn open(socket: &OwnedFd, home: &Home) -> io::Result<Option<Annex>> {
+/// Opens the annex, where `serve` has each connection; none if it is wanted for every connection:
+/// then this process needs no fence.
+pub(crate) fn open(
+    socket: &OwnedFd,
+    serve: impl Fn(Ends<'_>, &Circumstances) -> i32,
+) -> io::Result<Option<Annex>> {
     if std::env::var_os(PROGRAM).is_some() {
         return Ok(None);
     }
     let child = |block: &[u8], fds: Vec<OwnedFd>| {
         let Some(connection) = fds.first() else { return 111 };
         let ends = Ends { hear: connection.as_fd(), speak: connection.as_fd() };
-        let about = Circumstances::of_handover(block);
-        super::serve(ends, home, &mut Directory::new(home), &about)
+        serve(ends, &Circumstances::of_handover(block))
     };
     Annex::open(socket.as_fd(), CHILDREN, child).map(Some)
 }

@@ -9,7 +9,7 @@ use base::wire::queue::{Envelope, Origin};
 use proto::smtp::server::Verdict;
 use store::client::{QueueClient, Refusal};
 use store::home::Home;
-use store::program::Program;
+use store::program::{self, Program};
 use sys::spawn::Command;
 
 use super::circumstances::Circumstances;
@@ -17,6 +17,8 @@ use super::circumstances::Circumstances;
 /// Takes one letter after the other to the queue.
 #[derive(Debug)]
 pub(crate) struct Intake<'a> {
+    /// The program, as the log knows it.
+    who: &'static str,
     home: &'a Home,
     about: &'a Circumstances,
     /// `$QMAILQUEUE`.
@@ -44,12 +46,13 @@ enum Letter {
 impl<'a> Intake<'a> {
     /// No letter yet; nothing is connected or started.
     pub(crate) fn new(
+        who: &'static str,
         home: &'a Home,
         about: &'a Circumstances,
         client: &'a mut Option<QueueClient>,
     ) -> Self {
         let program = about.get("QMAILQUEUE").map(OsString::from_vec);
-        Self { home, about, program, client, letter: Letter::None }
+        Self { who, home, about, program, client, letter: Letter::None }
     }
 
     /// Begins a letter.
@@ -57,7 +60,7 @@ impl<'a> Intake<'a> {
         self.abort();
         let begun = match self.program.clone() {
             Some(path) => {
-                self.start(path).map(Letter::Program).map_err(|err| match is_exec(&err) {
+                self.start(path).map(Letter::Program).map_err(|err| match program::is_exec(&err) {
                     true => refused(Refusal::of_exit(120)),
                     false => Verdict::NoQueue,
                 })
@@ -87,7 +90,7 @@ impl<'a> Intake<'a> {
         let mut client = match kept {
             Some(client) => client,
             None => QueueClient::connect_soon(self.home).inspect_err(|err| {
-                super::say(format_args!("warning: queued does not answer: {err}"));
+                super::say(self.who, format_args!("warning: queued does not answer: {err}"));
             })?,
         };
         client.begin_with_next(Origin::Network);
@@ -153,10 +156,4 @@ fn queued(pid: u32) -> Verdict {
 
 fn refused(refusal: Refusal) -> Verdict {
     Verdict::Refused(refusal.outcome, refusal.text)
-}
-
-/// Whether a program could not be started because of what its path names.
-fn is_exec(err: &io::Error) -> bool {
-    use io::ErrorKind::{NotFound, PermissionDenied};
-    matches!(err.kind(), NotFound | PermissionDenied) || err.raw_os_error() == Some(8)
 }

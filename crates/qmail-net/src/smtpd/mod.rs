@@ -4,15 +4,15 @@
 //! its clean parent is handed · *opens* `control/`, `users/cdb` and accounts' `.qmail` names ·
 //! *speaks to* queued, or to the program `$QMAILQUEUE` names
 
-mod annex;
-mod circumstances;
-mod intake;
+pub(crate) mod annex;
+pub(crate) mod circumstances;
+pub(crate) mod intake;
 mod patience;
-mod received;
+pub(crate) mod received;
 mod shop;
-mod site;
-mod talk;
-mod welcome;
+pub(crate) mod site;
+pub(crate) mod talk;
+pub(crate) mod welcome;
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -29,9 +29,12 @@ use self::site::Site;
 use self::talk::Ends;
 
 /// Connections at once in one clean parent; tcpserver's own limit is normally lower.
-const CHILDREN: usize = 10_000;
+pub(crate) const CHILDREN: usize = 10_000;
 /// Connections until a clean parent makes way for a fresh one.
-const RETIRE: u64 = 100_000;
+pub(crate) const RETIRE: u64 = 100_000;
+
+/// The program's name.
+const NAME: &str = "qmail-smtpd";
 
 /// Serves one client on descriptors 0 and 1; or, as a clean parent, each connection it is handed.
 pub(crate) fn main(_args: &[OsString]) -> i32 {
@@ -39,19 +42,19 @@ pub(crate) fn main(_args: &[OsString]) -> i32 {
     match prepare() {
         Ok(home) => brood.map_or_else(|| serve_one(&home), |socket| serve_many(socket, &home)),
         Err(trouble) => {
-            say(format_args!("fatal: {trouble}"));
+            say(NAME, format_args!("fatal: {trouble}"));
             111
         }
     }
 }
 
 /// Says something to the log, in one write: a line in pieces can meet another program's.
-pub(crate) fn say(what: std::fmt::Arguments<'_>) {
-    sys::log::put(fd::stderr(), format!("qmail-smtpd: {what}\n").as_bytes());
+pub(crate) fn say(who: &str, what: std::fmt::Arguments<'_>) {
+    sys::log::put(fd::stderr(), format!("{who}: {what}\n").as_bytes());
 }
 
 /// The home, once it is certain that this process may listen to strangers.
-fn prepare() -> Result<Home, String> {
+pub(crate) fn prepare() -> Result<Home, String> {
     let home = Home::find().map_err(|err| err.to_string())?;
     if user::euid() == 0 && !home.is_private() {
         return Err("refusing to run as root: run me as qmaild (tcpserver -u)".to_owned());
@@ -68,20 +71,22 @@ fn serve_one(home: &Home) -> i32 {
 
 fn serve_many(socket: OwnedFd, home: &Home) -> i32 {
     let limits = brood::Serve { max_children: CHILDREN, retire_after: RETIRE };
-    let annex = match annex::open(&socket, home) {
+    let annexed =
+        |ends: Ends<'_>, about: &Circumstances| serve(ends, home, &mut Directory::new(home), about);
+    let annex = match annex::open(&socket, annexed) {
         Ok(annex) => annex,
         Err(err) => {
-            say(format_args!("fatal: unable to fork: {err}"));
+            say(NAME, format_args!("fatal: unable to fork: {err}"));
             return 111;
         }
     };
     if let Some(missing) = annex.as_ref().and_then(|_| fences::smtpd(home.root()).close_or_tell()) {
-        say(format_args!("warning: {missing}"));
+        say(NAME, format_args!("warning: {missing}"));
     }
     match brood::serve_as(socket, limits, Shop::open(home, annex)) {
         Ok(()) => 0,
         Err(err) => {
-            say(format_args!("fatal: unable to serve: {err}"));
+            say(NAME, format_args!("fatal: unable to serve: {err}"));
             111
         }
     }
@@ -92,7 +97,7 @@ fn serve(ends: Ends<'_>, home: &Home, users: &mut Directory, about: &Circumstanc
     match Site::load(home) {
         Ok(site) => talk::talk(ends, home, &site, users, about, &mut None),
         Err(err) => {
-            say(format_args!("fatal: {err}"));
+            say(NAME, format_args!("fatal: {err}"));
             talk::send_away(ends);
             1
         }

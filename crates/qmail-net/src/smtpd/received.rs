@@ -5,8 +5,14 @@ use letter::received::Hop;
 
 use super::circumstances::Circumstances;
 
-/// `Received: from … by … with SMTP; date` for this connection (stock `qmail-smtpd`).
-pub(crate) fn line(about: &Circumstances, helo: Option<&[u8]>, now: Moment) -> Vec<u8> {
+/// `Received: from … by … with SMTP; date` for this connection (stock `qmail-smtpd`); or with
+/// another protocol.
+pub(crate) fn line(
+    about: &Circumstances,
+    protocol: &[u8],
+    helo: Option<&[u8]>,
+    now: Moment,
+) -> Vec<u8> {
     let unknown = || b"unknown".to_vec();
     let local = about.get("TCPLOCALHOST").or_else(|| about.get("TCPLOCALIP"));
     let info = about.get("TCPREMOTEINFO");
@@ -16,7 +22,7 @@ pub(crate) fn line(about: &Circumstances, helo: Option<&[u8]>, now: Moment) -> V
         info: info.as_deref(),
         ip: &about.get("TCPREMOTEIP").unwrap_or_else(unknown),
         local: &local.unwrap_or_else(unknown),
-        protocol: b"SMTP",
+        protocol,
     };
     hop.print(now)
 }
@@ -27,7 +33,7 @@ mod tests {
 
     fn said(block: &[u8], helo: Option<&[u8]>) -> String {
         let now = Moment::from_secs(1_200_999_609);
-        String::from_utf8(line(&Circumstances::of_handover(block), helo, now)).unwrap()
+        String::from_utf8(line(&Circumstances::of_handover(block), b"SMTP", helo, now)).unwrap()
     }
 
     #[test]

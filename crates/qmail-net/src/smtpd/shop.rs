@@ -54,7 +54,7 @@ impl<'a> Shop<'a> {
 
     fn complain(&self) {
         if let Err(err) = &self.site {
-            super::say(format_args!("warning: {err}"));
+            super::say(super::NAME, format_args!("warning: {err}"));
         }
     }
 

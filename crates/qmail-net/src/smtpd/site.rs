@@ -138,7 +138,11 @@ impl Site {
 }
 
 impl Hosts {
-    fn load(control: &Control) -> Result<Self, SiteError> {
+    /// Reads `rcpthosts` and `morercpthosts.cdb`.
+    ///
+    /// # Errors
+    /// One of them cannot be used.
+    pub(crate) fn load(control: &Control) -> Result<Self, SiteError> {
         let Some(listed) = control.set("rcpthosts")? else { return Ok(Self::Ours) };
         let path = control.path("morercpthosts.cdb");
         match std::fs::read(&path) {
@@ -165,7 +169,7 @@ fn own_addresses(reached: Option<&[u8]>) -> Vec<Ipv4Addr> {
 }
 
 /// The number a text begins with; 0 if with none.
-fn digits(text: &[u8]) -> u64 {
+pub(crate) fn digits(text: &[u8]) -> u64 {
     let digits = text.iter().take_while(|c| c.is_ascii_digit());
     digits.fold(0, |n: u64, c| n.saturating_mul(10).saturating_add(u64::from(c.wrapping_sub(b'0'))))
 }

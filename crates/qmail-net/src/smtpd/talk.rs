@@ -71,8 +71,8 @@ pub(crate) fn talk(
         ends,
         settings: &settings,
         about,
-        door: Door::new(site, users),
-        intake: Intake::new(home, about, queued),
+        door: Door::new(&site.hosts, &site.routing, users),
+        intake: Intake::new(super::NAME, home, about, queued),
         patience,
         limited,
         replies: Vec::new(),
@@ -174,7 +174,8 @@ impl Talk<'_> {
                     answer = Some(Verdict::Recipient(self.door.welcome(&address, relay)));
                 }
                 Action::Begin { helo } => {
-                    let received = received::line(self.about, helo.as_deref(), clock::now());
+                    let received =
+                        received::line(self.about, b"SMTP", helo.as_deref(), clock::now());
                     answer = Some(self.intake.begin(&received));
                 }
                 Action::Body => self.intake.chunk(piece),
@@ -192,7 +193,7 @@ impl Talk<'_> {
             let client = client.iter().take(100).copied();
             let client: Vec<u8> = client.filter(u8::is_ascii_graphic).collect();
             let (pid, client) = (std::process::id(), String::from_utf8_lossy(&client));
-            super::say(format_args!("pid {pid} from {client}: {why}"));
+            super::say(super::NAME, format_args!("pid {pid} from {client}: {why}"));
         }
         reply.encode(&self.settings.greeting, &mut self.replies);
         if self.replies.len() >= REPLIES { self.flush() } else { Ok(()) }

@@ -6,20 +6,21 @@ use proto::smtp::hosts;
 use proto::smtp::server::Welcome;
 use store::users::Directory;
 use store::users::exists::{Exists, mailbox_exists_in};
-use store::users::routing::{Route, resolve};
+use store::users::routing::{Route, Routing, resolve};
 
-use super::site::{Hosts, Site};
+use super::site::Hosts;
 
 /// Answers for one session.
 #[derive(Debug)]
 pub(crate) struct Door<'a> {
-    site: &'a Site,
+    hosts: &'a Hosts,
+    routing: &'a Routing,
     users: &'a mut Directory,
 }
 
 impl<'a> Door<'a> {
-    pub(crate) fn new(site: &'a Site, users: &'a mut Directory) -> Self {
-        Self { site, users }
+    pub(crate) fn new(hosts: &'a Hosts, routing: &'a Routing, users: &'a mut Directory) -> Self {
+        Self { hosts, routing, users }
     }
 
     /// Whether a letter to `address` is taken; with `relay` from this client to any domain.
@@ -34,8 +35,8 @@ impl<'a> Door<'a> {
 
     /// Whether letters for the address's domain are taken from anybody.
     fn covers(&self, address: &[u8]) -> Result<bool, Damaged> {
-        match &self.site.hosts {
-            Hosts::Ours => Ok(matches!(resolve(&self.site.routing, address), Route::Local(_))),
+        match self.hosts {
+            Hosts::Ours => Ok(matches!(resolve(self.routing, address), Route::Local(_))),
             Hosts::Listed(listed, more) => {
                 let Some(keys) = hosts::keys(address) else { return Ok(true) };
                 if keys.iter().any(|key| listed.contains(key)) {
@@ -48,7 +49,7 @@ impl<'a> Door<'a> {
 
     /// Whether there is such a mailbox, as far as this process can tell.
     fn mailbox(&mut self, address: &[u8]) -> Welcome {
-        match mailbox_exists_in(self.users, &self.site.routing, address) {
+        match mailbox_exists_in(self.users, self.routing, address) {
             Exists::Yes | Exists::Unknown => Welcome::Yes,
             Exists::No => Welcome::NoMailbox,
         }

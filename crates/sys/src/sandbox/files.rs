@@ -31,6 +31,10 @@ pub(super) fn restrict(fence: &Fence) -> io::Result<Level> {
             rules = rules.add_rule(rule).map_err(io::Error::other)?;
         }
     }
+    if fence.from {
+        let rule = NetPort::new(0, AccessNet::BindTcp);
+        rules = rules.add_rule(rule).map_err(io::Error::other)?;
+    }
     Ok(match rules.restrict_self().map_err(io::Error::other)?.ruleset {
         RulesetStatus::FullyEnforced => Level::Whole,
         RulesetStatus::PartiallyEnforced => Level::Part,
