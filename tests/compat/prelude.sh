@@ -58,11 +58,12 @@ _talk() {
 # smtp LINE...: says these lines to qmail-smtpd and shows its replies, both without CR.
 smtp() { printf '%s\r\n' "$@" | _talk as qmaild qmail-smtpd; }
 
-# pop3 NAME LINE...: the same with qmail-pop3d, run by this account in its Maildir.
+# pop3 NAME LINE...: the same with qmail-pop3d, run by this account in its Maildir; what it says to
+# the log is in pop3d.log.
 pop3() {
   _user=$1
   shift
-  printf '%s\r\n' "$@" | (cd "$T/home/$_user" && _talk as "$_user" qmail-pop3d Maildir)
+  printf '%s\r\n' "$@" | (cd "$T/home/$_user" && _talk as "$_user" qmail-pop3d Maildir) 2>> "$T/pop3d.log"
 }
 
 # popup PROGRAM LINE...: the same with qmail-popup, before a program with the checkpassword
