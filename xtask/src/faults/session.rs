@@ -112,8 +112,8 @@ impl Session {
             self.restart();
         }
         let mut wrong = Vec::new();
-        let left = self.site.queued();
-        let repeated = self.work(left.unwrap_or(0), &mut wrong);
+        let left = self.left();
+        let repeated = self.work(left, &mut wrong);
         let (hit, ends, orphan) = {
             let mut watch = self.tree.watch();
             watch.armed = None;
@@ -138,6 +138,13 @@ impl Session {
         let logged = self.logged(&before);
         let story = format!("{} {ends:?} {}", hit.unwrap_or_default(), tail(&logged));
         Report { outcome, wrong, silent, story }
+    }
+
+    /// Letters that the last run left in the queue, once those have gone that are seen already and
+    /// only wait for a sync: else this run would be over before its own have gone.
+    fn left(&self) -> u32 {
+        wait(LITTER, || self.site.queued() == Some(0));
+        self.site.queued().unwrap_or(0)
     }
 
     /// Sends a letter and a bouncing one, fetches what is there; whether anything had to be
