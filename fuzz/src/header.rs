@@ -56,13 +56,13 @@ fn fields(text: &[u8]) {
             return;
         }
     }
-    let from = Person { user: b"joe", host: b"", name: b"J\nR", as_comment: false };
+    let from = Person { user: b"joe", host: b"", name: Some(b"J\nR"), as_comment: false };
     let lists = [b"list@host.domain.test".to_vec()];
     let generated = Generated { date: b"d", message_id: b"<m>", from, lists: &lists };
     let Ok(composed) = compose.finish(&generated) else { return };
     one_header(&composed.header);
-    for recipient in &composed.recipients {
-        assert!(recipient.as_bytes().len() <= base::limits::ADDRESS);
+    for recipient in base::text0::fields(&composed.recipients).into_iter().flatten() {
+        assert!(recipient.len() <= base::limits::ADDRESS);
     }
 }
 

@@ -21,7 +21,7 @@ pub fn judge(code: Option<u8>, deaf: bool, words: &[u8]) -> Result<(), Refused<'
         (Some(0), _) if deaf => Err(text(54)),
         (Some(0), _) => Ok(()),
         (Some(OWN_WORDS), [b'D', own @ ..]) if own.len() > 1 => Err((Outcome::Never, own)),
-        (Some(OWN_WORDS), [b'Z', own @ ..]) if own.len() > 1 => Err((Outcome::Later, own)),
+        (Some(OWN_WORDS), [_, own @ ..]) if own.len() > 1 => Err((Outcome::Later, own)),
         (Some(code), _) => Err(text(code)),
     }
 }
@@ -76,7 +76,7 @@ mod tests {
             (Some(82), false, b"DI dislike it", Never, b"I dislike it"),
             (Some(82), false, b"Znot now", Later, b"not now"),
             (Some(82), false, b"Dx", Later, b"qq temporary problem (#4.3.0)"),
-            (Some(82), false, b"Xno", Later, b"qq temporary problem (#4.3.0)"),
+            (Some(82), false, b"Xno", Later, b"no"),
             (None, true, b"Dno", Later, b"qq crashed (#4.3.0)"),
         ];
         for (code, deaf, words, outcome, text) in said {

@@ -4,6 +4,7 @@
 use alloc::vec::Vec;
 
 use base::address::{Address, needs_quotes, quote2};
+use base::{limits, text0};
 
 use crate::addrlist;
 use crate::header::parts;
@@ -147,6 +148,33 @@ pub struct Drops {
     pub return_path: bool,
 }
 
+impl Drops {
+    /// Whether a field goes unread.
+    const fn takes_away(self, known: Known) -> bool {
+        match known {
+            Known::From => self.from,
+            Known::MessageId => self.message_id,
+            Known::ReturnPath => self.return_path,
+            _ => false,
+        }
+    }
+}
+
+/// Why a header cannot be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// A field says who wrote the letter and cannot be read.
+    Unparsable,
+    /// Its addresses are more than an envelope holds.
+    TooMany,
+}
+
+impl From<Unparsable> for Refused {
+    fn from(_: Unparsable) -> Self {
+        Self::Unparsable
+    }
+}
+
 /// The fields of one letter as they come in.
 #[derive(Clone, Debug)]
 pub struct Compose<'r> {
@@ -155,10 +183,13 @@ pub struct Compose<'r> {
     /// Which known fields are there, a bit each.
     seen: u32,
     saved: Vec<u8>,
-    recipients: Vec<Address>,
-    resent_recipients: Vec<Address>,
+    /// Addresses as text0, as the next two: there may be a million.
+    recipients: Vec<u8>,
+    resent_recipients: Vec<u8>,
     /// Everybody in To and Cc, back to front: the first field first, the right-most of it first.
-    public: Vec<Address>,
+    public: Vec<u8>,
+    /// Whether recipients are wanted.
+    counts: bool,
     return_path: Option<Address>,
     unread: Option<Vec<u8>>,
 }
@@ -181,8 +212,8 @@ pub struct Generated<'a> {
 pub struct Composed {
     /// Its fields.
     pub header: Vec<u8>,
-    /// Whom it names, fields in order, the right-most address of a field first.
-    pub recipients: Vec<Address>,
+    /// Whom it names (text0), fields in order, the right-most address of a field first.
+    pub recipients: Vec<u8>,
     /// The sender named by the first `Return-Path`.
     pub return_path: Option<Address>,
     /// A recipient field that could not be read: it stays as it is and names nobody.
@@ -200,24 +231,30 @@ impl<'r> Compose<'r> {
             recipients: Vec::new(),
             resent_recipients: Vec::new(),
             public: Vec::new(),
+            counts: true,
             return_path: None,
             unread: None,
         }
     }
 
+    /// The same letter, its recipients named elsewhere: those of the header may be any number.
+    #[must_use]
+    pub const fn without_recipients(mut self) -> Self {
+        self.counts = false;
+        self
+    }
+
     /// Takes the next field, with its LF.
     ///
     /// # Errors
-    /// [`Unparsable`] if it says who wrote the letter and cannot be read.
-    pub fn field(&mut self, field: &[u8]) -> Result<(), Unparsable> {
+    /// It says who wrote the letter and cannot be read, or there are too many addresses.
+    pub fn field(&mut self, field: &[u8]) -> Result<(), Refused> {
         let known = parts(field).and_then(|(name, value)| Some((name, value, Known::of(name)?)));
         let Some((name, value, known)) = known else {
             self.saved.extend_from_slice(field);
             return Ok(());
         };
-        if (known == Known::From && self.drops.from)
-            || (known == Known::MessageId && self.drops.message_id)
-        {
+        if self.drops.takes_away(known) {
             return Ok(());
         }
         self.seen |= known.bit();
@@ -230,12 +267,12 @@ impl<'r> Compose<'r> {
             }
             Treatment::ReturnPath => {
                 let (_, addresses) = self.complete(name, value)?;
-                if !self.drops.return_path && self.return_path.is_none() {
-                    self.return_path = addresses.into_iter().next();
+                if self.return_path.is_none() {
+                    self.return_path = first(&addresses);
                 }
             }
             Treatment::Recipients { resent, public, keep } => {
-                self.take_recipients(field, (name, value), resent, public, keep);
+                self.take_recipients(field, (name, value), resent, public, keep)?;
             }
         }
         Ok(())
@@ -249,31 +286,40 @@ impl<'r> Compose<'r> {
         resent: bool,
         public: bool,
         keep: bool,
-    ) {
+    ) -> Result<(), Refused> {
         let text = match self.complete(name, value) {
-            Err(Unparsable) => {
+            Err(Refused::Unparsable) => {
                 self.unread.get_or_insert_with(|| field.to_vec());
                 field.to_vec()
             }
+            Err(Refused::TooMany) => return Err(Refused::TooMany),
             Ok((text, addresses)) => {
-                if public {
-                    self.public.extend(addresses.iter().cloned());
+                if public && fits(&self.public, &addresses) {
+                    self.public.extend_from_slice(&addresses);
                 }
                 let list = if resent { &mut self.resent_recipients } else { &mut self.recipients };
-                list.extend(addresses);
+                match self.counts {
+                    true if fits(list, &addresses) => list.extend(addresses),
+                    true => return Err(Refused::TooMany),
+                    false => (),
+                }
                 text
             }
         };
         if keep {
             self.saved.extend_from_slice(&text);
         }
+        Ok(())
     }
 
-    /// The field with its addresses completed, and those, the right-most first.
-    fn complete(&self, name: &[u8], value: &[u8]) -> Result<(Vec<u8>, Vec<Address>), Unparsable> {
+    /// The field with its addresses completed, and those (text0), the right-most first.
+    fn complete(&self, name: &[u8], value: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Refused> {
+        if value.len() > limits::LOGGED_ENVELOPE {
+            return Err(Refused::TooMany);
+        }
         let mut addresses = Vec::new();
         let tokens = addrlist::rewrite(token822::parse(value)?, |tokens| {
-            addresses.push(self.rules.checked(tokens)?);
+            text0::put(&mut addresses, self.rules.checked(tokens)?.as_bytes());
             Ok(())
         })?;
         Ok((token822::print(name, &tokens), addresses))
@@ -336,16 +382,28 @@ impl<'r> Compose<'r> {
 
     /// `Mail-Followup-To` everybody, if one of them is a mailing list.
     fn followup(&self, top: &mut Vec<u8>, lists: &[Vec<u8>]) {
-        let is_list = |address: &Address| {
-            lists.iter().any(|list| list.eq_ignore_ascii_case(address.as_bytes()))
-        };
-        if !self.public.iter().any(is_list) {
+        if lists.is_empty() {
             return;
         }
-        let all = self.public.iter().rev().map(|address| quote2(address.as_bytes()));
-        let all: Vec<_> = all.collect();
+        let public: Vec<&[u8]> = text0::fields(&self.public).into_iter().flatten().collect();
+        let is_list = |address: &&[u8]| lists.iter().any(|list| list.eq_ignore_ascii_case(address));
+        if !public.iter().any(is_list) {
+            return;
+        }
+        let all: Vec<_> = public.into_iter().rev().map(quote2).collect();
         put(top, b"Mail-Followup-To: ", &all.join(&b",\n  "[..]));
     }
+}
+
+/// Whether an envelope has room for more addresses (text0).
+const fn fits(list: &[u8], more: &[u8]) -> bool {
+    list.len().saturating_add(more.len()) <= limits::LOGGED_ENVELOPE
+}
+
+/// The first of some addresses (text0).
+fn first(addresses: &[u8]) -> Option<Address> {
+    let first = text0::fields(addresses).and_then(|mut addresses| addresses.next())?;
+    Address::new(first).ok()
 }
 
 fn put(top: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -361,8 +419,8 @@ pub struct Person<'a> {
     pub user: &'a [u8],
     /// The host, to be completed.
     pub host: &'a [u8],
-    /// The full name; an empty one counts as none.
-    pub name: &'a [u8],
+    /// The full name, if he has one.
+    pub name: Option<&'a [u8]>,
     /// Whether the name follows in parentheses instead of standing before.
     pub as_comment: bool,
 }
@@ -395,10 +453,8 @@ impl Person<'_> {
         let (mut tokens, _) = self.complete(rules)?;
         // A line end in a name could begin another field.
         let blank = |&c: &u8| if c.is_ascii_control() { b' ' } else { c };
-        let name: Vec<u8> = self.name.iter().map(blank).collect();
-        if name.is_empty() {
-            return Ok(token822::print(field, &tokens));
-        }
+        let Some(name) = self.name else { return Ok(token822::print(field, &tokens)) };
+        let name: Vec<u8> = name.iter().map(blank).collect();
         if self.as_comment {
             tokens.push(Token::Comment(name));
         } else {
@@ -421,12 +477,12 @@ mod tests {
         for _ in 0..200_000 {
             compose.field(b"To:a\n").unwrap();
         }
-        assert_eq!(compose.public.len(), 200_000);
+        assert_eq!(compose.public.len(), 200_000 * b"a@h.d\0".len());
     }
     use alloc::string::String;
     use alloc::vec;
 
-    const JOE: Person<'_> = Person { user: b"joe", host: b"h.o", name: b"", as_comment: false };
+    const JOE: Person<'_> = Person { user: b"joe", host: b"h.o", name: None, as_comment: false };
     const TOP: &str = "Date: D\nMessage-ID: M\nFrom: joe@h.o\n";
 
     fn rules() -> Rules {
@@ -443,9 +499,9 @@ mod tests {
     /// Header, recipients, return path.
     fn composed(fields: &[&str]) -> (String, Vec<String>, Option<String>) {
         let c = with(fields, Drops::default(), JOE, &[]);
-        let text = |a: Address| String::from_utf8(a.into_bytes()).unwrap();
-        let recipients = c.recipients.into_iter().map(text).collect();
-        (String::from_utf8(c.header).unwrap(), recipients, c.return_path.map(text))
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let recipients = text0::fields(&c.recipients).unwrap().map(text).collect();
+        (text(&c.header), recipients, c.return_path.map(|path| text(path.as_bytes())))
     }
 
     #[test]
@@ -486,10 +542,13 @@ mod tests {
     fn recipients_that_cannot_be_read_stay_and_a_sender_that_cannot_is_an_error() {
         let c = with(&["To: undisclosed:\n", "Cc: a\n"], Drops::default(), JOE, &[]);
         assert!(c.header.ends_with(b"To: undisclosed:\nCc: a@h.o\n"));
-        assert_eq!((c.recipients.len(), c.unread), (1, Some(b"To: undisclosed:\n".to_vec())));
+        assert_eq!(
+            (&c.recipients[..], c.unread),
+            (&b"a@h.o\0"[..], Some(b"To: undisclosed:\n".to_vec()))
+        );
         let rules = rules();
         let mut compose = Compose::new(&rules, Drops::default());
-        assert_eq!(compose.field(b"From: (a\n"), Err(Unparsable));
+        assert_eq!(compose.field(b"From: (a\n"), Err(Refused::Unparsable));
     }
 
     #[test]
@@ -497,12 +556,12 @@ mod tests {
         let from = |person: Person<'_>| {
             String::from_utf8(person.field(b"From", &rules()).unwrap()).unwrap()
         };
-        let joe = Person { name: b"J. Doe (x)", ..JOE };
+        let joe = Person { name: Some(b"J. Doe (x)"), ..JOE };
         assert_eq!(from(joe), "From: \"J. Doe \\(x\\)\" <joe@h.o>\n");
         assert_eq!(from(Person { as_comment: true, ..joe }), "From: joe@h.o (J. Doe \\(x\\))\n");
         assert_eq!(from(Person { user: b"j.d", ..JOE }), "From: j.d@h.o\n");
         assert_eq!(from(Person { user: b"q u", host: b"x+", ..JOE }), "From: \"q u\"@x.plus.o\n");
-        let forged = Person { name: b"a\nBcc: b", ..JOE };
+        let forged = Person { name: Some(b"a\nBcc: b"), ..JOE };
         assert_eq!(from(forged), "From: \"a Bcc: b\" <joe@h.o>\n");
         let forged = Person { user: b"a\nb", ..JOE };
         assert_eq!(forged.field(b"From", &rules()), Err(Unparsable));
@@ -511,10 +570,24 @@ mod tests {
     #[test]
     fn letters_of_the_environment_drop_fields() {
         let all = Drops { from: true, message_id: true, return_path: true };
-        let c =
-            with(&["From: x\n", "Message-ID: y\n", "Return-Path: z\n", "To: a\n"], all, JOE, &[]);
+        let fields = ["From: (x\n", "Message-ID: y\n", "Return-Path: (z\n", "To: a\n"];
+        let c = with(&fields, all, JOE, &[]);
         assert_eq!(c.header, [TOP, "To: a@h.o\n"].concat().into_bytes());
         assert_eq!(c.return_path, None);
+    }
+
+    #[test]
+    fn more_addresses_than_an_envelope_holds_are_refused_where_they_count() {
+        let rules = rules();
+        let field = [b"To: ", &b"a,".repeat(300_000)[..], b"b\n"].concat();
+        let mut compose = Compose::new(&rules, Drops::default());
+        assert_eq!(compose.field(&field), Ok(()));
+        assert_eq!(compose.field(&field), Ok(()));
+        assert_eq!(compose.field(&field), Err(Refused::TooMany));
+        let mut compose = Compose::new(&rules, Drops::default()).without_recipients();
+        (0..3).for_each(|_| assert_eq!(compose.field(&field), Ok(())));
+        let long = [b"From: ", &b" ".repeat(limits::LOGGED_ENVELOPE)[..], b"b\n"].concat();
+        assert_eq!(compose.field(&long), Err(Refused::TooMany));
     }
 
     #[test]

@@ -31,7 +31,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it in the home. A command of `$QMAILQUEUE` has no arguments: the value is a path.
+    /// Starts it in the home. A command of `$QMAILQUEUE` has no arguments: the value is a path, to
+    /// be read in the home and not sought in `$PATH`.
     ///
     /// # Errors
     /// It cannot be started.
@@ -39,7 +40,8 @@ impl Program {
         let (letter_in, letter) = fd::pipe()?;
         let (envelope_in, envelope) = fd::pipe()?;
         let (words, words_out) = fd::pipe()?;
-        let command = command.dir(home.root());
+        let mut command = command.dir(home.root());
+        command.program = home.path(&command.program).into_os_string();
         let pid = command.fd(letter_in, 0).fd(envelope_in, 1).fd(words_out, 6).spawn()?;
         let held = Held::open(pid).inspect_err(|_| kill(pid))?;
         Ok(Self { pid, held, letter, envelope, words, deaf: false, patience })
@@ -84,6 +86,16 @@ impl Program {
         }
     }
 }
+
+/// Whether the program itself could not be run, rather than no process be made for it.
+pub fn is_exec(err: &io::Error) -> bool {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    let no_program = [NotFound, PermissionDenied, IsADirectory, NotADirectory];
+    no_program.contains(&err.kind()) || err.raw_os_error() == Some(NO_IMAGE)
+}
+
+/// ENOEXEC: the file is no program.
+const NO_IMAGE: i32 = 8;
 
 /// Ends a child for which waiting is not worth while any more.
 fn kill(pid: u32) {
@@ -140,7 +152,7 @@ mod tests {
         static N: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let n = N.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let home = crate::users::tests::home(&format!("program-{n}"));
-        let command = Command::new("sh").args(["-c", script]);
+        let command = Command::new("/bin/sh").args(["-c", script]);
         let program = Program::start(command, &home, patience).unwrap();
         (program, home.root().to_owned())
     }
@@ -160,6 +172,18 @@ mod tests {
         assert_eq!(program.commit(b"a@b\0c@d\0"), Ok(()));
         assert_eq!(std::fs::read(home.join("l")).unwrap(), [&letter[..], b"end\n"].concat());
         assert_eq!(std::fs::read(home.join("e")).unwrap(), b"Fa@b\0Tc@d\0\0");
+    }
+
+    #[test]
+    fn a_path_is_read_in_the_home_and_not_sought() {
+        let home = crate::users::tests::home("program-path");
+        let start = |name: &str| Program::start(Command::new(name), &home, PATIENCE);
+        assert!(is_exec(&start("sh").unwrap_err()));
+        let script = "#!/bin/sh\ncat >letter; cat <&1 >envelope\n";
+        std::fs::write(home.path("own"), script).unwrap();
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(home.path("own"), open).unwrap();
+        assert_eq!(start("own").unwrap().commit(b"a\0b\0"), Ok(()));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use base::outcome::Outcome;
 use base::wire::queue::{Envelope, Origin};
 use store::client::{QueueClient, Refusal};
 use store::home::Home;
-use store::program::Program;
+use store::program::{self, Program};
 use sys::spawn::Command;
 use sys::{errno, fd};
 
@@ -32,6 +32,14 @@ pub(super) fn too_long() -> Fatal {
     Refusal::of_exit(11).into()
 }
 
+/// A program that did not start: it cannot be run, or there are no processes or pipes for it.
+fn not_started(err: &std::io::Error) -> Fatal {
+    match program::is_exec(err) {
+        true => Refusal::of_exit(120).into(),
+        false => Fatal::temporary("unable to run qmail-queue"),
+    }
+}
+
 impl From<Refusal> for Fatal {
     fn from(refusal: Refusal) -> Self {
         match refusal.outcome {
@@ -47,7 +55,7 @@ impl Outlet {
         match std::env::var_os("QMAILQUEUE").filter(|path| !path.is_empty()) {
             Some(path) => {
                 let program = Program::start(Command::new(path), home, PATIENCE);
-                program.map(Self::Program).map_err(|_| Refusal::of_exit(120).into())
+                Ok(Self::Program(program.map_err(|err| not_started(&err))?))
             }
             None => {
                 let mut client = QueueClient::connect_soon(home).map_err(Refusal::from)?;
@@ -85,7 +93,7 @@ impl Outlet {
             Self::Screen => Ok(()),
             Self::Queued(mut client) => {
                 if envelope.len() > limits::ENVELOPE {
-                    return Err(Fatal::permanent("too many recipients for one letter"));
+                    return Err(Fatal::too_many());
                 }
                 let envelope = Envelope::new(envelope).map_err(|_| too_long())?;
                 client.commit(&envelope)?;

@@ -4,10 +4,6 @@ use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
-/// What is said after a misuse.
-pub(super) const USAGE: &str =
-    "qmail-inject: usage: qmail-inject [ -nNaAhH ] [ -fsender ] [ recip ... ]";
-
 /// Where recipients come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Strategy {

@@ -16,7 +16,7 @@ use super::{Fatal, Now};
 
 /// The host's settings for letters written on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Site {
+pub(crate) struct Site {
     pub(super) host: Vec<u8>,
     domain: Vec<u8>,
     plus: Vec<u8>,
@@ -25,7 +25,7 @@ pub(super) struct Site {
 
 impl Site {
     /// Each from its variable, else its file, else `me`, else its own name.
-    pub(super) fn read(
+    pub(crate) fn read(
         control: &Control,
         environment: &dyn Fn(&str) -> Option<Vec<u8>>,
     ) -> Result<Self, Fatal> {
@@ -46,7 +46,7 @@ impl Site {
     }
 
     /// How addresses are completed.
-    pub(super) fn rules(&self) -> Result<Rules, Fatal> {
+    pub(crate) fn rules(&self) -> Result<Rules, Fatal> {
         let refuse =
             |name: &[u8]| Fatal::permanent([b"unable to parse this line:\n", name].concat());
         Rules::new(&self.host, &self.domain, &self.plus).map_err(refuse)

@@ -38,7 +38,7 @@ impl Letters {
 pub(super) struct Who {
     user: Vec<u8>,
     host: Vec<u8>,
-    name: Vec<u8>,
+    name: Option<Vec<u8>>,
     /// Local part and host of the envelope sender.
     sender: (Vec<u8>, Vec<u8>),
     pub(super) letters: Letters,
@@ -55,7 +55,7 @@ impl Who {
             first(&["QMAILSUSER"]).unwrap_or_else(|| user.clone()),
             first(&["QMAILSHOST"]).unwrap_or_else(|| host.clone()),
         );
-        let name = first(&["QMAILNAME", "MAILNAME", "NAME"]).unwrap_or_default();
+        let name = first(&["QMAILNAME", "MAILNAME", "NAME"]);
         let letters = Letters::read(&first(&["QMAILINJECT"]).unwrap_or_default());
         Self { user, host, name, sender, letters }
     }
@@ -65,7 +65,7 @@ impl Who {
         Person {
             user: &self.user,
             host: &self.host,
-            name: &self.name,
+            name: self.name.as_deref(),
             as_comment: self.letters.comment,
         }
     }
@@ -80,7 +80,7 @@ impl Who {
         if self.letters.per_recipient {
             user.push(b'-');
         }
-        let person = Person { user: &user, host, name: b"", as_comment: false };
+        let person = Person { user: &user, host, name: None, as_comment: false };
         let whose = |Unparsable| Fatal::permanent(super::no_address(&person));
         self.return_path(&person.address(rules).map_err(whose)?)
     }
