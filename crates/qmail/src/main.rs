@@ -46,6 +46,11 @@ const PROGRAMS: &[Program] = &[
         main: commands::datemail::main,
     },
     Program {
+        name: "dot-forward",
+        sentence: "follow a .forward file",
+        main: commands::aliases::dot_forward::main,
+    },
+    Program {
         name: "elq",
         sentence: "read new mail with elm, from a Maildir",
         main: commands::elq::main,
@@ -54,6 +59,11 @@ const PROGRAMS: &[Program] = &[
         name: "except",
         sentence: "turn a program's answer round",
         main: commands::except::main,
+    },
+    Program {
+        name: "fastforward",
+        sentence: "send a letter on as a forwarding table says",
+        main: commands::aliases::fastforward::main,
     },
     Program {
         name: "forward",
@@ -87,8 +97,13 @@ const PROGRAMS: &[Program] = &[
     },
     Program {
         name: "newaliases",
-        sentence: "say that there is no sendmail alias table here",
-        main: sendmail::newaliases,
+        sentence: "make fastforward's table of sendmail's alias file",
+        main: commands::aliases::newaliases::main,
+    },
+    Program {
+        name: "newinclude",
+        sentence: "make a mailing list for fastforward of a sendmail include file",
+        main: commands::aliases::newinclude::main,
     },
     Program {
         name: "pinq",
@@ -104,6 +119,16 @@ const PROGRAMS: &[Program] = &[
         name: "preline",
         sentence: "give a program the letter with its From, Return-Path and Delivered-To lines on top",
         main: commands::preline::main,
+    },
+    Program {
+        name: "printforward",
+        sentence: "print the instructions of a forwarding table",
+        main: commands::aliases::tables::printforward,
+    },
+    Program {
+        name: "printmaillist",
+        sentence: "print the lines of fastforward's mailing list",
+        main: commands::aliases::maillist::printmaillist,
     },
     Program {
         name: "qail",
@@ -173,6 +198,16 @@ const PROGRAMS: &[Program] = &[
         name: "sendmail",
         sentence: "queue a letter the way sendmail does",
         main: sendmail::main,
+    },
+    Program {
+        name: "setforward",
+        sentence: "make a forwarding table of instructions",
+        main: commands::aliases::tables::setforward,
+    },
+    Program {
+        name: "setmaillist",
+        sentence: "make a mailing list for fastforward of lines",
+        main: commands::aliases::maillist::setmaillist,
     },
 ];
 

@@ -1,6 +1,7 @@
 //! The small programs that users write into their `.qmail` files or call by hand (spec
 //! `qmail-local.md` §8): one file each, and what several of them need once.
 
+pub(crate) mod aliases;
 pub(crate) mod bouncesaying;
 pub(crate) mod condredirect;
 pub(crate) mod datemail;

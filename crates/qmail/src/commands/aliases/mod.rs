@@ -91,7 +91,13 @@ impl Replaced<'_> {
         let mut out = created.map_err(|err| unable(&[b"create ", tmp], &err))?;
         let written = out
             .write_all(bytes)
-            .and_then(|()| if self.public { out.set_permissions(Permissions::from_mode(0o644)) } else { Ok(()) })
+            .and_then(|()| {
+                if self.public {
+                    out.set_permissions(Permissions::from_mode(0o644))
+                } else {
+                    Ok(())
+                }
+            })
             .and_then(|()| out.sync_all());
         written.map_err(|err| unable(&[b"write to ", tmp], &err))?;
         let moved = std::fs::rename(self.tmp, self.path);
