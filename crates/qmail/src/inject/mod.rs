@@ -16,13 +16,14 @@ use std::os::unix::ffi::OsStringExt;
 use base::address::{Address, quote2};
 use base::time::Moment;
 use base::{limits, text0};
-use letter::compose::{Compose, Composed, Generated, Person};
+use letter::compose::{Compose, Composed, Generated, Person, Refused};
 use letter::header::Head;
 use letter::rewrite::Rules;
 use letter::token822::Unparsable;
 use store::control::Control;
 use store::home::Home;
 use sys::fd;
+use sys::signal::{self, Signal};
 
 use enqueue::Outlet;
 use options::{Options, Strategy};
@@ -49,11 +50,28 @@ impl Fatal {
         Self { text: text.into(), code: 111 }
     }
 
-    /// A field cannot be read.
-    fn unparsable(field: &[u8]) -> Self {
-        Self::permanent([b"unable to parse this line:\n", field.trim_ascii_end()].concat())
+    /// A line cannot be read; of a long one only the beginning is shown.
+    fn unparsable(line: &[u8]) -> Self {
+        let shown = line.get(..SHOWN).unwrap_or(line).trim_ascii_end();
+        Self::permanent([b"unable to parse this line:\n", shown].concat())
+    }
+
+    /// More recipients than an envelope holds.
+    fn too_many() -> Self {
+        Self::permanent("too many recipients for one letter")
+    }
+
+    /// Why a field is not taken.
+    fn refused(why: Refused, field: &[u8]) -> Self {
+        match why {
+            Refused::Unparsable => Self::unparsable(field),
+            Refused::TooMany => Self::too_many(),
+        }
     }
 }
+
+/// Bytes of a line that are shown to the caller.
+const SHOWN: usize = 1_000;
 
 /// One variable of the environment; a set but empty one is `Some`.
 fn environment(name: &str) -> Option<Vec<u8>> {
@@ -65,7 +83,7 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
     let options = match Options::parse(args) {
         Ok(options) => options,
         Err(misuse) => {
-            say(&format!("{misuse}\n{}", options::USAGE).into_bytes());
+            say(misuse.to_string().as_bytes());
             return 100;
         }
     };
@@ -108,7 +126,8 @@ struct Now {
 #[derive(Debug, PartialEq, Eq)]
 struct Prepared {
     sender: Address,
-    recipients: Vec<Address>,
+    /// Everybody it goes to, as text0.
+    recipients: Vec<u8>,
     header: Vec<u8>,
 }
 
@@ -118,6 +137,8 @@ impl Prepared {
         if !options.show {
             return Outlet::queue(home);
         }
+        // Who has read enough, as head(1) does, ends us without a word.
+        signal::default(Signal::Pipe);
         let mut screen = Outlet::Screen;
         screen.put(&[b"Return-Path: <", &quote2(self.sender.as_bytes())[..], b">\n"].concat())?;
         Ok(screen)
@@ -126,9 +147,8 @@ impl Prepared {
     /// The envelope as text0: the sender, then each recipient.
     fn envelope(&self) -> Vec<u8> {
         let mut block = Vec::new();
-        for address in std::iter::once(&self.sender).chain(&self.recipients) {
-            text0::put(&mut block, address.as_bytes());
-        }
+        text0::put(&mut block, self.sender.as_bytes());
+        block.extend_from_slice(&self.recipients);
         block
     }
 }
@@ -144,10 +164,15 @@ fn prepare(
 ) -> Result<Prepared, Fatal> {
     let rules = site.rules()?;
     let named = addresses(&rules, options)?;
-    let forced = options.sender.as_ref().map(|sender| argument(&rules, sender)).transpose()?;
+    let forced = options.sender.as_ref();
+    let forced =
+        forced.map(|sender| argument(&rules, sender, || Fatal::unparsable(sender))).transpose()?;
     let mut compose = Compose::new(&rules, who.letters.drops);
+    if !options.takes_header() {
+        compose = compose.without_recipients();
+    }
     for field in fields {
-        compose.field(field).map_err(|Unparsable| Fatal::unparsable(field))?;
+        compose.field(field).map_err(|why| Fatal::refused(why, field))?;
     }
     let from = who.person();
     let date = letter::date::rfc822(now.moment);
@@ -167,12 +192,12 @@ fn prepare(
 /// Everybody the letter goes to; nobody at all would lose it without a word.
 fn recipients(
     options: &Options,
-    named: Vec<Address>,
+    named: Vec<u8>,
     composed: Composed,
-) -> Result<(Vec<Address>, Vec<u8>), Fatal> {
+) -> Result<(Vec<u8>, Vec<u8>), Fatal> {
     let mut recipients = named;
     if options.takes_header() {
-        recipients.extend(composed.recipients);
+        recipients.extend_from_slice(&composed.recipients);
         if let Some(field) = composed.unread.filter(|_| recipients.is_empty()) {
             return Err(Fatal::unparsable(&field));
         }
@@ -183,22 +208,24 @@ fn recipients(
     Ok((recipients, composed.header))
 }
 
-/// The recipients named on the command line.
-fn addresses(rules: &Rules, options: &Options) -> Result<Vec<Address>, Fatal> {
-    if options.strategy == Strategy::Header {
-        return Ok(Vec::new());
+/// The recipients named on the command line, as text0.
+fn addresses(rules: &Rules, options: &Options) -> Result<Vec<u8>, Fatal> {
+    let mut addresses = Vec::new();
+    if options.strategy != Strategy::Header {
+        for text in &options.recipients {
+            let not = || Fatal::permanent([b"unable to parse address: ", &text[..]].concat());
+            text0::put(&mut addresses, argument(rules, text, not)?.as_bytes());
+        }
     }
-    options.recipients.iter().map(|text| argument(rules, text)).collect()
+    Ok(addresses)
 }
 
-/// An address named on the command line.
-fn argument(rules: &Rules, text: &[u8]) -> Result<Address, Fatal> {
+/// An address named on the command line; `not` says that it is none.
+fn argument(rules: &Rules, text: &[u8], not: impl Fn() -> Fatal) -> Result<Address, Fatal> {
     if text.len() > limits::ADDRESS {
         return Err(enqueue::too_long());
     }
-    rules
-        .argument(text)
-        .map_err(|Unparsable| Fatal::permanent([b"unable to parse address: ", text].concat()))
+    rules.argument(text).map_err(|Unparsable| not())
 }
 
 /// The environment makes no address of its own.
