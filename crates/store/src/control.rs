@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use base::limits;
+use sys::errno;
 
 use crate::home::Home;
 
@@ -56,9 +57,10 @@ impl fmt::Display for ControlError {
         let path = self.path.display();
         match &self.trouble {
             Trouble::Io(err) if err.kind() == io::ErrorKind::PermissionDenied => {
-                write!(f, "unable to read {path}: {err} (mend: chmod a+r {path})")
+                let why = errno::text(err);
+                write!(f, "unable to read {path}: {why} (mend: chmod a+r {path})")
             }
-            Trouble::Io(err) => write!(f, "unable to read {path}: {err}"),
+            Trouble::Io(err) => write!(f, "unable to read {path}: {}", errno::text(err)),
             Trouble::TooLong => {
                 let most = limits::CONTROL_FILE;
                 write!(f, "{path} is longer than {most} bytes: shorten it")

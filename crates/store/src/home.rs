@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use sys::errno;
 use sys::user::Ids;
 
 /// Where the home is if nothing says otherwise.
@@ -44,10 +45,13 @@ impl fmt::Display for HomeError {
         match self {
             Self::Home(path, err) => write!(
                 f,
-                "unable to use the home {}: {err} (set QMAILHOME to the right directory)",
-                path.display()
+                "unable to use the home {}: {} (set QMAILHOME to the right directory)",
+                path.display(),
+                errno::text(err)
             ),
-            Self::Unreadable(path, err) => write!(f, "unable to read {}: {err}", path.display()),
+            Self::Unreadable(path, err) => {
+                write!(f, "unable to read {}: {}", path.display(), errno::text(err))
+            }
             Self::Line(path, line) => write!(
                 f,
                 "{} line {line} is not name:uid:gid with numbers: correct it",

@@ -82,7 +82,8 @@ fn say(lines: &[u8]) {
 fn start() -> Result<Run, String> {
     let detail = |why: &str, err: &dyn std::fmt::Display| format!("{why}: {err}");
     let home = Home::find().map_err(|err| detail(reason::HOME, &err))?;
-    std::env::set_current_dir(home.root()).map_err(|err| detail(reason::HOME, &err))?;
+    let entered = std::env::set_current_dir(home.root());
+    entered.map_err(|err| detail(reason::HOME, &sys::errno::text(&err)))?;
     let control = Control::new(&home);
     let settings = Settings::read(&control).map_err(|err| detail(reason::CONTROLS, &err))?;
     match std::fs::metadata(home.path("queue")) {
@@ -91,7 +92,7 @@ fn start() -> Result<Run, String> {
         Err(err) => return Err(detail(reason::QUEUE, &sys::errno::text(&err))),
     }
     let _ = sys::file::umask(0o077);
-    let mutex = open_mutex(&home).map_err(|err| detail(reason::MUTEX, &err))?;
+    let mutex = open_mutex(&home).map_err(|err| detail(reason::MUTEX, &sys::errno::text(&err)))?;
     lock::try_exclusive(&mutex).map_err(|_| reason::RUNNING.to_owned())?;
     signal::ignore(Signal::Pipe);
     let signals = Signals::catch(&[Signal::Term, Signal::Alrm, Signal::Hup]);

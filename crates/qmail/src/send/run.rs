@@ -315,7 +315,9 @@ impl Run {
     }
 
     fn lose_spawner(&mut self, channel: Channel) {
-        spawner(&mut self.spawners, channel).close(&self.poller);
+        if !spawner(&mut self.spawners, channel).close(&self.poller) {
+            return;
+        }
         self.log(Log::Alert(Alert::LostSpawn));
         self.bury(match channel {
             Channel::Local => "qmail-lspawn",
@@ -342,7 +344,9 @@ impl Run {
     }
 
     fn lose_clean(&mut self) {
-        self.clean.close(&self.poller);
+        if !self.clean.close(&self.poller) {
+            return;
+        }
         self.log(Log::Alert(Alert::LostClean));
         self.bury("qmail-clean");
         self.step(Event::Exit);
@@ -463,10 +467,11 @@ impl Helper {
         outlet.arm(poller, self.token.saturating_add(1), Interest::NONE)
     }
 
-    fn close(&mut self, poller: &Poller) {
-        if let Some((outlet, inlet)) = self.ends.take() {
-            let _ = poller.remove(&outlet);
-            let _ = poller.remove(&inlet);
-        }
+    /// Whether they were open: both ends of a helper that dies are heard of at once.
+    fn close(&mut self, poller: &Poller) -> bool {
+        let Some((outlet, inlet)) = self.ends.take() else { return false };
+        let _ = poller.remove(&outlet);
+        let _ = poller.remove(&inlet);
+        true
     }
 }

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base::cdb::Cdb;
+use sys::errno;
 
 pub use exists::{Exists, mailbox_exists};
 pub use routing::{Domains, Route, Routing, resolve};
@@ -82,15 +83,17 @@ impl fmt::Display for LookupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cdb(path, err) => {
-                write!(f, "unable to read {}: {err} (mend: run qmail-newu)", path.display())
+                let why = errno::text(err);
+                write!(f, "unable to read {}: {why} (mend: run qmail-newu)", path.display())
             }
             Self::Home(home, err) => {
-                write!(f, "unable to stat {}: {err}", String::from_utf8_lossy(home))
+                let home = String::from_utf8_lossy(home);
+                write!(f, "unable to stat {home}: {}", errno::text(err))
             }
             Self::NoAlias(why) => write!(f, "unable to find alias user: {why}"),
-            Self::Passwd(err) => write!(f, "unable to read /etc/passwd: {err}"),
+            Self::Passwd(err) => write!(f, "unable to read /etc/passwd: {}", errno::text(err)),
             Self::Run(path, err) => {
-                let (path, err) = (path.display(), sys::errno::text(err));
+                let (path, err) = (path.display(), errno::text(err));
                 write!(f, "unable to run {path}: {err} (mend: run qmailctl setup)")
             }
             Self::Program(path, _, why) => write!(f, "{} {why}", path.display()),
