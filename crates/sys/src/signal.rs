@@ -108,6 +108,15 @@ pub fn kill(pid: u32, signal: Signal) -> io::Result<()> {
     Ok(sig::kill(Pid::from_raw(pid), signal.kernel())?)
 }
 
+/// Sends a signal to every process of the group that `leader` has made. For a child of ours that was
+/// not waited for: its number is then no other's. Numbers as for [`kill`], and 1: that would mean
+/// everybody.
+pub fn kill_group(leader: u32, signal: Signal) -> io::Result<()> {
+    let leader = i32::try_from(leader).ok().filter(|leader| *leader > 1);
+    let leader = leader.ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(sig::killpg(Pid::from_raw(leader), signal.kernel())?)
+}
+
 /// Signals that wait in a descriptor until they are read.
 #[derive(Debug)]
 pub struct Signals {
@@ -167,6 +176,8 @@ mod tests {
     fn a_kill_never_goes_to_a_group() {
         for pid in [0, u32::MAX, 1 << 31] {
             assert_eq!(kill(pid, Signal::Cont).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+            let group = kill_group(pid | 1, Signal::Cont);
+            assert_eq!(group.unwrap_err().kind(), io::ErrorKind::InvalidInput);
         }
     }
 }

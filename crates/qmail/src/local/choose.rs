@@ -16,6 +16,8 @@ use super::{Job, Stop};
 /// The file that rules the delivery.
 #[derive(Debug)]
 pub(super) struct Rules {
+    /// What it is called.
+    pub(super) name: Vec<u8>,
     /// Its text.
     pub(super) text: Vec<u8>,
     /// Its owner may execute it: only forwards are allowed.
@@ -43,17 +45,23 @@ pub(super) fn rules(job: &Job) -> Result<Option<Rules>, Stop> {
             return Err(Stop::soft("Uh-oh: .qmail file is writable. (#4.7.0)"));
         }
         let text = read(file).map_err(|err| open(&err))?;
+        if text.len() > limits::CONTROL_FILE {
+            let most = limits::CONTROL_FILE;
+            let text = format!(" is longer than {most} bytes: shorten it. (#4.3.0)");
+            return Err(Stop::soft([b"Uh-oh: ", &name[..], text.as_bytes()].concat()));
+        }
         let default = candidate.default_at.and_then(|at| job.ext.get(at..)).map(<[u8]>::to_vec);
-        return Ok(Some(Rules { text, forward_only: mode & 0o100 != 0, default }));
+        let forward_only = mode & 0o100 != 0;
+        return Ok(Some(Rules { name: candidate.name, text, forward_only, default }));
     }
     Ok(None)
 }
 
+/// All of it, or one byte more than is taken.
 fn read(file: File) -> io::Result<Vec<u8>> {
-    let most = limits::CONTROL_FILE;
     let mut text = Vec::new();
-    file.take(most as u64 + 1).read_to_end(&mut text)?;
-    if text.len() > most { Err(io::ErrorKind::OutOfMemory.into()) } else { Ok(text) }
+    file.take(limits::CONTROL_FILE as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// The envelope sender of forwards: the letter's own, unless there is an `-owner` file.

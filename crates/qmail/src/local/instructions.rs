@@ -5,8 +5,9 @@
 pub(super) enum Instruction<'a> {
     /// The first line is blank: most likely a mistake.
     Blank,
-    /// The line ends in a CR, from an editor of another system: most likely a mistake.
-    CarriageReturn,
+    /// The line of this number ends in a CR, from an editor of another system: most likely a
+    /// mistake.
+    CarriageReturn(usize),
     /// Nothing to do.
     Comment,
     /// Give the letter to a program, by way of `/bin/sh -c`.
@@ -24,19 +25,19 @@ pub(super) enum Instruction<'a> {
 /// The instructions of a file, in order.
 pub(super) fn instructions(text: &[u8]) -> impl Iterator<Item = Instruction<'_>> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
-    text.split(|&c| c == b'\n').enumerate().map(|(n, line)| instruction(line, n == 0))
+    (1..).zip(text.split(|&c| c == b'\n')).map(|(number, line)| instruction(number, line))
 }
 
-/// One line without its LF; `first` if it is the file's first.
-fn instruction(line: &[u8], first: bool) -> Instruction<'_> {
+/// One line without its LF; the first has the number 1.
+fn instruction(number: usize, line: &[u8]) -> Instruction<'_> {
     let keep = line.iter().rposition(|c| !b" \t".contains(c)).map_or(0, |at| at + 1);
     let line = line.get(..keep).unwrap_or(line);
     // No path, command or address goes on behind a NUL.
     let line = line.split(|&c| c == 0).next().unwrap_or(line);
     match line {
-        [.., b'\r'] => Instruction::CarriageReturn,
-        [] if first => Instruction::Blank,
+        [] if number == 1 => Instruction::Blank,
         [] | [b'#', ..] => Instruction::Comment,
+        [.., b'\r'] => Instruction::CarriageReturn(number),
         [b'|', command @ ..] => Instruction::Program(command),
         [b'.' | b'/', .., b'/'] | b"/" => Instruction::Maildir(line),
         [b'.' | b'/', ..] => Instruction::Mbox(line),
@@ -77,7 +78,9 @@ mod tests {
     fn a_blank_first_line_is_told_from_a_later_one() {
         assert!(instructions(b" \t\n\nx\n").eq([Blank, Comment, Forward(b"x")]));
         assert!(instructions(b"x").eq([Forward(b"x")]));
-        assert!(instructions(b"./Maildir/\r\n").eq([Instruction::CarriageReturn]));
+        assert!(
+            instructions(b"# c\r\n./Maildir/\r\n").eq([Comment, Instruction::CarriageReturn(2)])
+        );
         assert!(instructions(b"./M\0/\n").eq([Mbox(b"./M")]));
     }
 }

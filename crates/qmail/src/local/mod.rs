@@ -18,6 +18,7 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 
 use base::time::Moment;
+use sys::getopt::getopt;
 
 pub(crate) use staged::{Came, Mailbox, Staged};
 
@@ -109,7 +110,7 @@ const USAGE: &str = "qmail-local: usage: qmail-local [ -nN ] user homedir local 
                      sender aliasempty\n";
 
 pub(crate) fn main(args: &[OsString]) -> i32 {
-    match job(args.get(1..).unwrap_or_default()) {
+    match job(args) {
         Some(job) => deliver(&job, &File::from(sys::fd::take(0))),
         None => {
             say_error(USAGE.as_bytes());
@@ -120,28 +121,13 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
 
 /// Reads the command line.
 fn job(args: &[OsString]) -> Option<Job> {
-    let options = args.iter().take_while(|arg| is_option(arg)).count();
-    let (options, rest) = args.split_at_checked(options)?;
-    let letters = options.iter().flat_map(|option| option.as_bytes().iter().skip(1));
-    let mut dry = false;
-    for letter in letters {
-        match letter {
-            b'n' => dry = true,
-            b'N' => dry = false,
-            _ => return None,
-        }
-    }
-    let rest = rest.strip_prefix(&["--".into()]).unwrap_or(rest);
+    let (options, rest) = getopt(args, "nN").inspect_err(|misuse| misuse.complain(args)).ok()?;
+    let dry = options.last().is_some_and(|option| option.letter == b'n');
     let fields: Vec<Vec<u8>> = rest.iter().map(|arg| arg.as_bytes().to_vec()).collect();
     let [user, home, local, dash, ext, domain, sender, default] = fields.try_into().ok()?;
     let queued = None;
     let job = Job { user, home, local, dash, ext, domain, sender, default, queued, dry };
     job.home.starts_with(b"/").then_some(job)
-}
-
-fn is_option(arg: &OsString) -> bool {
-    let arg = arg.as_bytes();
-    arg.starts_with(b"-") && arg.len() > 1 && arg != b"--"
 }
 
 /// Makes the delivery of the letter, which is also descriptor 0; the report goes to descriptors 1
@@ -190,7 +176,7 @@ mod tests {
     use super::*;
 
     fn args(line: &str) -> Vec<OsString> {
-        line.split('|').map(OsString::from).collect()
+        std::iter::once("qmail-local").chain(line.split('|')).map(OsString::from).collect()
     }
 
     #[test]

@@ -54,11 +54,15 @@ pub(super) fn plan<S: Source + ?Sized>(job: &Job, letter: &S) -> Result<Plan, St
     if found.is_none() && !job.dash.is_empty() {
         return Err(Stop::hard("Sorry, no mailbox here by that name. (#5.1.1)"));
     }
-    let rules = found.filter(|rules| !rules.text.is_empty()).unwrap_or_else(|| Rules {
-        text: job.default.clone(),
-        forward_only: false,
-        default: None,
-    });
+    let rules = match found {
+        Some(rules) if !rules.text.is_empty() => rules,
+        found => Rules {
+            name: b"defaultdelivery".to_vec(),
+            text: job.default.clone(),
+            forward_only: false,
+            default: found.and_then(|rules| rules.default),
+        },
+    };
     Ok(Plan { lines, rules })
 }
 
@@ -69,12 +73,12 @@ pub(super) fn follow(job: &Job, letter: &File, plan: Plan) -> Result<Vec<u8>, St
     let mut delivery = Delivery {
         job,
         letter,
+        file: rules.name,
         variables: variables(job, &lines, &newsender, rules.default.as_deref()),
         lines,
         forward_only: rules.forward_only,
         maildirs: 0,
         done: Done::default(),
-        said: Vec::new(),
     };
     let recipients = delivery.follow(&rules.text)?;
     delivery.send_on(&newsender, &recipients)
@@ -138,13 +142,13 @@ struct Done {
 struct Delivery<'a> {
     job: &'a Job,
     letter: &'a File,
+    /// What the instructions' file is called.
+    file: Vec<u8>,
     lines: Lines,
     variables: Vec<(&'static str, Vec<u8>)>,
     forward_only: bool,
     maildirs: u32,
     done: Done,
-    /// What a dry run has to say.
-    said: Vec<u8>,
 }
 
 /// What an instruction leads to.
@@ -176,9 +180,10 @@ impl Delivery<'_> {
             Instruction::Blank => {
                 return Err(Stop::soft("Uh-oh: first line of .qmail file is blank. (#4.2.1)"));
             }
-            Instruction::CarriageReturn => {
-                let text = "Uh-oh: a line of the .qmail file (or of defaultdelivery) ends in a CR. (#4.2.1)";
-                return Err(Stop::soft(text));
+            Instruction::CarriageReturn(line) => {
+                let head = format!("Uh-oh: line {line} of ");
+                let tail = b" ends in a CR. (#4.2.1)";
+                return Err(Stop::soft([head.as_bytes(), &self.file[..], tail].concat()));
             }
             Instruction::Comment => {}
             Instruction::ForwardOnly => self.forward_only = true,
@@ -240,24 +245,24 @@ impl Delivery<'_> {
     }
 
     /// What a dry run prints in the place of doing it.
-    fn say(&mut self, kind: &str, what: &[u8]) {
+    fn say(&self, kind: &str, what: &[u8]) {
         if self.job.dry {
-            self.said.extend_from_slice(&[kind.as_bytes(), what, b"\n"].concat());
+            super::say(&[kind.as_bytes(), what, b"\n"].concat());
         }
     }
 
     /// Sends the letter on, last of all, and counts what was done.
-    fn send_on(mut self, newsender: &[u8], recipients: &[Vec<u8>]) -> Result<Vec<u8>, Stop> {
+    fn send_on(self, newsender: &[u8], recipients: &[Vec<u8>]) -> Result<Vec<u8>, Stop> {
         let mut qp = None;
         if !self.job.dry && !recipients.is_empty() {
             let line = &self.lines.delivered_to;
             qp = Some(forward::forward(self.letter, line, newsender, recipients)?);
         }
         let Done { files, forwards, programs } = self.done;
-        self.said.extend_from_slice(format!("did {files}+{forwards}+{programs}\n").as_bytes());
+        let mut said = format!("did {files}+{forwards}+{programs}\n");
         if let Some(pid) = qp {
-            self.said.extend_from_slice(format!("qp {pid}\n").as_bytes());
+            said.push_str(&format!("qp {pid}\n"));
         }
-        Ok(self.said)
+        Ok(said.into_bytes())
     }
 }

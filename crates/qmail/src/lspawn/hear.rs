@@ -7,7 +7,7 @@ use sys::clock;
 
 use crate::spawn::{Desk, Verdict, later};
 
-use super::verdict::{clipped, crashed, judge};
+use super::verdict::{clipped, crashed, judge, late};
 use super::word::{MESSAGE, Tag, Word, words};
 use super::{Flight, JOBS, Job, Lspawn, OFFERS, Stage, done};
 
@@ -155,19 +155,27 @@ impl Lspawn {
     /// Reports the children that were no workers.
     pub(super) fn end_children(&mut self, desk: &mut Desk) {
         for (slot, status, output) in self.children.ended() {
-            let first = |job: &Job| job.order.slot == slot;
-            let token = self.crew.iter().find_map(|(token, member)| {
-                member.jobs.front().is_some_and(first).then_some(token)
-            });
-            if let Some(token) = token {
-                // It may have said that it is a worker before it ended.
-                self.hear(token, desk);
-                if self.crew.get(token).is_none_or(|member| member.device.is_none()) {
-                    self.crew.dismiss(token, desk);
-                }
-            }
-            desk.ended(slot, judge(status, &output));
+            self.child_ended(slot, judge(status, &output), desk);
         }
+        for slot in self.children.late() {
+            self.child_ended(slot, late(self.patience), desk);
+        }
+    }
+
+    fn child_ended(&mut self, slot: u32, verdict: Verdict, desk: &mut Desk) {
+        let first = |job: &Job| job.order.slot == slot;
+        let token = self
+            .crew
+            .iter()
+            .find_map(|(token, member)| member.jobs.front().is_some_and(first).then_some(token));
+        if let Some(token) = token {
+            // It may have said that it is a worker before it ended.
+            self.hear(token, desk);
+            if self.crew.get(token).is_none_or(|member| member.device.is_none()) {
+                self.crew.dismiss(token, desk);
+            }
+        }
+        desk.ended(slot, verdict);
     }
 }
 

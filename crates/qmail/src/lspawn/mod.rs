@@ -23,6 +23,8 @@ use std::time::Duration;
 use base::address::split;
 use base::limits;
 use base::outcome::Outcome;
+use store::control::Control;
+use store::home::Home;
 use store::users::{Directory, Stamp};
 
 use crate::spawn::{Children, Crew, Desk, Letter, Order, Spawner, Verdict};
@@ -38,28 +40,43 @@ const JOBS: u32 = 10_000;
 const FEW: usize = 3;
 /// How often a delivery is offered to workers that do not take it.
 const OFFERS: u32 = 3;
-/// What qmail-local says of a mailbox that is not there.
-const NO_MAILBOX: &[u8] = b"Sorry, no mailbox here by that name. (#5.1.1)\n";
+/// The longest that a delivery may be allowed to take, in seconds: a week.
+const LONGEST: u64 = 604_800;
 
 pub(crate) fn main(args: &[OsString]) -> i32 {
     let Some(default) = args.get(1) else { return 100 };
-    crate::spawn::serve("qmail-lspawn", limits::LOCAL_DELIVERIES, |home| Lspawn {
-        users: Directory::new(home),
-        cdb: home.path("users/cdb"),
-        stamp: None,
-        default: default.as_bytes().to_vec(),
-        children: Children::new(limits::LOCAL_OUTPUT),
-        crew: Crew::new(),
-        flights: BTreeMap::new(),
-        volumes: Volumes::new(home),
-        given: 0,
-        held: VecDeque::new(),
-        retired: Duration::ZERO,
-        looked: false,
-        orders: BTreeMap::new(),
-        letters: BTreeMap::new(),
-        room: Vec::new(),
+    crate::spawn::serve("qmail-lspawn", limits::LOCAL_DELIVERIES, |home| {
+        let patience = patience(home);
+        Lspawn {
+            users: Directory::new(home),
+            cdb: home.path("users/cdb"),
+            stamp: None,
+            default: default.as_bytes().to_vec(),
+            children: Children::new(limits::LOCAL_OUTPUT).patient(patience),
+            patience,
+            crew: Crew::new(),
+            flights: BTreeMap::new(),
+            volumes: Volumes::new(home),
+            given: 0,
+            held: VecDeque::new(),
+            retired: Duration::ZERO,
+            looked: false,
+            orders: BTreeMap::new(),
+            letters: BTreeMap::new(),
+            room: Vec::new(),
+        }
     })
+}
+
+/// How long a delivery may take: `control/timeoutlocal`. A file that cannot be used is named, and
+/// deliveries go on.
+fn patience(home: &Home) -> Duration {
+    let seconds = Control::new(home).int("timeoutlocal", limits::LOCAL_SECONDS);
+    let seconds = seconds.unwrap_or_else(|err| {
+        sys::log::say(format_args!("warning: {err}"));
+        limits::LOCAL_SECONDS
+    });
+    Duration::from_secs(seconds.clamp(1, LONGEST))
 }
 
 /// A delivery on its way to a worker.
@@ -99,6 +116,8 @@ struct Lspawn {
     stamp: Option<Stamp>,
     default: Vec<u8>,
     children: Children,
+    /// How long a child may take for a delivery.
+    patience: Duration,
     crew: Crew<Job>,
     flights: BTreeMap<u32, Flight>,
     volumes: Volumes,
@@ -124,8 +143,8 @@ impl Spawner for Lspawn {
     fn start(&mut self, order: Order, letter: Letter, desk: &mut Desk) {
         let (local, _) = split(order.delivery().recipient);
         if local.is_empty() {
-            // Stock calls it delivered. Nobody's mailbox got it: whoever sent it is to know.
-            desk.ended(order.slot, (Outcome::Never, NO_MAILBOX.to_vec()));
+            // Who writes to nobody wants it thrown away.
+            desk.ended(order.slot, (Outcome::Done, Vec::new()));
             return;
         }
         self.look_at_users();
@@ -149,6 +168,7 @@ impl Spawner for Lspawn {
     }
 
     fn turn(&mut self, now: Duration, desk: &mut Desk) -> Option<Duration> {
+        let late = self.children.hurry(now, desk);
         self.end_children(desk);
         self.looked = false;
         let held = std::mem::take(&mut self.held);
@@ -160,7 +180,7 @@ impl Spawner for Lspawn {
         self.retire(now, desk);
         let crew = (self.crew.len() > 0).then_some(IDLE / 2);
         let held = (!self.held.is_empty()).then_some(YOUNG);
-        again.into_iter().chain(crew).chain(held).min()
+        again.into_iter().chain(crew).chain(held).chain(late).min()
     }
 }
 

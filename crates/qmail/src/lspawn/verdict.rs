@@ -1,5 +1,7 @@
 //! What the end of a child that made a delivery means (spec `qmail-overview.md` §6.4).
 
+use std::time::Duration;
+
 use base::limits;
 use base::outcome::Outcome;
 use sys::spawn::Status;
@@ -29,6 +31,14 @@ pub(super) fn judge(status: Status, output: &[u8]) -> Verdict {
 /// A delivery whose process was killed.
 pub(super) fn crashed() -> Verdict {
     later("qmail-local crashed.\n")
+}
+
+/// A delivery that was ended because it took longer than this.
+pub(super) fn late(patience: Duration) -> Verdict {
+    let seconds = patience.as_secs();
+    later(&format!(
+        "Delivery took longer than {seconds} seconds (control/timeoutlocal). (#4.3.0)\n"
+    ))
 }
 
 /// Output up to its first NUL; too much of it is cut and says so.

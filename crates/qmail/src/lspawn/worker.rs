@@ -10,7 +10,7 @@ use base::address::split;
 use base::outcome::Outcome;
 use base::wire::spawn::Delivery;
 use store::users::{Account, Directory};
-use sys::{errno, fd, log, pass, signal, user};
+use sys::{errno, fd, log, pass, process, signal, user};
 
 use crate::local::{Came, End, Job, Mailbox, Queued, Staged, Stop};
 use crate::spawn::Letter;
@@ -44,6 +44,8 @@ pub(super) fn run(
         return BUG;
     }
     signal::unblock_all();
+    // If the delivery has to be ended, its programs end with it.
+    let _may_be_ended_alone = process::new_group();
     let (local, domain) = split(delivery.recipient);
     let account = match users.lookup(local) {
         Ok(account) => account,
@@ -56,6 +58,9 @@ pub(super) fn run(
         return ROOT;
     }
     if !account.home.starts_with(b"/") {
+        let [user, home] = [&account.user, &account.home].map(|s| String::from_utf8_lossy(s));
+        let mend = "is no absolute path (mend: users/assign, or what qmail-getpw answers)";
+        log.say(delivery, &format!("the home {home:?} of {user} {mend}"));
         return BUG;
     }
     if let Err(err) = user::drop_to(&account.ids()) {

@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
-use sys::fd;
+use sys::signal::{self, Signal};
 use sys::spawn::{self, Status};
+use sys::{clock, fd};
 
 use super::{Desk, PIECE};
+
+/// How long a delivery that was killed may take to be gone, with whatever holds its output.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// A child under way.
 #[derive(Debug)]
@@ -15,6 +20,34 @@ struct Running {
     /// Its output; `None` at its end.
     pipe: Option<OwnedFd>,
     ending: Option<Status>,
+    pid: u32,
+    since: Duration,
+    /// It took too long, and was killed.
+    late: bool,
+}
+
+impl Running {
+    /// Does what its age asks for; when there is to be looked again, in this time.
+    fn hurry(&mut self, age: Duration, patience: Duration, desk: &Desk) -> Option<Duration> {
+        if age < patience {
+            return Some(patience.saturating_sub(age));
+        }
+        if !self.late && self.ending.is_none() {
+            self.late = true;
+            let group = signal::kill_group(self.pid, Signal::Kill);
+            let _it_may_be_gone = group.or_else(|_| signal::kill(self.pid, Signal::Kill));
+        }
+        let left = patience.saturating_add(GRACE).saturating_sub(age);
+        if self.late && !left.is_zero() {
+            return Some(left);
+        }
+        // Somebody it left behind holds its output, or the kernel holds it: neither is waited for.
+        if let Some(pipe) = self.pipe.take() {
+            desk.forget(pipe);
+        }
+        self.ending.get_or_insert(Status::Killed(Signal::Kill.number().to_le_bytes()[0]));
+        None
+    }
 }
 
 /// The children that make deliveries.
@@ -25,6 +58,10 @@ pub(crate) struct Children {
     slots: BTreeMap<u32, u32>,
     running: BTreeMap<u32, Running>,
     pipes: BTreeMap<u64, u32>,
+    /// How long one may take.
+    patience: Option<Duration>,
+    /// When one of them may have taken too long.
+    look: Option<Duration>,
     /// Room for what is read at a time.
     piece: Vec<u8>,
 }
@@ -34,7 +71,14 @@ impl Children {
     /// there was more.
     pub(crate) fn new(most: usize) -> Self {
         let (slots, running, pipes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { most, slots, running, pipes, piece: vec![0; PIECE] }
+        let (patience, look) = (None, None);
+        Self { most, slots, running, pipes, patience, look, piece: vec![0; PIECE] }
+    }
+
+    /// None of them may take longer than this. Each is to lead a process group of its own.
+    pub(crate) fn patient(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
     }
 
     /// A child makes the delivery of this slot; `pipe` is the end of its output.
@@ -44,7 +88,11 @@ impl Children {
         // Without room to watch it nothing of its output is kept, and its end is heard all the same.
         let pipe = token.as_ref().is_ok().then_some(pipe);
         self.pipes.extend(token.map(|token| (token, slot)));
-        self.running.insert(slot, Running { output: Vec::new(), pipe, ending: None });
+        let since = clock::monotonic();
+        let (output, ending, late) = (Vec::new(), None, false);
+        self.running.insert(slot, Running { output, pipe, ending, pid, since, late });
+        let due = self.patience.map(|patience| since.saturating_add(patience));
+        self.look = self.look.into_iter().chain(due).min();
     }
 
     /// The delivery of this slot is not told by its child's end any more.
@@ -84,9 +132,37 @@ impl Children {
         }
     }
 
-    /// The deliveries whose child and whose output have both ended.
+    /// Ends the deliveries that have taken too long; how long until there is to be looked again.
+    pub(crate) fn hurry(&mut self, now: Duration, desk: &Desk) -> Option<Duration> {
+        let patience = self.patience?;
+        if let Some(left) = self.look?.checked_sub(now).filter(|left| !left.is_zero()) {
+            return Some(left);
+        }
+        let mut next = None;
+        for (slot, running) in &mut self.running {
+            let left = running.hurry(now.saturating_sub(running.since), patience, desk);
+            if left.is_none() {
+                // Its number may be another's by the time it is heard of.
+                self.slots.retain(|_, of| of != slot);
+                self.pipes.retain(|_, of| of != slot);
+            }
+            next = next.into_iter().chain(left).min();
+        }
+        self.look = next.map(|left: Duration| now.saturating_add(left));
+        next
+    }
+
+    /// The deliveries that were ended because they took too long.
+    pub(crate) fn late(&mut self) -> Vec<u32> {
+        let over = |running: &Running| running.late && running.ending.is_some();
+        let gone = |running: &Running| over(running) && running.pipe.is_none();
+        self.running.extract_if(.., |_, running| gone(running)).map(|(slot, _)| slot).collect()
+    }
+
+    /// The deliveries whose child and whose output have both ended in time.
     pub(crate) fn ended(&mut self) -> Vec<(u32, Status, Vec<u8>)> {
-        let over = |running: &Running| running.ending.filter(|_| running.pipe.is_none());
+        let over =
+            |running: &Running| running.ending.filter(|_| running.pipe.is_none() && !running.late);
         let ended = self.running.extract_if(.., |_, running| over(running).is_some());
         ended.filter_map(|(slot, r)| Some((slot, over(&r)?, r.output))).collect()
     }
