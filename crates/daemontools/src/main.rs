@@ -12,6 +12,7 @@ mod run;
 mod setlock;
 mod setuidgid;
 mod softlimit;
+mod splogger;
 mod status;
 mod supervise;
 mod svc;
@@ -63,6 +64,7 @@ const PROGRAMS: &[Program] = &[
         sentence: "run a program under resource limits",
         main: softlimit::main,
     },
+    Program { name: "splogger", sentence: "hand lines to syslog", main: splogger::main },
     Program {
         name: "supervise",
         sentence: "start a service and start it again when it dies",
@@ -86,6 +88,11 @@ const PROGRAMS: &[Program] = &[
         main: tai64n::local,
     },
     Program { name: "tai64n", sentence: "put a time label before each line", main: tai64n::main },
+    Program {
+        name: "tcp-env",
+        sentence: "run a program with the variables of a TCP connection",
+        main: tcpserver::tcp_env::main,
+    },
     Program { name: "tcprules", sentence: "compile rules for tcpserver", main: tcprules::main },
     Program {
         name: "tcpserver",

@@ -29,6 +29,11 @@ impl Environment {
         self.remove(name);
         self.0.push((name.to_os_string(), value.to_os_string()));
     }
+
+    /// Its variables.
+    pub(crate) fn as_slice(&self) -> &[(OsString, OsString)] {
+        &self.0
+    }
 }
 
 /// Becomes the program `argv[0]`, sought in our own `$PATH`; returns (the exit code) only if that

@@ -32,6 +32,11 @@ pub fn local(sock: impl AsFd) -> io::Result<SocketAddr> {
     Ok(rustix::net::getsockname(sock)?.try_into()?)
 }
 
+/// The address at its other end.
+pub fn peer(sock: impl AsFd) -> io::Result<SocketAddr> {
+    Ok(rustix::net::getpeername(sock)?.ok_or(Errno::NOTCONN)?.try_into()?)
+}
+
 /// The next connection and where it comes from; an exec closes it.
 pub fn accept(sock: impl AsFd) -> io::Result<(OwnedFd, SocketAddr)> {
     let (conn, addr) = retry_on_intr(|| rustix::net::acceptfrom_with(&sock, SocketFlags::CLOEXEC))?;

@@ -21,11 +21,13 @@ mod regulars;
 mod rules;
 mod server;
 mod source;
+pub(crate) mod tcp_env;
 
 use base::limits;
 use crowd::Crowd;
 use front::Front;
 use nursery::Nursery;
+pub(crate) use options::number;
 use options::{Options, Task};
 use server::{Means, Server};
 use std::collections::BTreeMap;

@@ -19,14 +19,19 @@ const FILE: usize = 1 << 20;
 
 /// The name of an address; `None` if there is none or it cannot be found out.
 pub(super) fn name_of(ip: IpAddr) -> Option<Vec<u8>> {
+    look_up(ip).ok().flatten()
+}
+
+/// The name of an address; `None` if there is none, an error if nobody could say.
+pub(super) fn look_up(ip: IpAddr) -> io::Result<Option<Vec<u8>>> {
     if let Some(name) = hosts_name(&file("/etc/hosts"), ip) {
-        return Some(name);
+        return Ok(Some(name));
     }
-    let records = ask(packet::reverse(ip).as_bytes(), Kind::Ptr).ok()?;
-    records.into_iter().find_map(|record| match record {
+    let records = ask(packet::reverse(ip).as_bytes(), Kind::Ptr)?;
+    Ok(records.into_iter().find_map(|record| match record {
         Record::Name(name) => Some(name),
         Record::Address(_) => None,
-    })
+    }))
 }
 
 /// The addresses of a name: those of `/etc/hosts`, else IPv4 ones from DNS, and IPv6 ones if
