@@ -21,13 +21,13 @@ pub(super) enum Answer {
 /// Runs `program` on our descriptor 0 and waits for its answer.
 pub(super) fn ask(program: &OsString, args: &[OsString]) -> Result<Answer, Stop> {
     match Command::new(program).args(args).spawn() {
-        Ok(pid) => judge(spawn::wait(pid)),
+        Ok(pid) => judge(&spawn::wait(pid)),
         Err(err) => not_started(&err),
     }
 }
 
 /// What an end means.
-fn judge(end: io::Result<Status>) -> Result<Answer, Stop> {
+fn judge(end: &io::Result<Status>) -> Result<Answer, Stop> {
     match end {
         Ok(Status::Exited(0)) => Ok(Answer::Yes),
         Ok(Status::Exited(111)) => Err(Stop::later("temporary child error")),
@@ -53,14 +53,14 @@ mod tests {
 
     #[test]
     fn an_end_is_an_answer_or_a_reason_to_wait() {
-        assert_eq!(judge(Ok(Status::Exited(0))), Ok(Answer::Yes));
+        assert_eq!(judge(&Ok(Status::Exited(0))), Ok(Answer::Yes));
         for no in [1, 99, 100, 110, 112, 255] {
-            assert_eq!(judge(Ok(Status::Exited(no))), Ok(Answer::No));
+            assert_eq!(judge(&Ok(Status::Exited(no))), Ok(Answer::No));
         }
         let later = |text: &str| Err(Stop::later(text));
-        assert_eq!(judge(Ok(Status::Exited(111))), later("temporary child error"));
-        assert_eq!(judge(Ok(Status::Killed(9))), later("child crashed"));
-        assert_eq!(judge(Err(io::ErrorKind::Other.into())), later("wait failed"));
+        assert_eq!(judge(&Ok(Status::Exited(111))), later("temporary child error"));
+        assert_eq!(judge(&Ok(Status::Killed(9))), later("child crashed"));
+        assert_eq!(judge(&Err(io::ErrorKind::Other.into())), later("wait failed"));
     }
 
     #[test]
