@@ -90,7 +90,7 @@ fn steps(file: &Read, proofs: &mut BTreeMap<&str, Vec<String>>) -> Vec<String> {
             match proofs.get_mut(&**item) {
                 Some(proofs) => proofs.push(link),
                 None => {
-                    found.push(format!("{} proves what is no item: {item}", file.place(step.line)))
+                    found.push(format!("{} proves what is no item: {item}", file.place(step.line)));
                 }
             }
         }
