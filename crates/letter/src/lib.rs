@@ -12,6 +12,7 @@ pub mod date;
 pub mod forwarding;
 pub mod header;
 pub mod listed;
+pub mod mbox;
 pub mod received;
 pub mod rewrite;
 pub mod token822;
