@@ -3,21 +3,26 @@
 
 mod checkpassword;
 mod clean;
+mod config_fast;
 mod commands;
 mod fences;
+mod getpw;
 mod inject;
 mod local;
 mod login;
 mod lspawn;
 mod mbox_lock;
+mod newmrh;
 mod newu;
 mod pspawn;
+mod pw2u;
 mod qread;
 mod queue;
 mod queued;
 mod rspawn;
 mod send;
 mod sendmail;
+mod showctl;
 mod spawn;
 mod start;
 
@@ -86,6 +91,11 @@ const PROGRAMS: &[Program] = &[
         main: commands::maildirwatch::main,
     },
     Program {
+        name: "config-fast",
+        sentence: "write the settings of a new home from the host's name",
+        main: config_fast::main,
+    },
+    Program {
         name: "mailq",
         sentence: "list the queue the way sendmail does",
         main: sendmail::mailq,
@@ -146,6 +156,11 @@ const PROGRAMS: &[Program] = &[
         main: clean::main,
     },
     Program {
+        name: "qmail-getpw",
+        sentence: "find the system user a local part belongs to",
+        main: getpw::main,
+    },
+    Program {
         name: "qmail-inject",
         sentence: "preprocess and queue a letter from a local user",
         main: inject::main,
@@ -157,6 +172,11 @@ const PROGRAMS: &[Program] = &[
         main: lspawn::main,
     },
     Program {
+        name: "qmail-newmrh",
+        sentence: "compile control/morercpthosts into control/morercpthosts.cdb",
+        main: newmrh::main,
+    },
+    Program {
         name: "qmail-newu",
         sentence: "compile users/assign into users/cdb",
         main: newu::main,
@@ -165,6 +185,11 @@ const PROGRAMS: &[Program] = &[
         name: "qmail-pspawn",
         sentence: "check logins and open mailboxes, each as its user",
         main: pspawn::main,
+    },
+    Program {
+        name: "qmail-pw2u",
+        sentence: "make a users/assign of a list of the system's users",
+        main: pw2u::main,
     },
     Program { name: "qmail-qread", sentence: "list the letters in the queue", main: qread::main },
     Program { name: "qmail-qstat", sentence: "count the letters in the queue", main: qread::qstat },
@@ -184,6 +209,11 @@ const PROGRAMS: &[Program] = &[
         main: rspawn::main,
     },
     Program { name: "qmail-send", sentence: "deliver the letters of the queue", main: send::main },
+    Program {
+        name: "qmail-showctl",
+        sentence: "show every setting, and say what is wrong with them",
+        main: showctl::main,
+    },
     Program {
         name: "qmail-start",
         sentence: "start qmail-send and its helpers, wired together",
