@@ -46,6 +46,11 @@ const PROGRAMS: &[Program] = &[
         main: commands::condredirect::main,
     },
     Program {
+        name: "config-fast",
+        sentence: "write the settings of a new home from the host's name",
+        main: config_fast::main,
+    },
+    Program {
         name: "datemail",
         sentence: "queue a letter the way sendmail does, with a Date field in local time",
         main: commands::datemail::main,
@@ -89,11 +94,6 @@ const PROGRAMS: &[Program] = &[
         name: "maildirwatch",
         sentence: "show what is new in a Maildir, again and again",
         main: commands::maildirwatch::main,
-    },
-    Program {
-        name: "config-fast",
-        sentence: "write the settings of a new home from the host's name",
-        main: config_fast::main,
     },
     Program {
         name: "mailq",

@@ -24,37 +24,44 @@ pub(crate) fn main(_args: &[OsString]) -> i32 {
 }
 
 /// `qmail-qstat`: how many letters there are. queued takes a letter and its recipients in one
-/// piece, so none is ever waiting to be preprocessed.
+/// piece, so none is ever waiting to be preprocessed but those that are held for
+/// `qmailctl queue import` or `export`.
 pub(crate) fn qstat(_args: &[OsString]) -> i32 {
-    let mut letters = 0_u64;
+    let (mut letters, mut held) = (0_u64, 0_u64);
     let outcome = Home::find().map_err(|e| e.to_string()).and_then(|home| {
-        each(&home, |_| {
-            letters = letters.saturating_add(1);
-            Ok(())
-        })
+        let mut client = connect(&home)?;
+        let list = client.list(|_| letters = letters.saturating_add(1));
+        let list = list.and_then(|()| client.held(|_, _| held = held.saturating_add(1)));
+        list.map_err(|e| unable(&home, "read the list from", &e))
     });
     let outcome = outcome.and_then(|()| {
+        let all = letters.saturating_add(held);
         let text = format!(
-            "messages in queue: {letters}\nmessages in queue but not yet preprocessed: 0\n"
+            "messages in queue: {all}\nmessages in queue but not yet preprocessed: {held}\n"
         );
-        show(text.as_bytes()).map_err(|e| e.to_string())
+        show(text.as_bytes()).map_err(|e| unable_to_write(&e))
     });
     conclude(outcome)
 }
 
+fn connect(home: &Home) -> Result<QueueClient, String> {
+    QueueClient::connect(home).map_err(|e| unable(home, "connect to", &e))
+}
+
+fn unable(home: &Home, what: &str, error: &io::Error) -> String {
+    let socket = home.path("queue/queued");
+    format!("unable to {what} {}: {}", socket.display(), sys::errno::text(error))
+}
+
 fn each(home: &Home, mut act: impl FnMut(&Entry<'_>) -> io::Result<()>) -> Result<(), String> {
-    let unable = |what: &str, error: &io::Error| {
-        let socket = home.path("queue/queued");
-        format!("unable to {what} {}: {}", socket.display(), sys::errno::text(error))
-    };
-    let mut client = QueueClient::connect(home).map_err(|e| unable("connect to", &e))?;
+    let mut client = connect(home)?;
     let mut shown = Ok(());
     let list = client.list(|entry| {
         if shown.is_ok() {
             shown = act(entry);
         }
     });
-    list.map_err(|e| unable("read the list from", &e))?;
+    list.map_err(|e| unable(home, "read the list from", &e))?;
     shown.map_err(|e| unable_to_write(&e))
 }
 

@@ -88,7 +88,7 @@ fn one(
 ) -> Result<(), Trouble> {
     let about = |e: std::io::Error| format!("letter {}: {}", entry.id, sys::errno::text(&e));
     let (letter, size) = client.open(entry.id).map_err(about)?;
-    let bounce = client.paragraphs(entry.id).map_err(about)?.concat();
+    let bounce = bounce(routing, entry, client.paragraphs(entry.id).map_err(about)?);
     let number = target.mess(letter, size, entry.birth)?;
     for (channel, part) in [(Channel::Local, Part::Local), (Channel::Remote, Part::Remote)] {
         if let Some((records, due)) = records(routing, entry, channel) {
@@ -102,6 +102,18 @@ fn one(
     base::text0::put(&mut info, entry.envelope.sender());
     // Last of all: with this the letter is there.
     target.record(Part::Info, number, &info, Some(entry.birth))
+}
+
+/// What is to be told, in the order in which the recipients will stand there.
+fn bounce(routing: &Routing, entry: &Entry<'_>, paragraphs: Vec<Vec<u8>>) -> Vec<u8> {
+    let recipients = entry.envelope.recipients().zip(entry.progress());
+    let failed = recipients.filter(|(_, progress)| *progress == Progress::Failed);
+    let remote = failed.map(|(to, _)| matches!(resolve(routing, to), Route::Remote(_)));
+    // Whatever is told of nobody comes last.
+    let ways = remote.chain(std::iter::repeat(true));
+    let mut ordered: Vec<(bool, Vec<u8>)> = ways.zip(paragraphs).collect();
+    ordered.sort_by_key(|(remote, _)| *remote);
+    ordered.into_iter().flat_map(|(_, paragraph)| paragraph).collect()
 }
 
 /// The recipients on one way as qmail-send has them, and when the first of them is due.
@@ -149,5 +161,16 @@ mod tests {
         let records = |channel| records(&routing, &entry, channel).unwrap();
         assert_eq!(records(Channel::Remote), (b"Ta@far\0Tb@far\0Dc@far\0".to_vec(), at(500)));
         assert_eq!(records(Channel::Local), (b"Td@here\0".to_vec(), at(100)));
+    }
+
+    #[test]
+    fn what_is_told_stands_in_the_order_of_the_recipients_there() {
+        let locals = Set::from_lines([&b"here"[..]]);
+        let routing = Routing { locals, ..Routing::default() };
+        let progress = [Progress::Failed, Progress::Done, Progress::Failed];
+        let block = progress_block(progress.into_iter());
+        let envelope = Envelope::new(b"s\0a@far\0b@here\0c@here\0").unwrap();
+        let entry = Entry::new(1, Moment::default(), 5, 0, 0, true, envelope, &block).unwrap();
+        assert_eq!(bounce(&routing, &entry, vec![b"A".to_vec(), b"C".to_vec()]), b"CA");
     }
 }

@@ -131,7 +131,7 @@ impl Import<'_> {
         };
         let entered = match found.enter(&self.routing, self.how.reroute) {
             Ok(entered) => entered,
-            Err(why) => return Ok(Err(self.stock.damage(Part::Info, number, &why))),
+            Err((part, why)) => return Ok(Err(self.stock.damage(part, number, &why))),
         };
         for (part, entered) in (0..).zip(parts(entered, found.sender.len())) {
             let (secs, nanos) = found.kind.written;

@@ -21,6 +21,17 @@ pub struct Recipient {
     pub done: bool,
 }
 
+impl Recipient {
+    /// Whose file it was in.
+    pub fn part(&self) -> Part {
+        match self.channel {
+            None => Part::Todo,
+            Some(Channel::Local) => Part::Local,
+            Some(Channel::Remote) => Part::Remote,
+        }
+    }
+}
+
 /// When a letter's channels are due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Times {

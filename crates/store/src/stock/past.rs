@@ -6,6 +6,7 @@ use base::limits;
 use base::time::Moment;
 use base::wire::queue::Progress;
 
+use super::Part;
 use super::letter::{Found, Recipient};
 use super::paragraphs::{fitting, paragraphs};
 use crate::users::{Route, Routing, resolve};
@@ -42,24 +43,25 @@ pub fn original(routing: &Routing, channel: Channel, rewritten: &[u8]) -> Option
 }
 
 impl Found {
-    /// Brings the letter here. `astray` says what to do with a recipient that the control files
-    /// would now lead elsewhere: `Some(address)`, or `None` to leave the letter.
+    /// Brings the letter here; `reroute` also if the control files would now lead a recipient
+    /// elsewhere.
     ///
     /// # Errors
-    /// Why it cannot.
-    pub fn enter(&self, routing: &Routing, reroute: bool) -> Result<Entered, String> {
+    /// Why it cannot, and which of its files says so.
+    pub fn enter(&self, routing: &Routing, reroute: bool) -> Result<Entered, (Part, String)> {
         if self.sender.len() > limits::ADDRESS {
-            return Err("its sender is too long".to_owned());
+            return Err((Part::Info, "its sender is too long".to_owned()));
         }
         let mut entered = Entered::default();
         for recipient in &self.recipients {
-            let address = here(routing, recipient, reroute)?;
+            let part = recipient.part();
+            let address = here(routing, recipient, reroute).map_err(|why| (part, why))?;
             if address.len() > limits::ADDRESS {
-                return Err("it has a recipient that is too long".to_owned());
+                return Err((part, "it has a recipient that is too long".to_owned()));
             }
             entered.recipients.push((address, self.progress(recipient)));
         }
-        self.tell(&mut entered)?;
+        self.tell(&mut entered).map_err(|why| (Part::Bounce, why))?;
         Ok(entered)
     }
 

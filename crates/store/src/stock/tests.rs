@@ -109,7 +109,8 @@ fn each_recipient_is_as_far_as_it_was() {
 #[test]
 fn a_recipient_that_would_go_astray_keeps_its_letter_where_it_is_unless_told_otherwise() {
     let letter = found(&[(b"joe@gone.org", Channel::Local, false)], b"");
-    let why = letter.enter(&routing(), false).unwrap_err();
+    let (part, why) = letter.enter(&routing(), false).unwrap_err();
+    assert_eq!(part, Part::Local);
     assert!(why.contains("joe@gone.org") && why.contains("--reroute"), "{why}");
     assert_eq!(letter.enter(&routing(), true).unwrap().recipients.len(), 1);
     let done = found(&[(b"joe@gone.org", Channel::Local, true)], b"");
