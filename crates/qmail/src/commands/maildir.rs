@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use base::limits;
 use base::time::Moment;
+use sys::dir::Dir;
 
 use super::Stop;
 
@@ -53,10 +54,9 @@ pub(super) fn letters(dirs: &[&str]) -> Result<Vec<Found>, Stop> {
 
 /// The plain files of a directory, without those that are hidden or just gone.
 fn files(dir: &str) -> io::Result<impl Iterator<Item = (PathBuf, Metadata)>> {
-    let entries = fs::read_dir(Path::new(dir))?;
-    let names = entries.filter_map(Result::ok).map(|entry| entry.file_name());
+    let names = Dir::open(dir)?.names(limits::MAILDROP)?.into_iter();
     let shown = names.filter(|name| !name.as_bytes().starts_with(b"."));
-    let paths = shown.take(limits::MAILDROP).map(move |name| Path::new(dir).join(name));
+    let paths = shown.map(move |name| Path::new(dir).join(name));
     let files = paths.filter_map(|path| fs::metadata(&path).ok().map(|file| (path, file)));
     Ok(files.filter(|(_, file)| file.is_file()))
 }
