@@ -119,8 +119,11 @@ fn locks(home: &Home, roles: &Roles) -> Result<(), Trouble> {
         return Ok(());
     }
     directory(&dir, 0o755, &home.owner_ids())?;
-    let files: [(&str, u32, &[u8], &Ids); 2] =
-        [("sendmutex", 0o600, b"", &roles.qmails), ("tcpto", 0o600, &[0; 1024], &roles.qmailr)];
+    let files: [(&str, u32, &[u8], &Ids); 3] = [
+        ("sendmutex", 0o600, b"", &roles.qmails),
+        ("tcpto", 0o644, &[0; 1024], &roles.qmailr),
+        ("tcpto6", 0o644, &[0; 2048], &roles.qmailr),
+    ];
     for (name, mode, text, owner) in files {
         replace(&dir.join(name), mode, text)?;
         own(&dir.join(name), owner)?;
