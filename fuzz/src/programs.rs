@@ -56,6 +56,26 @@ pub(crate) mod script;
 #[path = "../../crates/daemontools/src/multilog/line.rs"]
 pub(crate) mod line;
 
+/// Who is logged in where.
+#[path = "../../crates/qmail/src/commands/utmp.rs"]
+mod utmp;
+
+/// What of a letter a terminal is shown.
+#[allow(dead_code, reason = "not all of a glance is looked at")]
+#[path = "../../crates/qmail/src/commands/screen.rs"]
+mod screen;
+
+/// The terminals, below `/dev`, at which a user is logged in.
+pub(crate) fn terminals<'f>(utmp: &'f [u8], user: &'f [u8]) -> Vec<&'f std::path::Path> {
+    utmp::terminals(utmp, user).collect()
+}
+
+/// A letter as a terminal is shown it: its sender, and a number of characters of its text.
+pub(crate) fn shown(mut letter: &[u8], max: usize) -> [String; 2] {
+    let glance = screen::glance(|room| std::io::Read::read(&mut letter, room)).expect("it is here");
+    [screen::plain(&glance.return_path, max), screen::plain(&glance.text, max)]
+}
+
 /// One DNS answer; how many records it has.
 pub(crate) fn dns_records(name: &[u8], behind: &[u8], kind: u8) -> Option<usize> {
     let kind = match kind % 3 {
@@ -118,15 +138,30 @@ pub(crate) fn instructions_of(text: &[u8]) -> usize {
             I::Program(text) | I::Maildir(text) | I::Mbox(text) | I::Forward(text) => {
                 assert!(!text.iter().any(|c| b"\n\0".contains(c)), "it goes on in the next line");
             }
-            I::Blank | I::CarriageReturn | I::Comment | I::ForwardOnly => {}
+            I::Blank | I::CarriageReturn(_) | I::Comment | I::ForwardOnly => {}
         })
         .count()
 }
 
 /// A relay and its port for a host, from the lines of `smtproutes`.
 pub(crate) fn route_of(text: &[u8], host: &[u8]) -> Option<(Vec<u8>, u16)> {
-    let routes = store::control::Map::from_lines(text.split(|&c| c == b'\n'));
-    route::find(&routes, host).map(|route| (route.relay, route.port))
+    let row = |(line, text): (usize, &[u8])| {
+        let colon = text.iter().position(|&c| c == b':')?;
+        let (key, value) = (text[..colon].to_ascii_lowercase(), text[colon + 1..].to_vec());
+        Some(store::control::Row { line, key, value })
+    };
+    let lines = (1..).zip(text.split(|&c| c == b'\n'));
+    let routes = route::Routes::new(lines.filter_map(row).collect());
+    match routes.find(host, 25) {
+        Ok(found) => found.map(|route| {
+            assert!(route.login.is_none_or(|(name, _)| !name.contains(&b'|')));
+            (route.relay, route.port)
+        }),
+        Err(bad) => {
+            assert!(bad.line <= text.iter().filter(|&&c| c == b'\n').count() + 1);
+            None
+        }
+    }
 }
 
 /// How many keys the rules of a file make.

@@ -1,5 +1,5 @@
 //! Short words between programs and in names: Maildir names, POP3's ids, SASL, what clean parents
-//! say, DNS answers, commands.
+//! say, DNS answers, commands; what a terminal or an mbox file gets of a letter.
 
 use base::outcome::Outcome;
 use store::maildir::Name;
@@ -32,6 +32,9 @@ pub fn words(data: &[u8]) {
                 assert_eq!(again, text, "a word has two spellings");
             }
         }
+        b'u' => terminals(asked, text),
+        b't' => shown(text),
+        b'q' => mbox(text),
         b'n' => {
             assert!(programs::pop3_time(text).is_none_or(|_| text[0].is_ascii_digit()));
         }
@@ -121,4 +124,43 @@ fn host_keys(address: &[u8]) {
     let domain = address.rsplit(|&c| c == b'@').next().unwrap_or_default().to_ascii_lowercase();
     assert!(keys.len() <= domain.len());
     assert!(keys.iter().all(|key| domain.ends_with(key)));
+}
+
+/// `utmp`: no file but one below `/dev`.
+fn terminals(user: &[u8], utmp: &[u8]) {
+    let found = programs::terminals(utmp, user);
+    assert!(found.len() <= utmp.len() / 384 && (found.is_empty() || !user.is_empty()));
+    for path in found {
+        assert!(path.is_relative() && path.components().count() > 0);
+        assert!(path.components().all(|part| part.as_os_str() != ".."));
+    }
+}
+
+/// No stranger steers a terminal.
+fn shown(letter: &[u8]) {
+    for text in programs::shown(letter, 74) {
+        assert!(text.chars().count() <= 74 && !text.chars().any(char::is_control));
+    }
+}
+
+/// A letter in an mbox file is one, however it comes, and is read back as it was.
+fn mbox(letter: &[u8]) {
+    let quoted = |pieces: &[&[u8]]| {
+        let mut quoted = letter::mbox::Quoted::default();
+        let mut out: Vec<u8> = pieces.iter().flat_map(|piece| quoted.feed(piece)).collect();
+        out.extend(quoted.finish());
+        out
+    };
+    let out = quoted(&[letter]);
+    assert_eq!(quoted(&chunks(letter, 1)), out);
+    let body = out.strip_suffix(b"\n").expect("an empty line ends it");
+    assert!(body.is_empty() || body.ends_with(b"\n"));
+    let mut back = Vec::new();
+    for line in body.split_inclusive(|&c| c == b'\n') {
+        assert!(!line.starts_with(b"From "), "a line begins a letter");
+        let marks = line.iter().take_while(|&&c| c == b'>').count();
+        let marked = marks > 0 && line[marks..].starts_with(b"From ");
+        back.extend_from_slice(&line[usize::from(marked)..]);
+    }
+    assert!(back == letter || back.strip_suffix(b"\n") == Some(letter));
 }
