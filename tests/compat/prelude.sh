@@ -108,7 +108,7 @@ _started() { [ "$(_starts)" -gt "$_before" ] || ! alive "$(cat "$stage/send.pid"
 # is $DELIVERY, else ./Mailbox; the log goes to $T/log.
 mailstart() {
   for _part in queued pspawn; do
-    if [ -x "$QMAIL/bin/qmail-queued" ]; then
+    if [ -x "$QMAIL/bin/qmail-queued" ] && ! alive "$(cat "$stage/$_part.pid" 2>/dev/null)"; then
       _log=$stage/$_part.log _daemon "$_part" env "$@" "$QMAIL/service/$_part/run"
     fi
   done

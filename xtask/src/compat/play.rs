@@ -65,17 +65,18 @@ fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
     Ok(bytes)
 }
 
-/// Ends what was started in this scratch directory's name and still runs: a step may have given a
-/// process a session of its own.
+/// Ends what was started in this scratch directory's name, or of this stage's own programs, and
+/// still runs: a step may have given a process a session of its own.
 pub(crate) fn sweep(stage: &Stage) {
     let mark = format!("T={}", stage.scratch().display());
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
-        let ours = fs::read(entry.path().join("environ"))
+        let named = fs::read(entry.path().join("environ"))
             .is_ok_and(|text| text.split(|&byte| byte == 0).any(|one| one == mark.as_bytes()));
-        if ours {
+        let program = fs::read_link(entry.path().join("exe")).unwrap_or_default();
+        if named || stage.holds(&program) {
             let _ = sys::signal::kill(pid, sys::signal::Signal::Kill);
         }
     }

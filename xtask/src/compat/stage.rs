@@ -55,6 +55,11 @@ impl Stage {
         self.base.join("t")
     }
 
+    /// Whether this is a file of ours.
+    pub(crate) fn holds(&self, path: &Path) -> bool {
+        path.starts_with(&self.base)
+    }
+
     /// The names of our directories.
     pub(crate) fn places(&self) -> Places {
         let text = |path: &Path| path.to_string_lossy().into_owned();
