@@ -1,7 +1,7 @@
 //! An mbox file opened and locked, so that nobody else's letter is lost: every program of ours that
 //! writes one goes through here (spec `qmail-local.md` §4.3).
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -30,8 +30,8 @@ pub(crate) enum NoLock {
 pub(crate) fn append(name: &Path) -> Result<File, NoLock> {
     let until = sys::clock::monotonic().saturating_add(LOCKED);
     loop {
-        let opened = OpenOptions::new().append(true).create(true).open(name);
-        let file = opened.map_err(NoLock::Open)?;
+        // A FIFO that nobody reads is an error, not a wait.
+        let file = sys::file::open_append(name).map_err(NoLock::Open)?;
         wait(&file, until)?;
         let locked = file.metadata().map_err(NoLock::Open)?;
         match std::fs::metadata(name) {

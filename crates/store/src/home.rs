@@ -116,6 +116,24 @@ impl Home {
         self.uid != 0
     }
 
+    /// The program of this name that a site has put into `bin/`; `None` if it is ours there, one with
+    /// `bin/qmail`, or if this home has no programs.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be looked at.
+    pub fn replacement(&self, program: &str) -> io::Result<Option<PathBuf>> {
+        let bin = self.path("bin");
+        let ours = std::fs::metadata(bin.join("qmail")).ok();
+        let program = bin.join(program);
+        let file = |meta: &std::fs::Metadata| (meta.dev(), meta.ino());
+        match std::fs::metadata(&program) {
+            Ok(meta) if ours.as_ref().map(file) == Some(file(&meta)) => Ok(None),
+            Ok(_) => Ok(Some(program)),
+            Err(err) if err.kind() == io::ErrorKind::NotFound && ours.is_none() => Ok(None),
+            Err(err) => Err(err),
+        }
+    }
+
     /// As whom each role runs.
     ///
     /// # Errors

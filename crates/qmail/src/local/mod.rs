@@ -61,6 +61,12 @@ pub(crate) struct Queued {
 }
 
 impl Job {
+    /// The words of the command line that says the same.
+    pub(crate) fn words(&self) -> [&[u8]; 8] {
+        let Self { user, home, local, dash, ext, domain, sender, default, .. } = self;
+        [user, home, local, dash, ext, domain, sender, default]
+    }
+
     /// `local@domain`.
     fn recipient(&self) -> Vec<u8> {
         [&self.local, &b"@"[..], &self.domain].concat()

@@ -2,14 +2,19 @@
 //! user. If all there is to do is to write into a Maildir, it takes further deliveries for the same
 //! recipient and leaves the waiting for the disk to qmail-lspawn; if not, it makes this one and ends.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 
 use base::address::split;
 use base::outcome::Outcome;
 use base::wire::spawn::Delivery;
+use store::home::Home;
 use store::users::{Account, Directory};
+use sys::signal::Signal;
+use sys::spawn::exec;
 use sys::{errno, fd, log, pass, process, signal, user};
 
 use crate::local::{Came, End, Job, Mailbox, Queued, Staged, Stop};
@@ -21,6 +26,8 @@ use super::word::{MESSAGE, Tag, Word, words};
 const BUG: i32 = 112;
 /// The account is root's.
 const ROOT: i32 = 113;
+/// A site's own qmail-local cannot be run.
+const UNRUNNABLE: i32 = 120;
 /// Where the channel to qmail-lspawn is.
 const CHANNEL: i32 = 3;
 /// Where qmail-lspawn's log is: what is told of a delivery there, the report has qmail's words for.
@@ -69,6 +76,10 @@ pub(super) fn run(
         return BUG;
     }
     let job = job(account, default, delivery, local, domain.unwrap_or_default());
+    if let Some(why) = site_program(users.home(), &job) {
+        log.say(delivery, &why);
+        return UNRUNNABLE;
+    }
     let file = File::from(fd::take(0));
     let code = match Mailbox::of(&job, &file) {
         Err(End { code, cause }) => {
@@ -83,6 +94,25 @@ pub(super) fn run(
     // Its number is known to programs as the standard input, whatever becomes of it.
     std::mem::forget(file);
     code
+}
+
+/// Becomes a site's own qmail-local, if there is one; why that failed.
+fn site_program(home: &Home, job: &Job) -> Option<String> {
+    let name = "bin/qmail-local";
+    let failed = match home.replacement("qmail-local") {
+        Ok(None) => return None,
+        Ok(Some(program)) => {
+            signal::default(Signal::Pipe);
+            let head = [name.as_bytes(), b"--"];
+            let words = head.into_iter().chain(job.words()).map(OsStr::from_bytes);
+            let argv: Vec<OsString> = words.map(OsString::from).collect();
+            let moved = std::env::set_current_dir(home.root());
+            moved.err().unwrap_or_else(|| exec(program.as_os_str(), &argv, None))
+        }
+        Err(err) => err,
+    };
+    let (path, why) = (home.path(name), errno::text(&failed));
+    Some(format!("unable to run {}: {why} (mend: run qmailctl setup)", path.display()))
 }
 
 /// The letter at 0, the report at 1 and 2, the channel at 3, the log at 4, and nothing else.

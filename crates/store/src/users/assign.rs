@@ -49,6 +49,9 @@ pub fn compile(text: &[u8]) -> Result<Vec<u8>, AssignError> {
     let mut ends = BTreeSet::new();
     let mut dot = false;
     let mut keys = BTreeSet::new();
+    if text.is_empty() {
+        return Err(AssignError::NoDot);
+    }
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     for (n, line) in text.split(|&c| c == b'\n').enumerate() {
         if line == b"." {
@@ -185,6 +188,7 @@ mod tests {
             compile(b"=j:j:1:2:/h:::\n+r-:root:00:2:/h:-::\n.\n"),
             Err(AssignError::Root(2))
         );
+        assert_eq!(compile(b""), Err(AssignError::NoDot));
         assert!(compile(b".").is_ok());
     }
 

@@ -5,7 +5,7 @@
 //! found here, without a process for it.
 
 use std::ffi::OsStr;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -45,17 +45,10 @@ pub(super) fn known(home: &Home, local: &[u8]) -> Result<Option<Account>, Lookup
     }
 }
 
-/// The program in `bin/qmail-getpw`, if it is not ours. A home without programs has ours.
+/// The program in `bin/qmail-getpw`, if it is not ours.
 fn replacement(home: &Home) -> Result<Option<PathBuf>, LookupError> {
-    let program = home.path("bin/qmail-getpw");
-    let ours = std::fs::metadata(home.path("bin/qmail")).ok();
-    let file = |meta: &Metadata| (meta.dev(), meta.ino());
-    match std::fs::metadata(&program) {
-        Ok(meta) if ours.as_ref().map(file) == Some(file(&meta)) => Ok(None),
-        Ok(_) => Ok(Some(program)),
-        Err(err) if err.kind() == io::ErrorKind::NotFound && ours.is_none() => Ok(None),
-        Err(err) => Err(LookupError::Run(program, err)),
-    }
+    let found = home.replacement("qmail-getpw");
+    found.map_err(|err| LookupError::Run(home.path("bin/qmail-getpw"), err))
 }
 
 /// Asks a site's program, as stock does: as qmailp, with the local part as its argument. What it

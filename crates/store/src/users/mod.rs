@@ -139,6 +139,11 @@ impl Directory {
         Self { home: home.clone(), cdb: None, believed: Duration::ZERO, good_for: Duration::ZERO }
     }
 
+    /// The home whose users they are.
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
     /// Takes what is in memory for what the file says until this moment of
     /// [`sys::clock::monotonic`]: for who has just looked, or is told of changes.
     pub fn believe_until(&mut self, moment: Duration) {
