@@ -4,7 +4,7 @@ exported again: the two exports are equal. Interrupted imports and exports go on
 damaged letters are left and named, and nothing is in two places at once.
 
 Homes of its own, with queued and nothing else: what is to be seen must not be delivered meanwhile.
-LETTERS says how many there are (10,000 if it is not set)."""
+LETTERS says how many there are; the claim is 10,000, a thousand is played every day."""
 
 import collections
 import fcntl
@@ -15,7 +15,7 @@ import stat
 
 from mail import *
 
-LETTERS = int(os.environ.get("LETTERS", "10000"))
+LETTERS = int(os.environ.get("LETTERS", "1000"))
 SCRATCH = HOME / f"moves-{os.getpid()}"
 BINARIES = ("qmail", "qmail-admin", "qmail-net", "daemontools")
 NOW = 1_795_000_000

@@ -98,6 +98,7 @@ fn check_letter(
         return Err(torn("its envelope has changed"));
     }
     check_notes(queue, line, id)?;
+    check_held(line, queue.index().mark(id).is_some())?;
     Ok(line.name)
 }
 
@@ -105,6 +106,9 @@ fn check_notes(queue: &mut Queue<&Sim>, line: &Line, id: u64) -> Found {
     let progress: Vec<_> = queue.index().get(id).into_iter().flat_map(|k| k.progress()).collect();
     let done = progress.first() == Some(&Progress::Done);
     let failed = progress.get(1) == Some(&Progress::Failed);
+    if line.adopted && !failed {
+        return Err(violation(Broken::Torn, "an adopted letter without its past".to_owned()));
+    }
     for (what, sure, is) in [("done", line.done, done), ("failed", line.failed, failed)] {
         if (sure == Sure::Yes && !is) || (sure == Sure::No && is) {
             let story = format!("letter {}: {what} is {is}", char::from(line.name));
@@ -117,6 +121,16 @@ fn check_notes(queue: &mut Queue<&Sim>, line: &Line, id: u64) -> Found {
         return Err(violation(Broken::Lost, "a failure without its paragraph".to_owned()));
     }
     Ok(())
+}
+
+/// A letter is held if that was said last, or is among what was said since the last promise.
+fn check_held(line: &Line, held: bool) -> Found {
+    let may = line.held.iter().any(|(_, said)| *said == held) || (line.held.is_empty() && !held);
+    if may {
+        return Ok(());
+    }
+    let story = format!("letter {}: held is {held}", char::from(line.name));
+    Err(violation(Broken::Lost, story))
 }
 
 fn check_count(line: &Line, count: usize) -> Found {

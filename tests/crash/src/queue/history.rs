@@ -51,7 +51,7 @@ impl History {
             let n = usize::try_from(lot.draw()).unwrap_or(0).checked_rem(live.len());
             n.and_then(|n| live.get(n)).copied()
         };
-        let drawn = self.lot.draw() % 24;
+        let drawn = self.lot.draw() % 28;
         let one = pick(&mut self.lot, live);
         match (drawn, one) {
             (0..=1, _) => Op::Tend,
@@ -67,6 +67,9 @@ impl History {
                 live.retain(|other| *other != name);
                 Op::Finish(name)
             }
+            (24, Some(name)) => Op::Hold(name),
+            (25, Some(name)) => Op::Release(name),
+            (26, _) if live.len() <= AT_ONCE => Op::Adopt(self.name(live), 700),
             (12, _) => Op::NoRoom,
             (13, _) => Op::Room,
             (14..=15, _) => Op::Begin,
@@ -126,6 +129,7 @@ impl History {
                     (line.queued, line.finished) = (Sure::Yes, Sure::No);
                     line.done = sure(progress.first() == Some(&Progress::Done));
                     line.failed = sure(progress.get(1) == Some(&Progress::Failed));
+                    line.held = vec![(0, queue.index().mark(line.id).is_some())];
                 }
             }
         }

@@ -1,9 +1,9 @@
 //! What is done to the queue before the power goes, and what was promised meanwhile.
 
 use base::time::Moment;
-use base::wire::queue::{Envelope, Note};
+use base::wire::queue::{Envelope, Mark, Note, Progress};
 use store::disk::sim::{Sim, SimFile};
-use store::queue::{BLOCK, Config, Content, NewLetter, Queue, Trouble};
+use store::queue::{BLOCK, Config, Content, NewLetter, Past, Queue, Trouble};
 
 /// A queue small enough to reach every corner in a few steps.
 pub(crate) const CONFIG: Config = Config {
@@ -31,6 +31,12 @@ pub(crate) enum Op {
     Offer(Name, usize),
     /// Hand in a letter that is the bounce of another.
     Bounce(Name, Name),
+    /// Take a letter from another queue, held; its second recipient has failed there.
+    Adopt(Name, usize),
+    /// Hold a letter.
+    Hold(Name),
+    /// Let it go.
+    Release(Name),
     /// Note that the first recipient is done.
     Done(Name),
     /// Note that the second recipient failed.
@@ -56,7 +62,8 @@ pub(crate) enum Op {
 }
 
 use Op::{
-    Begin, Bounce, Commit, Done, Failed, Finish, Flush, Land, NoRoom, Offer, Room, Run, Tend,
+    Adopt, Begin, Bounce, Commit, Done, Failed, Finish, Flush, Hold, Land, NoRoom, Offer, Release,
+    Room, Run, Tend,
 };
 
 /// How certain something is.
@@ -100,11 +107,16 @@ pub(crate) struct Line {
     pub(crate) finishes: Option<Name>,
     /// Which records said what became of it last.
     pub(crate) at: Records,
+    /// It came from another queue.
+    pub(crate) adopted: bool,
+    /// Whether it is held: what was promised last, and what was said since, by which record.
+    pub(crate) held: Vec<(u64, bool)>,
 }
 
 /// Sequences of records.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Records {
+    queued: u64,
     done: u64,
     failed: u64,
     finished: u64,
@@ -136,9 +148,15 @@ impl Ledger {
     /// Everything up to a sequence is on disk.
     fn promise(&mut self, synced: u64) {
         for line in &mut self.0 {
-            let Line { queued, done, failed, finished, at, id, .. } = line;
-            let last =
-                [(queued, *id), (done, at.done), (failed, at.failed), (finished, at.finished)];
+            let Line { queued, done, failed, finished, at, held, .. } = line;
+            let last = [
+                (queued, at.queued),
+                (done, at.done),
+                (failed, at.failed),
+                (finished, at.finished),
+            ];
+            let old = held.iter().rposition(|(at, _)| *at <= synced).unwrap_or(0);
+            held.drain(..old);
             for (sure, at) in last {
                 if at <= synced {
                     sure.promise();
@@ -172,6 +190,9 @@ fn perform(queue: &mut Queue<&Sim>, op: Op, ledger: &mut Ledger) -> Result<(), T
     match op {
         Offer(name, size) => offer(queue, ledger, name, size, None)?,
         Bounce(name, of) => offer(queue, ledger, name, 500, Some(of))?,
+        Adopt(name, size) => adopt(queue, ledger, name, size)?,
+        Hold(name) => hold(queue, ledger, name, Some(Mark::exported(7)))?,
+        Release(name) => hold(queue, ledger, name, None)?,
         Done(name) => {
             ledger.with(name, |line| (_, line.at.done) = (line.done.ask(), next));
             queue.note(id(ledger, name), 0, Note::Done)?;
@@ -206,11 +227,62 @@ fn offer(
     let bytes = vec![name; size];
     let old = finishes.and_then(|name| ledger.line(name)).map(|line| line.id);
     let (id, queued) = (queue.next_id(), Sure::Perhaps);
-    ledger.0.push(Line { name, bytes: bytes.clone(), id, queued, finishes, ..Line::default() });
+    let at = Records { queued: id, ..Records::default() };
+    ledger.0.push(Line { name, bytes: bytes.clone(), id, queued, finishes, at, ..Line::default() });
     if let Some(finishes) = finishes {
         ledger.with(finishes, |line| (_, line.at.finished) = (line.finished.ask(), id));
     }
     accept(queue, &bytes, old).map(|_| ())
+}
+
+/// Takes a letter with a past, all of which is promised with its last record.
+fn adopt(
+    queue: &mut Queue<&Sim>,
+    ledger: &mut Ledger,
+    name: Name,
+    size: usize,
+) -> Result<(), Trouble> {
+    let bytes = vec![name; size.min(CONFIG.inline)];
+    let id = queue.next_id();
+    let (queued, failed, last) = (Sure::Perhaps, Sure::Perhaps, id.saturating_add(2));
+    let at = Records { queued: last, failed: last, ..Records::default() };
+    let (held, adopted) = (vec![(last, true)], true);
+    let line = Line {
+        name,
+        bytes: bytes.clone(),
+        id,
+        queued,
+        failed,
+        at,
+        held,
+        adopted,
+        ..Line::default()
+    };
+    ledger.0.push(line);
+    let Ok(envelope) = Envelope::new(ENVELOPE) else { return Ok(()) };
+    let (birth, content) = (Moment::from_secs(1_000), Content::Inline(&bytes));
+    let new = NewLetter { birth, uid: 1, pid: 2, finishes: None, envelope, content };
+    let paragraphs = [(1, PARAGRAPH.to_vec())];
+    let progress = [Progress::Waiting, Progress::Failed];
+    let mark = Mark::imported(name.into());
+    queue.adopt(&new, &Past { progress: &progress, paragraphs: &paragraphs, mark }).map(|_| ())
+}
+
+fn hold(
+    queue: &mut Queue<&Sim>,
+    ledger: &mut Ledger,
+    name: Name,
+    mark: Option<Mark>,
+) -> Result<(), Trouble> {
+    let id = ledger.line(name).map_or(0, |line| line.id);
+    let next = queue.next_id();
+    ledger.with(name, |line| {
+        if line.held.is_empty() {
+            line.held.push((0, false));
+        }
+        line.held.push((next, mark.is_some()));
+    });
+    queue.hold(id, mark).map(|_| ())
 }
 
 /// Hands in a letter; it is promised at the next commit.

@@ -1,7 +1,8 @@
 //! What is played: short lives that each reach one corner.
 
 use super::script::Op::{
-    self, Begin, Bounce, Commit, Done, Failed, Finish, Flush, Land, NoRoom, Offer, Room, Run, Tend,
+    self, Adopt, Begin, Bounce, Commit, Done, Failed, Finish, Flush, Hold, Land, NoRoom, Offer,
+    Release, Room, Run, Tend,
 };
 
 /// Every script: up to three letters at a time.
@@ -33,6 +34,24 @@ pub(crate) const SCRIPTS: &[(&str, &[Op])] = &[
             Tend,
             Flush,
             Offer(b'c', 900),
+            Commit,
+        ],
+    ),
+    (
+        "from another queue",
+        &[
+            Adopt(b'a', 700),
+            Commit,
+            Offer(b'b', 2_000),
+            Adopt(b'c', 1_300),
+            Commit,
+            Release(b'a'),
+            Tend,
+            Commit,
+            Hold(b'b'),
+            Finish(b'c'),
+            Commit,
+            Release(b'b'),
             Commit,
         ],
     ),
