@@ -52,7 +52,8 @@ impl Fatal {
 
     /// A line cannot be read; of a long one only the beginning is shown.
     fn unparsable(line: &[u8]) -> Self {
-        let shown = line.get(..SHOWN).unwrap_or(line).trim_ascii_end();
+        let shown = line.get(..SHOWN).unwrap_or(line);
+        let shown = shown.strip_suffix(b"\n").unwrap_or(shown);
         Self::permanent([b"unable to parse this line:\n", shown].concat())
     }
 

@@ -22,7 +22,7 @@ fn inject(
     head.feed(letter).unwrap();
     let prepared = prepare(&options, &site, &who, &[], &head.finish().0, &NOW)?;
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let recipients = prepared.recipients.iter().map(|a| text(a.as_bytes())).collect();
+    let recipients = text0::fields(&prepared.recipients).unwrap().map(text).collect();
     Ok((text(prepared.sender.as_bytes()), text(&prepared.header), recipients))
 }
 
