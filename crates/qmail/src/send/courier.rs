@@ -16,7 +16,7 @@ use base::wire::queue::{Envelope, Origin};
 use letter::bounce::{self, Bounce, Kind, Names};
 use store::client::{QueueClient, Refusal};
 use store::home::Home;
-use store::program::Program;
+use store::program::{self, Program};
 use sys::spawn::{Command, Fork, Status};
 use sys::{fd, signal, spawn};
 
@@ -247,7 +247,9 @@ fn through(program: &OsString, errand: Errand<'_>) -> Result<u32, Failure> {
     let program_name = program.display();
     let mut program = Program::start(command, errand.home, PATIENCE).map_err(|err| {
         let why = format!("unable to run {program_name}: {}", sys::errno::text(&err));
-        Failure { word: b'S', why: why.replace(char::is_control, "_") }
+        // In stock it is the child that finds out that it cannot be run.
+        let word = if program::is_exec(&err) { b'R' } else { b'S' };
+        Failure { word, why: why.replace(char::is_control, "_") }
     })?;
     let pid = program.pid();
     let written = write(errand, &mut |bytes| {

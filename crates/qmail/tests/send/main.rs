@@ -54,7 +54,9 @@ fn what_fails_bounces_once_to_the_sender() {
     assert!(rest.starts_with("Date: "));
     assert!(rest.contains("\nFrom: MAILER-DAEMON@here.test\nTo: joe@here.test\n"));
     assert!(rest.contains("\n\n<no@far.test>:\nSorry.\n\n--- Below this line is a copy"));
-    assert!(rest.ends_with("Subject: x\n\nhi\n"));
+    assert!(rest.contains("\n\nFinal-Recipient: rfc822; no@far.test\nAction: failed\n"));
+    let end = "Subject: x\n\nhi\n\n--=_";
+    assert!(rest.contains(end) && rest.ends_with("--\n"), "{rest}");
     assert_eq!(place.letters(), 1, "bounce and finish are one");
     send.local.report(bounce.slot, Outcome::Done, "");
     let mut log = send.log_until(&format!("end msg {}", bounce.letter));
@@ -65,6 +67,31 @@ fn what_fails_bounces_once_to_the_sender() {
     }
     assert!(log.contains(&bounced) && log.contains(&ended), "{log}");
     assert_eq!((send.term(), place.letters()), (Status::Exited(0), 0));
+}
+
+#[test]
+fn letters_that_pour_in_do_not_keep_reports_waiting() {
+    const LETTERS: usize = 100_000;
+    let mut place = Place::new("pour");
+    place.fill(LETTERS);
+    let Send { pid, mut log, mut local, remote } = Send::start(&place);
+    // Who does not read the log stops everything.
+    let reader = std::thread::spawn(move || {
+        let text = log.lines_until("delivery 20: success");
+        let found = text.matches("\nnew msg ").count();
+        drop(log);
+        found
+    });
+    for _ in 0..20 {
+        let told = local.next();
+        local.report(told.slot, Outcome::Done, "did 1+0+0\n");
+    }
+    let news = reader.join().unwrap();
+    println!("{news} letters were new when 20 had been delivered, one after the other");
+    assert!(news < LETTERS, "every letter was read before");
+    kill(pid, Signal::Kill).unwrap();
+    wait(pid).unwrap();
+    drop(remote);
 }
 
 #[test]
@@ -81,7 +108,7 @@ fn a_bounce_goes_through_the_program_an_administrator_chose() {
     assert!(log.contains(&format!("bounce msg {id} qp ")), "{log}");
     assert_eq!(fs::read(place.home.join("envelope")).unwrap(), b"F\0Tjoe@here.test\0\0");
     let letter = fs::read_to_string(place.home.join("letter")).unwrap();
-    assert!(letter.starts_with("Date: ") && letter.ends_with("Subject: x\n\nhi\n"));
+    assert!(letter.starts_with("Date: ") && letter.contains("Subject: x\n\nhi\n\n--=_"));
     assert_eq!(place.letters(), 0);
     assert_eq!(send.term(), Status::Exited(0));
 }

@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 
 use base::outcome::Outcome;
 use base::text0;
+use base::time::Moment;
 use base::wire::frame;
 use base::wire::queue::{Envelope, Origin};
 use base::wire::spawn::{Delivery, MAX_DELIVERY, Report};
 use store::client::QueueClient;
+use store::disk::kernel::Kernel;
+use store::queue::{Config, Content, NewLetter, Queue};
 use sys::fd;
 use sys::signal::{Signal, kill};
 use sys::spawn::{Command, Status, wait};
@@ -131,6 +134,28 @@ impl Place {
             kill(pid, Signal::Kill).unwrap();
             wait(pid).unwrap();
         }
+    }
+
+    /// Begins anew with a queue of so many letters, none of them tried.
+    pub(crate) fn fill(&mut self, letters: usize) {
+        self.kill_queued();
+        let disk = Kernel::at(&self.home.join("queue")).unwrap();
+        let (mut queue, _) = Queue::open(disk, Config::default()).unwrap();
+        for n in 0..letters {
+            let envelope = format!("s{n}@far.test\0u{}@here.test\0", n % 100);
+            let new = NewLetter {
+                birth: Moment::from_secs(1_000_000_000),
+                uid: 1,
+                pid: 2,
+                finishes: None,
+                envelope: Envelope::new(envelope.as_bytes()).unwrap(),
+                content: Content::Inline(b"\nhi\n"),
+            };
+            queue.accept(&new).unwrap();
+        }
+        queue.commit().unwrap();
+        drop(queue);
+        self.start_queued();
     }
 
     fn command(&self, name: &str) -> Command<'static> {

@@ -1,6 +1,7 @@
 //! The log as its readers know it: every line one of stock's, every letter's life closed. What the
 //! reader knows is what qmailanalog's `matchup` keeps from line to line.
 
+use super::lives::Dice;
 use super::traffic::{Answer, DEAD, FINE, Traffic};
 use super::*;
 use letter::bounce::Kind;
@@ -186,14 +187,14 @@ fn fate(f: &Flying, now: Moment) -> Answer {
 struct Day {
     t: Traffic<fn(&Flying, Moment) -> Answer>,
     reader: Reader,
-    dice: super::lives::Dice,
+    dice: Dice,
     next: u64,
 }
 
 impl Day {
     fn new() -> Self {
         let t = Traffic::new(World::new(10, 20), fate as fn(&Flying, Moment) -> Answer);
-        let mut day = Self { t, reader: Reader::default(), dice: super::lives::Dice(7), next: 0 };
+        let mut day = Self { t, reader: Reader::default(), dice: Dice(7), next: 0 };
         day.t.w.step(Event::Listed);
         day
     }

@@ -106,6 +106,31 @@ impl<F: Fn(&Flying, Moment) -> Answer> Traffic<F> {
 }
 
 #[test]
+fn letters_that_pour_in_take_no_place_from_those_that_are_there() {
+    let started = |each_millisecond: u64| {
+        let quick = |_: &Flying, _| (5, Outcome::Done, "did 1+0+0\n");
+        let mut t = Traffic::new(World::linked(10, 20), quick);
+        for id in 1..=10_000 {
+            t.w.arrive(id, &format!("s{id}@x.org"), &[&format!("u{}@here", id % 100)]);
+        }
+        let mut id = 10_000;
+        for millisecond in 0..3_000 {
+            for _ in 0..each_millisecond {
+                id += 1;
+                t.w.arrive(id, "pours@x.org", &[&format!("u{}@here", id % 100)]);
+                assert_eq!(t.w.flying.len() + t.under_way.len(), 10, "a place is empty");
+            }
+            t.until(Moment::from_secs(1_000_000_000).plus_micros(millisecond * 1_000));
+            t.w.log.clear();
+        }
+        t.first.keys().filter(|&&id| id <= 10_000).count()
+    };
+    let (alone, poured) = (started(0), started(20));
+    println!("{alone} of those that were there, {poured} beside 20,000 new letters a second");
+    assert!(alone > 5_000 && poured * 10 > alone * 9, "{alone}, {poured}");
+}
+
+#[test]
 fn a_letter_to_a_hundred_thousand_readers_does_not_delay_a_persons() {
     let mut t = Traffic::new(World::linked(10, 100), |_, _| FINE);
     let readers: Vec<String> = (0..100_000).map(|n| format!("r{n}@d{}.org", n % 50)).collect();
