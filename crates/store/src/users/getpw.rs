@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base::limits;
@@ -33,7 +33,7 @@ const BREAK: u8 = b'-';
 pub(super) fn ask(home: &Home, local: &[u8]) -> Result<Account, LookupError> {
     match replacement(home)? {
         None => answer(home, local),
-        Some(program) => run(home, program, local),
+        Some(program) => run(home, &program, local),
     }
 }
 
@@ -53,19 +53,19 @@ fn replacement(home: &Home) -> Result<Option<PathBuf>, LookupError> {
 
 /// Asks a site's program, as stock does: as qmailp, with the local part as its argument. What it
 /// says on descriptor 2 goes where ours goes.
-fn run(home: &Home, program: PathBuf, local: &[u8]) -> Result<Account, LookupError> {
+fn run(home: &Home, program: &Path, local: &[u8]) -> Result<Account, LookupError> {
     let roles = home.roles().map_err(|err| LookupError::NoAlias(err.to_string()))?;
     let ids = Ids { gid: roles.nofiles, groups: vec![roles.nofiles], ..roles.qmailp };
     let started = || -> io::Result<(u32, OwnedFd)> {
         let (said, say) = fd::pipe()?;
-        let command = Command::new(&program).argv0("bin/qmail-getpw").arg(OsStr::from_bytes(local));
+        let command = Command::new(program).argv0("bin/qmail-getpw").arg(OsStr::from_bytes(local));
         let nothing = OwnedFd::from(File::open("/dev/null")?);
         let pid = command.dir(home.root()).fd(nothing, 0).fd(say, 1).ids(ids).spawn()?;
         Ok((pid, said))
     };
-    let (pid, said) = started().map_err(|err| LookupError::Run(program.clone(), err))?;
+    let (pid, said) = started().map_err(|err| LookupError::Run(program.into(), err))?;
     let (words, status) = finish(pid, &said, limits::GETPW);
-    let wrong = |code: u8, why: String| Err(LookupError::Program(program.clone(), code, why));
+    let wrong = |code: u8, why: String| Err(LookupError::Program(program.into(), code, why));
     match status {
         None => wrong(118, format!("did not answer within {} seconds", limits::GETPW.as_secs())),
         Some(status @ Status::Killed(_)) => wrong(118, status.to_string()),
