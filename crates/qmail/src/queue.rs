@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use base::limits;
@@ -15,12 +15,25 @@ use base::spoken::{Ear, Unspoken};
 use base::wire::queue::{Envelope, Origin};
 use store::client::{QueueClient, Refusal};
 use store::home::Home;
-use sys::signal::{self, Signal};
+use sys::fd;
+use sys::poll::{self, Interest};
+use sys::signal::{self, Signal, Signals};
 
 /// Seconds after which it gives up, whatever it is waiting for.
 const LIMIT: Duration = Duration::from_secs(86_400);
 /// Bytes read at a time.
 const PIECE: usize = limits::CHUNK;
+/// Who sends these does not know how far we are.
+const IGNORED: [Signal; 8] = [
+    Signal::Hup,
+    Signal::Int,
+    Signal::Pipe,
+    Signal::Prof,
+    Signal::Quit,
+    Signal::Vtalrm,
+    Signal::Xcpu,
+    Signal::Xfsz,
+];
 
 /// Why the letter is not queued: the exit codes callers know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +44,8 @@ enum Failure {
     Write = 53,
     Read = 54,
     Home = 61,
+    /// There is no queue in the home.
+    NoQueue = 62,
     /// queued cannot be reached, or has trouble with its files.
     Queue = 63,
     Format = 91,
@@ -47,10 +62,7 @@ impl From<Unspoken> for Failure {
 
 /// Exit 0 when the letter is on disk, else as spec `qmail-overview.md` §6.1 says.
 pub(crate) fn main(_args: &[OsString]) -> i32 {
-    for ignored in [Signal::Int, Signal::Hup, Signal::Quit, Signal::Pipe] {
-        // Who sends these does not know how far we are.
-        signal::ignore(ignored);
-    }
+    IGNORED.into_iter().for_each(signal::ignore);
     match queue() {
         Ok(()) => 0,
         Err(failure) => failure as i32,
@@ -58,17 +70,16 @@ pub(crate) fn main(_args: &[OsString]) -> i32 {
 }
 
 fn queue() -> Result<(), Failure> {
-    let until = sys::clock::monotonic().saturating_add(LIMIT);
+    let patience = Patience::begin()?;
     let home = Home::find().map_err(|_| Failure::Home)?;
-    let mut client = QueueClient::connect_soon(&home).map_err(|_| Failure::Queue)?;
+    let mut client = QueueClient::connect_soon(&home).map_err(|_| unreachable_in(&home))?;
     // queued knows our uid, and says `from network` or `for bounce` if that is a role's.
     client.begin(Origin::Local).map_err(refused)?;
-    each_piece(&sys::fd::take(0), until, |piece| {
-        client.chunk(piece).map_err(refused).map(|()| false)
-    })?;
+    patience
+        .each_piece(&fd::take(0), |piece| client.chunk(piece).map_err(refused).map(|()| false))?;
     let mut ear = Ear::default();
     let ended =
-        each_piece(&sys::fd::take(1), until, |piece| ear.take(piece).map_err(Failure::from))?;
+        patience.each_piece(&fd::take(1), |piece| ear.take(piece).map_err(Failure::from))?;
     if !ended {
         return Err(Failure::Read);
     }
@@ -76,21 +87,58 @@ fn queue() -> Result<(), Failure> {
     client.commit(&envelope).map_err(refused).map(|_| ())
 }
 
-/// Reads to the end, or until `take` says that this is all; true in that case.
-fn each_piece(
-    from: &OwnedFd,
+/// Why queued cannot be reached.
+fn unreachable_in(home: &Home) -> Failure {
+    if home.path("queue").is_dir() { Failure::Queue } else { Failure::NoQueue }
+}
+
+/// How long the caller is waited for: until the limit, or until ALRM says that it is over.
+struct Patience {
     until: Duration,
-    mut take: impl FnMut(&[u8]) -> Result<bool, Failure>,
-) -> Result<bool, Failure> {
-    let mut piece = vec![0; PIECE];
-    loop {
-        let left = until.saturating_sub(sys::clock::monotonic());
-        let n = sys::fd::read_within(from, &mut piece, left).map_err(|e| match e.kind() {
-            io::ErrorKind::TimedOut => Failure::Timeout,
-            _ => Failure::Read,
-        })?;
-        if n == 0 || take(piece.get(..n).unwrap_or_default())? {
-            return Ok(n > 0);
+    alarm: Signals,
+}
+
+impl Patience {
+    fn begin() -> Result<Self, Failure> {
+        let until = sys::clock::monotonic().saturating_add(LIMIT);
+        let alarm = Signals::catch(&[Signal::Alrm]).map_err(|_| Failure::Memory)?;
+        Ok(Self { until, alarm })
+    }
+
+    /// Reads to the end, or until `take` says that this is all; true in that case.
+    fn each_piece(
+        &self,
+        from: &OwnedFd,
+        mut take: impl FnMut(&[u8]) -> Result<bool, Failure>,
+    ) -> Result<bool, Failure> {
+        // Where nothing can ever be read (a pipe's other end) waiting would not end.
+        fd::read(from, &mut []).map_err(|_| Failure::Read)?;
+        let mut piece = vec![0; PIECE];
+        loop {
+            self.wait(from)?;
+            let n = match fd::read(from, &mut piece) {
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => continue,
+                read => read.map_err(|_| Failure::Read)?,
+            };
+            if n == 0 || take(piece.get(..n).unwrap_or_default())? {
+                return Ok(n > 0);
+            }
+        }
+    }
+
+    /// Waits for something to read.
+    fn wait(&self, from: &OwnedFd) -> Result<(), Failure> {
+        let both = [from.as_fd(), self.alarm.as_fd()];
+        loop {
+            let left = self.until.saturating_sub(sys::clock::monotonic());
+            let ready =
+                poll::ready(&both, Interest::READ, Some(left)).map_err(|_| Failure::Read)?;
+            match ready.as_slice() {
+                [_, true] => return Err(Failure::Timeout),
+                [true, _] => return Ok(()),
+                _ if left.is_zero() => return Err(Failure::Timeout),
+                _ => (),
+            }
         }
     }
 }

@@ -23,6 +23,8 @@ pub enum Signal {
     Kill,
     /// SIGPIPE.
     Pipe,
+    /// SIGPROF.
+    Prof,
     /// SIGQUIT.
     Quit,
     /// SIGSTOP; can be sent, not caught.
@@ -33,12 +35,18 @@ pub enum Signal {
     Usr1,
     /// SIGUSR2.
     Usr2,
+    /// SIGVTALRM.
+    Vtalrm,
     /// SIGWINCH.
     Winch,
+    /// SIGXCPU.
+    Xcpu,
+    /// SIGXFSZ.
+    Xfsz,
 }
 
 /// Each signal and the kernel's name for it.
-const TABLE: [(Signal, sig::Signal); 13] = [
+const TABLE: [(Signal, sig::Signal); 17] = [
     (Signal::Alrm, sig::Signal::SIGALRM),
     (Signal::Chld, sig::Signal::SIGCHLD),
     (Signal::Cont, sig::Signal::SIGCONT),
@@ -46,12 +54,16 @@ const TABLE: [(Signal, sig::Signal); 13] = [
     (Signal::Int, sig::Signal::SIGINT),
     (Signal::Kill, sig::Signal::SIGKILL),
     (Signal::Pipe, sig::Signal::SIGPIPE),
+    (Signal::Prof, sig::Signal::SIGPROF),
     (Signal::Quit, sig::Signal::SIGQUIT),
     (Signal::Stop, sig::Signal::SIGSTOP),
     (Signal::Term, sig::Signal::SIGTERM),
     (Signal::Usr1, sig::Signal::SIGUSR1),
     (Signal::Usr2, sig::Signal::SIGUSR2),
+    (Signal::Vtalrm, sig::Signal::SIGVTALRM),
     (Signal::Winch, sig::Signal::SIGWINCH),
+    (Signal::Xcpu, sig::Signal::SIGXCPU),
+    (Signal::Xfsz, sig::Signal::SIGXFSZ),
 ];
 
 impl Signal {
@@ -74,12 +86,16 @@ impl Signal {
             Self::Int => sig::Signal::SIGINT,
             Self::Kill => sig::Signal::SIGKILL,
             Self::Pipe => sig::Signal::SIGPIPE,
+            Self::Prof => sig::Signal::SIGPROF,
             Self::Quit => sig::Signal::SIGQUIT,
             Self::Stop => sig::Signal::SIGSTOP,
             Self::Term => sig::Signal::SIGTERM,
             Self::Usr1 => sig::Signal::SIGUSR1,
             Self::Usr2 => sig::Signal::SIGUSR2,
+            Self::Vtalrm => sig::Signal::SIGVTALRM,
             Self::Winch => sig::Signal::SIGWINCH,
+            Self::Xcpu => sig::Signal::SIGXCPU,
+            Self::Xfsz => sig::Signal::SIGXFSZ,
         }
     }
 }

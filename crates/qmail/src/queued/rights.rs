@@ -33,8 +33,10 @@ impl Rules {
     pub(super) fn allow(&self, uid: u32, request: &Request<'_>) -> bool {
         uid == 0
             || match request {
-                Request::Begin(Origin::Local) | Request::Chunk(_) | Request::Envelope(_) => true,
-                Request::Begin(Origin::Network) => uid == self.qmaild,
+                // Whether that is true of the network is another question: see `invoker`.
+                Request::Begin(Origin::Local | Origin::Network)
+                | Request::Chunk(_)
+                | Request::Envelope(_) => true,
                 Request::Begin(Origin::Bounce { .. })
                 | Request::Begin(Origin::Import { .. })
                 | Request::Hold { .. }
@@ -64,14 +66,15 @@ impl Rules {
     /// origin tells them apart.
     pub(super) fn invoker(&self, uid: u32, origin: Origin) -> Invoker {
         match origin {
-            Origin::Network => Invoker::Network,
+            Origin::Network if self.private || uid == 0 => Invoker::Network,
             Origin::Bounce { .. } => Invoker::Bounce,
             Origin::Import { .. } => Invoker::Uid(uid),
             Origin::Local if self.private => Invoker::Uid(uid),
-            Origin::Local if uid == self.qmaild => Invoker::Network,
-            Origin::Local if uid == self.qmails => Invoker::Bounce,
-            Origin::Local if uid == self.alias => Invoker::Alias,
-            Origin::Local => Invoker::Uid(uid),
+            // A user's own qmail-smtpd (`sendmail -bs`) is no more than he is.
+            Origin::Local | Origin::Network if uid == self.qmaild => Invoker::Network,
+            Origin::Local | Origin::Network if uid == self.qmails => Invoker::Bounce,
+            Origin::Local | Origin::Network if uid == self.alias => Invoker::Alias,
+            Origin::Local | Origin::Network => Invoker::Uid(uid),
         }
     }
 }
@@ -95,7 +98,6 @@ mod tests {
         assert!(may(Request::Begin(Origin::Local)) && may(Request::Chunk(b"x")));
         assert!(may(Request::Envelope(Envelope::new(b"\0").unwrap())));
         for forbidden in [
-            Request::Begin(Origin::Network),
             Request::Begin(Origin::Bounce { finishes: 1 }),
             Request::Follow,
             Request::Note { serial: 1, letter: 1, index: 0, note: Note::Done },
@@ -123,9 +125,7 @@ mod tests {
         assert!(rules.allow(2, &Request::Begin(Origin::Network)));
         assert!(rules.allow(3, &Request::Finish(1)) && !rules.allow(3, &Request::Open(1)));
         assert!(rules.allow(4, &Request::Open(1)) && !rules.allow(4, &Request::Follow));
-        assert!(
-            rules.allow(5, &Request::Follow) && !rules.allow(5, &Request::Begin(Origin::Network))
-        );
+        assert!(rules.allow(5, &Request::Follow));
     }
 
     #[test]
@@ -141,6 +141,8 @@ mod tests {
         assert_eq!(system.invoker(1, Origin::Local), Invoker::Alias);
         assert_eq!(system.invoker(2, Origin::Local), Invoker::Network);
         assert_eq!(system.invoker(7, Origin::Local), Invoker::Uid(7));
+        assert_eq!(system.invoker(2, Origin::Network), Invoker::Network);
+        assert_eq!(system.invoker(7, Origin::Network), Invoker::Uid(7));
         let private = rules(true);
         assert_eq!(private.invoker(1000, Origin::Local), Invoker::Uid(1000));
         assert_eq!(private.invoker(1000, Origin::Network), Invoker::Network);
