@@ -154,3 +154,18 @@ fn refused(refusal: Refusal) -> Failure {
         Outcome::Later | Outcome::Done => Failure::Queue,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_queued_says_has_its_code() {
+        let code = |outcome, text: &str| refused(Refusal { outcome, text: text.into() }) as i32;
+        for code_of_it in [11, 51, 53, 63] {
+            let Refusal { outcome, text } = Refusal::of_exit(code_of_it);
+            assert_eq!(code(outcome, &String::from_utf8(text).unwrap()), code_of_it.into());
+        }
+        assert_eq!(code(Outcome::Later, "something else"), 63);
+    }
+}

@@ -103,3 +103,17 @@ impl Outlet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_did_not_start_is_told_from_one_that_cannot_run() {
+        let said = |kind: std::io::ErrorKind| not_started(&kind.into());
+        let text = "unable to exec qq (#4.3.0)";
+        assert_eq!(said(std::io::ErrorKind::NotFound), Fatal::temporary(text));
+        let text = "unable to run qmail-queue";
+        assert_eq!(said(std::io::ErrorKind::WouldBlock), Fatal::temporary(text));
+    }
+}
