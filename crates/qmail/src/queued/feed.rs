@@ -54,13 +54,17 @@ fn next_on_disk(queue: &Queue<Kernel>, above: u64) -> Result<Option<u64>, ()> {
 }
 
 /// Tells the follower of letters that were let go after it had been led past them.
-fn put_released(queue: &Queue<Kernel>, client: &mut Client, released: Option<&mut VecDeque<u64>>) {
+fn put_released(
+    queue: &Queue<Kernel>,
+    client: &mut Client,
+    released: Option<&mut VecDeque<(u64, bool)>>,
+) {
     let Some(released) = released else { return };
     while client.out.waiting() < FEED
-        && let Some(id) = released.pop_front_if(|id| queue.is_on_disk(*id))
+        && let Some((id, old)) = released.pop_front_if(|(id, _)| queue.is_on_disk(*id))
     {
         if queue.index().mark(id).is_none() {
-            put_entry(queue, client, id, true);
+            put_entry(queue, client, id, old);
         }
     }
 }

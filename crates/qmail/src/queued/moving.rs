@@ -98,8 +98,8 @@ impl Server {
             Ok(None) => Ok((Until::Now, Answer::Refused(Outcome::Never, GONE))),
             Ok(Some(sequence)) => {
                 self.busy = true;
-                if was.is_some() && mark.is_none() {
-                    self.tell_follower(id);
+                if let (Some(was), None) = (was, mark) {
+                    self.tell_follower(id, was.is_export());
                 }
                 Ok((Until::Synced(sequence), Answer::Accepted(id)))
             }
@@ -112,11 +112,11 @@ impl Server {
     }
 
     /// A letter was let go: who follows the queue may have been led past it.
-    fn tell_follower(&mut self, id: u64) {
+    fn tell_follower(&mut self, id: u64, old: bool) {
         let follower = self.follower.and_then(|token| self.clients.get_mut(token));
         let following = follower.and_then(|client| client.following);
         if following.is_some_and(|following| following.sent >= id) {
-            self.released.push_back(id);
+            self.released.push_back((id, old));
         }
     }
 }

@@ -52,8 +52,8 @@ pub(super) struct Server {
     pub(super) queue: Queue<Kernel>,
     pub(super) rules: Rules,
     pub(super) follower: Option<u64>,
-    /// Letters let go that the follower has been led past.
-    pub(super) released: VecDeque<u64>,
+    /// Letters let go that the follower has been led past; whether it may have known them.
+    pub(super) released: VecDeque<(u64, bool)>,
     pub(super) poller: Poller,
     pub(super) listener: OwnedFd,
     signals: Signals,
