@@ -4,6 +4,7 @@
 //! every seed and thousands of random inputs under plain `cargo test`, with a bound on memory.
 //! The decision page is `docs/decisions/fuzzing.md`.
 
+mod aliases;
 mod brood;
 mod cdb;
 mod dot;
@@ -36,6 +37,7 @@ mod spawn {
     }
 }
 
+pub use self::aliases::aliases;
 pub use self::cdb::cdb;
 pub use self::dot::dot;
 pub use self::header::header;
@@ -51,7 +53,7 @@ pub use self::words::words;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("smtp_server", smtp_server),
     ("dot", dot),
     ("pop3", pop3),
@@ -62,4 +64,5 @@ pub const TARGETS: [Target; 10] = [
     ("settings", settings),
     ("cdb", cdb),
     ("words", words),
+    ("aliases", aliases),
 ];

@@ -6,6 +6,11 @@
 #[path = "../../crates/qmail/src/local/instructions.rs"]
 pub(crate) mod instructions;
 
+/// Where a forwarding table leads.
+#[allow(dead_code, reason = "only its parser is called")]
+#[path = "../../crates/qmail/src/commands/aliases/expand.rs"]
+pub(crate) mod expand;
+
 /// `control/smtproutes`.
 #[allow(dead_code, reason = "only its parser is called")]
 #[path = "../../crates/qmail-net/src/remote/route.rs"]
@@ -212,4 +217,14 @@ pub(crate) fn logged(pieces: &[&[u8]]) -> (Vec<u8>, Vec<Vec<u8>>) {
     pieces.iter().for_each(|piece| lines.feed(piece, &mut label, &mut give));
     lines.finish(&mut give);
     (whole, heads)
+}
+
+/// Programs and recipients that a forwarding table leads to, if it does.
+pub(crate) fn expanded(
+    table: &base::cdb::Cdb<'_>,
+    who: &[u8],
+    list: impl FnMut(&[u8]) -> Result<Vec<u8>, ()>,
+) -> Option<(Vec<Vec<u8>>, Vec<Vec<u8>>)> {
+    let plan = expand::expand(table, b"s@s", who, list).ok()??;
+    Some((plan.programs, plan.recipients))
 }

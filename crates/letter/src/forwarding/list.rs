@@ -4,9 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::{Command, items};
-
-/// The longest line with a recipient, in bytes.
-const RECIPIENT: usize = 800;
+use crate::listed::RECIPIENT;
 
 /// What is wrong with a text, and in which line (from 1 up).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +52,13 @@ pub fn compile(text: &[u8]) -> Result<Vec<u8>, Wrong> {
         match line.split_first() {
             None | Some((b'#', _)) => {}
             Some((b'.' | b'/', _)) => Command::List(line).put(&mut file),
-            Some(_) if line.len() > RECIPIENT => return Err(wrong(Why::LongAddress)),
-            Some((b'&', address)) => Command::Recipient(address).put(&mut file),
-            Some(_) => Command::Recipient(line).put(&mut file),
+            Some(_) => {
+                let address = line.strip_prefix(b"&").unwrap_or(line);
+                if address.len() > RECIPIENT {
+                    return Err(wrong(Why::LongAddress));
+                }
+                Command::Recipient(address).put(&mut file);
+            }
         }
     }
     Ok(file)

@@ -5,9 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::{Command, Half, items, key};
-
-/// The longest recipient, its ampersand included if it is written, in bytes.
-const RECIPIENT: usize = 800;
+use crate::listed::RECIPIENT;
 
 /// A record of the table: its key and its value.
 pub type Record = (Vec<u8>, Vec<u8>);
@@ -61,8 +59,8 @@ pub fn parse(text: &[u8]) -> Result<Vec<Record>, Wrong> {
         line = line.saturating_add(usize::from(byte == b'\n'));
         let taken = match byte {
             b'#' => {
-                bytes.find(|&c| c == b'\n');
-                line = line.saturating_add(1);
+                let ended = bytes.any(|c| c == b'\n');
+                line = line.saturating_add(usize::from(ended));
                 Ok(())
             }
             b' ' | b'\n' | b'\t' => Ok(()),
@@ -120,9 +118,13 @@ impl Reader {
                 self.commands.extend_from_slice(&command);
                 self.commands.push(0);
             }
-            Some(_) if command.len() > RECIPIENT => return Err(Why::LongAddress),
-            Some((b'&', address)) => Command::Recipient(address).put(&mut self.commands),
-            Some(_) => Command::Recipient(&command).put(&mut self.commands),
+            Some(_) => {
+                let address = command.strip_prefix(b"&").unwrap_or(&command);
+                if address.len() > RECIPIENT {
+                    return Err(Why::LongAddress);
+                }
+                Command::Recipient(address).put(&mut self.commands);
+            }
         }
         Ok(())
     }
@@ -229,6 +231,7 @@ mod tests {
         for (text, line, why) in [
             (&b"a: b"[..], 1, Why::NoSemicolon),
             (b"a", 1, Why::NoSemicolon),
+            (b"a # b", 1, Why::NoSemicolon),
             (b"a:b;\nc:d:e;", 2, Why::TwoColons),
             (b"# x\n\na,b: c;", 3, Why::EarlyComma),
             (b"\n;", 2, Why::EarlyComma),
