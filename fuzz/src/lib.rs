@@ -9,6 +9,7 @@ mod brood;
 mod cdb;
 mod dot;
 mod header;
+mod packets;
 mod pick;
 mod pop3;
 mod programs;
@@ -41,6 +42,7 @@ pub use self::aliases::aliases;
 pub use self::cdb::cdb;
 pub use self::dot::dot;
 pub use self::header::header;
+pub use self::packets::{qmqp, qmtp};
 pub use self::pop3::pop3;
 pub use self::queue::queue;
 pub use self::settings::settings;
@@ -53,7 +55,7 @@ pub use self::words::words;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 13] = [
     ("smtp_server", smtp_server),
     ("dot", dot),
     ("pop3", pop3),
@@ -65,4 +67,6 @@ pub const TARGETS: [Target; 11] = [
     ("cdb", cdb),
     ("words", words),
     ("aliases", aliases),
+    ("qmtp", qmtp),
+    ("qmqp", qmqp),
 ];

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use proto::smtp::client::{Action, Broken, Input, Job, Replies, Reply, Session};
+use proto::smtp::client::{Action, Broken, Input, Job, Login, Replies, Reply, Session};
 
 use crate::pick::{Event, chunks, events, head, number};
 use crate::reference::only_crlf;
@@ -13,7 +13,7 @@ const RECIPIENTS: [&[u8]; 5] = [b"a@b.test", b"\"q\\ u@c.test", b"plain", b"x\r\
 const LETTERS: u64 = 4;
 
 /// A server's replies, cut anywhere. The head is a number (which letters there are), `S` if a sender
-/// cannot be said, `U` if a letter cannot be read. Whatever the server says, what leaves are whole
+/// cannot be said, `U` if a letter cannot be read, `L` if there is a login. Whatever the server says, what leaves are whole
 /// commands in order, each letter has one verdict, and that is not a better one than the server's
 /// answers to just these commands.
 pub fn smtp_client(data: &[u8]) {
@@ -22,7 +22,10 @@ pub fn smtp_client(data: &[u8]) {
     replies(stream, n as u8);
     let mut talk = Talk::new(n, head.contains(&b'S'), head.contains(&b'U'));
     let job = talk.job();
-    let session = Session::new(b"192.0.2.1".to_vec(), b"me.test".to_vec(), job);
+    talk.login = head.contains(&b'L');
+    let login =
+        talk.login.then(|| Login { name: b"joe".to_vec(), secret: b"s e c\0r\xffet".to_vec() });
+    let session = Session::new(b"192.0.2.1".to_vec(), b"me.test".to_vec(), job).logging_in(login);
     let (mut session, mut parser) = (Some(session), Replies::default());
     for event in events(stream) {
         let Event::Bytes(mut bytes) = event else {
@@ -81,6 +84,8 @@ struct Talk {
     n: u64,
     odd_sender: bool,
     unreadable: bool,
+    /// We have to log in before the first letter.
+    login: bool,
     /// Letters begun.
     letters: u64,
     /// Recipients of this letter, and of those the ones that can be said.
@@ -101,6 +106,7 @@ impl Talk {
             n,
             odd_sender,
             unreadable,
+            login: false,
             letters: 0,
             recipients: 0,
             said: vec![greeting],
@@ -196,9 +202,17 @@ impl Talk {
             assert!(!line.is_empty() && !line.iter().any(u8::is_ascii_control));
             let verb = line.split(|&c| c == b' ').next().unwrap_or_default();
             let before = self.said.last().map(|said| said.verb.clone()).unwrap_or_default();
+            let is_secret = [&b"AUTH"[..], b"proof"].contains(&&before[..])
+                && ![&b"MAIL"[..], b"QUIT"].contains(&verb);
+            let verb = if is_secret { b"proof" } else { verb };
+            if self.login && self.letters == 1 && verb == b"MAIL" {
+                let known = self.said.last().is_some_and(|said| said.code == Some(235));
+                assert!(known, "a letter before the login");
+            }
             let fits = match (&before[..], verb) {
                 (b"greeting", b"EHLO") | (b"EHLO", b"HELO") | (b"RSET", b"MAIL") => true,
                 (b"EHLO" | b"HELO" | b"", b"MAIL") | (b"", b"RSET") => true,
+                (b"EHLO", b"AUTH") | (b"AUTH" | b"proof", b"proof" | b"MAIL") => self.login,
                 (b"MAIL" | b"RCPT", b"RCPT") | (b"RCPT", b"DATA") => true,
                 (b"DATA" | b"letter", b".") => true,
                 (_, b"QUIT") => !self.quit,
