@@ -139,5 +139,5 @@ pub const PACKET_SESSION: core::time::Duration = core::time::Duration::from_secs
 pub const ALIASES: usize = 64 << 20;
 /// A forwarding table that is read whole.
 pub const FORWARDING_TABLE: usize = 256 << 20;
-/// All that a forwarding table and its lists make of one address.
-pub const EXPANSION: usize = 64 << 20;
+/// All that a forwarding table and its lists make of one address: an envelope holds no more.
+pub const EXPANSION: usize = ENVELOPE;
