@@ -40,8 +40,9 @@ pub const REPORT: usize = 10_000;
 pub const LOCAL_OUTPUT: usize = 3_000;
 /// What is kept of one reply of a remote server (spec `qmail-smtp.md` §7.6).
 pub const REMOTE_REPLY: usize = 5_000;
-/// One reply of a remote server, kept or not; beyond, it is no SMTP server.
-pub const REMOTE_REPLY_TOTAL: usize = 64 << 10;
+/// One reply of a remote server, kept or not; beyond, it is no SMTP server. (Who refuses in a
+/// megabyte of words has refused: its sender hears of it today.)
+pub const REMOTE_REPLY_TOTAL: usize = 2 << 20;
 /// Text with which queued refuses a letter.
 pub const QUEUE_TEXT: usize = 255;
 /// A control file that is read whole.
