@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use base::outcome::Outcome;
 use sys::spawn::{Command, Status, wait};
 
 use super::Stop;
@@ -42,10 +43,12 @@ pub(super) fn deliver(
 /// What stock makes of an exit code. The program has said itself what there is to say.
 fn judge(status: Status) -> Result<Verdict, Stop> {
     match status {
-        Status::Exited(0) => Ok(Verdict::Next),
         Status::Exited(99) => Ok(Verdict::Enough),
-        Status::Exited(100 | 64 | 65 | 70 | 76 | 77 | 78 | 112) => Err(Stop::hard("")),
-        Status::Exited(_) => Err(Stop::soft("")),
+        Status::Exited(code) => match Outcome::of_program(code) {
+            Outcome::Done => Ok(Verdict::Next),
+            Outcome::Never => Err(Stop::hard("")),
+            Outcome::Later => Err(Stop::soft("")),
+        },
         Status::Killed(_) => Err(Stop::soft("Aack, child crashed. (#4.3.0)")),
     }
 }

@@ -213,7 +213,7 @@ fn refused(trouble: Trouble) -> Stop {
         Trouble::Queue(Fatal { text, code }) => {
             Stop::Fatal([b"unable to forward message: ", &text[..]].concat(), code)
         }
-        trouble => trouble.into(),
+        Trouble::Letter(_) => trouble.into(),
     }
 }
 
