@@ -175,7 +175,9 @@ impl Import<'_> {
         self.client.begin_with_next(Origin::Import { birth: found.birth, uid, pid, mark });
         let (mut len, mut sent) = (first, 0_u64);
         while len > 0 {
-            self.client.chunk_with_next(piece.get(..len).unwrap_or_default()).map_err(refused)?;
+            self.client
+                .chunk_with_next(piece.get(..len).unwrap_or_default())
+                .map_err(|refusal| refused(&refusal))?;
             sent = sent.saturating_add(len as u64);
             len = match read(&mut piece) {
                 Ok(len) => len,
@@ -190,7 +192,7 @@ impl Import<'_> {
         self.say_past(found, entered)?;
         self.flying.push_back(number);
         if self.flying.len() >= FLYING {
-            self.land()?
+            self.land()?;
         }
         Ok(Ok(()))
     }
@@ -230,7 +232,7 @@ impl Import<'_> {
                 Ok(())
             }
             Some(Answer::Refused(outcome, why)) => {
-                Err(refused(Refusal { outcome, text: why.to_vec() }))
+                Err(refused(&Refusal { outcome, text: why.to_vec() }))
             }
             _ => Err("qmail-queued does not answer; say the same command again".to_owned()),
         }
@@ -246,7 +248,7 @@ impl Import<'_> {
     }
 
     fn unread(&self, number: u64, e: &io::Error) -> Damage {
-        self.stock.damage(Part::Mess, number, &sys::errno::text(e))
+        self.stock.damage(Part::Mess, number, sys::errno::text(e))
     }
 
     /// Who queued a letter: as its envelope says, else its first line.
@@ -268,7 +270,7 @@ impl Import<'_> {
     }
 }
 
-fn refused(refusal: Refusal) -> Trouble {
+fn refused(refusal: &Refusal) -> Trouble {
     format!("qmail-queued refuses: {refusal}; say the same command again when that is mended")
 }
 

@@ -37,8 +37,7 @@ impl Rules {
                 Request::Begin(Origin::Local | Origin::Network)
                 | Request::Chunk(_)
                 | Request::Envelope(_) => true,
-                Request::Begin(Origin::Bounce { .. })
-                | Request::Begin(Origin::Import { .. })
+                Request::Begin(Origin::Bounce { .. } | Origin::Import { .. })
                 | Request::Hold { .. }
                 | Request::Follow
                 | Request::Note { .. }

@@ -22,13 +22,9 @@ use table::{Absent, Entry, Show, TABLE};
 /// and 1 if something is.
 pub(crate) fn main(args: &[OsString]) -> i32 {
     let check = args.get(1).is_some_and(|arg| arg == "--check");
-    let home = match Home::find() {
-        Ok(home) => home,
-        Err(_) => return oops("Unable to chdir to /var/qmail."),
-    };
-    let files = match files::all(&home.path("control")) {
-        Ok(files) => files,
-        Err(_) => return oops("Unable to chdir to control."),
+    let Ok(home) = Home::find() else { return oops("Unable to chdir to /var/qmail.") };
+    let Ok(files) = files::all(&home.path("control")) else {
+        return oops("Unable to chdir to control.");
     };
     let troubles = troubles::all(&home, &files);
     let mut page = if check { Vec::new() } else { page(&home, &files) };
@@ -130,7 +126,7 @@ fn absent(out: &mut Vec<u8>, entry: &Entry, me: &[u8], listed: bool) {
         (Absent::Me, _) if !me.is_empty() => sentence(out, entry.before, me, entry.after),
         (Absent::Me, _) => sentence(out, entry.before, entry.name.as_bytes(), entry.after),
         (Absent::Text(text), Show::Line) => {
-            sentence(out, entry.before, text.as_bytes(), entry.after)
+            sentence(out, entry.before, text.as_bytes(), entry.after);
         }
         (Absent::Text(_), Show::More) if !listed => {
             out.extend_from_slice(b"No rcpthosts; morercpthosts is irrelevant.\n");

@@ -183,7 +183,7 @@ impl Stock {
             Ok(file) => Ok(Some((File::from(file), path))),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) if e.raw_os_error().is_none() => Err(damage(&e.to_string())),
-            Err(e) => Err(damage(&sys::errno::text(&e))),
+            Err(e) => Err(damage(sys::errno::text(&e))),
         }
     }
 
