@@ -125,9 +125,15 @@ fn refuse_loop<S: Source + ?Sized>(lines: &Lines, letter: &S) -> Result<(), Stop
     Ok(())
 }
 
-/// The letter cannot be read.
+/// The letter cannot be read, or is a pipe and can be read only once.
 pub(super) fn unread(err: &io::Error) -> Stop {
-    Stop::soft("Unable to read message. (#4.3.0)").because("read the letter", err)
+    let pipe = err.kind() == io::ErrorKind::NotSeekable;
+    let text = if pipe {
+        "Unable to rewind message. (#4.3.0)"
+    } else {
+        "Unable to read message. (#4.3.0)"
+    };
+    Stop::soft(text).because("read the letter", err)
 }
 
 /// How many instructions of each kind were reached.
@@ -216,7 +222,7 @@ impl Delivery<'_> {
         }
         let mut letter = self.letter;
         let rewound = letter.seek(SeekFrom::Start(0));
-        rewound.map_err(|err| Stop::unable(b"rewind message", &err, "4.3.0"))?;
+        rewound.map_err(|err| unread(&err))?;
         Ok(match program::deliver(command, &self.variables)? {
             Verdict::Next => Flow::Next,
             Verdict::Enough => Flow::Enough,

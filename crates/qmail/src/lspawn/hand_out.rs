@@ -12,6 +12,7 @@ use sys::{clock, fd};
 
 use crate::spawn::{Channel, Desk, Letter, Member, Verdict, later};
 
+use super::verdict::late;
 use super::word::Word;
 use super::{JOBS, Job, Lspawn, OFFERS, worker};
 
@@ -33,6 +34,8 @@ pub(super) const YOUNG: Duration = Duration::from_millis(30);
 const ROUND: Duration = Duration::from_millis(100);
 /// A worker that says nothing for so long gets no further deliveries.
 const SILENT: Duration = Duration::from_secs(1);
+/// However little a delivery may take, so long a worker may wait for its disk.
+const STUCK: Duration = Duration::from_secs(60);
 /// Workers at a time, with those that wait for the disk only.
 const WORKERS: usize = 3 * limits::LOCAL_DELIVERIES as usize;
 
@@ -186,6 +189,24 @@ impl Lspawn {
         true
     }
 
+    /// Gives up the workers that have said nothing for as long as a delivery may take: their disk does
+    /// not answer. What they have is put off.
+    fn give_up_stuck(&mut self, now: Duration, desk: &mut Desk) {
+        let patience = self.patience.max(STUCK);
+        let stuck = |member: &Member<Job>| {
+            let busy = member.device.is_some() && !member.is_idle();
+            busy && now.saturating_sub(member.since) > patience
+        };
+        let tokens = self.crew.iter().filter(|(_, member)| stuck(member)).map(|(token, _)| token);
+        for token in tokens.collect::<Vec<u64>>() {
+            let jobs = self.crew.get(token).map(|member| std::mem::take(&mut member.jobs));
+            for job in jobs.into_iter().flatten() {
+                desk.ended(job.order.slot, late(self.patience));
+            }
+            self.lose(token, desk);
+        }
+    }
+
     /// Sends home the workers that have nothing to do, and keeps new work from those that have done
     /// enough.
     pub(super) fn retire(&mut self, now: Duration, desk: &mut Desk) {
@@ -193,6 +214,7 @@ impl Lspawn {
             return;
         }
         self.retired = now;
+        self.give_up_stuck(now, desk);
         let mut idle = Vec::new();
         let mut old = Vec::new();
         for (token, member) in self.crew.iter().filter(|(_, member)| member.device.is_some()) {
