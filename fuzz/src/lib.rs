@@ -19,6 +19,7 @@ mod settings;
 mod smtp_client;
 mod smtp_model;
 mod smtp_server;
+mod stock;
 mod tai64n;
 mod wire;
 mod words;

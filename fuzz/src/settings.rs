@@ -33,6 +33,7 @@ pub fn settings(data: &[u8]) {
         b'l' => logged(text),
         b'z' => zone(text, asked),
         b'y' => destinations(text, asked),
+        b's' => crate::stock::letter(text, asked),
         _ => {}
     }
 }
