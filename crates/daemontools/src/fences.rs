@@ -2,9 +2,14 @@
 
 use std::path::Path;
 
-use sys::sandbox::Fence;
+use sys::sandbox::{Calls, Fence};
 
 /// multilog without processors: its directories. Its status files are open.
 pub(crate) fn multilog<'a>(dirs: impl Iterator<Item = &'a Path>) -> Fence {
     dirs.fold(Fence::new(), Fence::writes)
+}
+
+/// splogger: the logger's socket, opened anew when the logger is.
+pub(crate) fn splogger() -> Fence {
+    Fence::new().calls(Calls::UNIX)
 }

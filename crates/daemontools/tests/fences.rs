@@ -1,4 +1,4 @@
-//! multilog's fence, with somebody inside who tries to get out. No test harness, so that a fork has
+//! multilog's fence and splogger's, with somebody inside who tries to get out. No test harness, so that a fork has
 //! one thread.
 
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by failing")]
@@ -24,5 +24,15 @@ fn main() {
     refused("multilog", &fence, &[Act::Exec("/bin/true".into()), Act::Fork]);
     refused("multilog", &fence, &REFUSED);
     killed("multilog", &fence);
+
+    let splogger = fences::splogger();
+    let log = dir.join("log");
+    let _syslog = std::os::unix::net::UnixListener::bind(&log).unwrap();
+    left("splogger", &splogger, &[Act::Unix(log)]);
+    let mine = dir.join("main/current");
+    refused("splogger", &splogger, &[Act::Read(mine.clone()), Act::Write(mine), Act::Udp]);
+    refused("splogger", &splogger, &[Act::Exec("/bin/true".into()), Act::Fork]);
+    refused("splogger", &splogger, &REFUSED);
+    killed("splogger", &splogger);
     std::fs::remove_dir_all(&dir).unwrap();
 }

@@ -6,6 +6,7 @@
 mod lines;
 mod socket;
 
+use crate::message::Voice;
 use crate::tai64n::LocalClock;
 use crate::tcpserver::number;
 use lines::{Lines, Message};
@@ -36,6 +37,9 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
         clock: LocalClock::of_this_machine(),
         socket: Socket::new(std::env::var_os(VARIABLE).map_or(SOCKET.into(), PathBuf::from)),
     };
+    if let Some(missing) = crate::fences::splogger().close_or_tell() {
+        Voice("splogger").warning(&[&missing], None);
+    }
     let mut lines = Lines::default();
     let mut buf = vec![0; 8 << 10];
     // The end of the input and trouble with it are the same: nobody is there to be told.
