@@ -28,6 +28,7 @@ fn main() {
     let _queued = UnixListener::bind(&socket).unwrap();
     smtpd(&home, &connect, &socket);
     popup(&home, &connect, &socket);
+    qmqpd(&home, &connect, &socket);
     pop3d(&home, &connect, &socket);
     remote(&home, &connect, &socket);
     std::fs::remove_dir_all(&home).unwrap();
@@ -66,6 +67,14 @@ fn popup(home: &Path, connect: &Act, socket: &Path) {
     refused("popup", &fence, &[read(home, "control/file"), read(home, "users/file")]);
     refused("popup", &fence, &[Act::Read("/etc/passwd".into()), connect.clone(), Act::Udp]);
     nobody_gets_out("popup", &fence, home);
+}
+
+fn qmqpd(home: &Path, connect: &Act, socket: &Path) {
+    let fence = fences::qmqpd();
+    left("qmqpd", &fence, &[Act::Unix(socket.into()), Act::Fork]);
+    refused("qmqpd", &fence, &[read(home, "control/file"), read(home, "users/file")]);
+    refused("qmqpd", &fence, &[Act::Read("/etc/passwd".into()), connect.clone(), Act::Udp]);
+    nobody_gets_out("qmqpd", &fence, home);
 }
 
 fn pop3d(home: &Path, connect: &Act, socket: &Path) {

@@ -1,6 +1,6 @@
-//! Every session file, played against the real `qmail-smtpd`: a process for each connection, and
-//! a clean parent that is handed one connection after the other. The queue is a shell script, or
-//! a thread that speaks queued's protocol.
+//! Every session file, played against the real `qmail-smtpd`, `qmail-qmtpd` and `qmail-qmqpd`: a
+//! process for each connection, and a clean parent that is handed one connection after the other.
+//! The queue is a shell script, or a thread that speaks queued's protocol.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test, helpers and all")]
 
 use std::io::{Read, Write};
@@ -145,13 +145,15 @@ fn kept(path: &Path) -> Option<Queued> {
     Some(Queued { envelope, body: without_trace(&letter) })
 }
 
-/// A letter without the `Received` line of smtpd, once that is found to be right.
+/// A letter without the `Received` line of the server, once that is found to be right.
 fn without_trace(letter: &[u8]) -> Vec<u8> {
     let mut lines = letter.split_inclusive(|c| *c == b'\n');
     let first = lines.next().unwrap();
     assert!(first.starts_with(b"Received: from client.example "), "{}", first.escape_ascii());
     let second = lines.next().unwrap();
-    assert!(second.starts_with(b"  by 127.0.0.1 with SMTP; "), "{}", second.escape_ascii());
+    let by: [&[u8]; 3] = [b"SMTP", b"QMTP", b"QMQP"];
+    let by = by.map(|protocol| [b"  by 127.0.0.1 with ", protocol, b"; "].concat());
+    assert!(by.iter().any(|by| second.starts_with(by)), "{}", second.escape_ascii());
     assert!(second.ends_with(b" -0000\n"), "{}", second.escape_ascii());
     lines.collect::<Vec<_>>().concat()
 }
@@ -251,6 +253,10 @@ impl Server for Running<'_> {
         self.wire.line()
     }
 
+    fn netstring(&mut self) -> Result<Option<Vec<u8>>, String> {
+        self.wire.netstring()
+    }
+
     fn be_silent(&mut self) {
         self.wire.be_silent();
     }
@@ -285,9 +291,13 @@ fn ended(brood: &Brood) {
 }
 
 fn process<'a>(house: &'a House) -> Running<'a> {
+    process_of("qmail-smtpd", house)
+}
+
+fn process_of<'a>(program: &str, house: &'a House) -> Running<'a> {
     let (wire, end) = connection();
     let mut command = Command::new(PROGRAM);
-    command.arg("qmail-smtpd").envs(house.env.iter().cloned());
+    command.arg(program).envs(house.env.iter().cloned());
     command.stdin(Stdio::from(end.try_clone().unwrap())).stdout(Stdio::from(end));
     if House::ids().is_some() {
         command.uid(NOBODY).gid(NOBODY);
@@ -296,8 +306,12 @@ fn process<'a>(house: &'a House) -> Running<'a> {
 }
 
 fn clean_parent(house: &House) -> Brood {
+    clean_parent_of("qmail-smtpd", house)
+}
+
+fn clean_parent_of(program: &str, house: &House) -> Brood {
     let env = [("QMAILHOME".into(), house.root.clone().into_os_string())];
-    let args = ["qmail-smtpd".into()];
+    let args = [program.into()];
     Brood::spawn(PROGRAM.as_ref(), &args, &env, House::ids().as_ref()).unwrap()
 }
 
@@ -309,11 +323,15 @@ fn handed_over<'a>(house: &'a House, brood: &'a Brood) -> Running<'a> {
 }
 
 fn scripts() -> Vec<(String, Script)> {
+    scripts_of("smtp")
+}
+
+fn scripts_of(ending: &str) -> Vec<(String, Script)> {
     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/sessions");
     let mut scripts: Vec<_> = std::fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|ext| ext == "smtp"))
+        .filter(|path| path.extension().is_some_and(|ext| ext == ending))
         .map(|path| {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             (name, Script::parse(&std::fs::read_to_string(&path).unwrap()).unwrap())
@@ -473,4 +491,32 @@ fn root_does_not_listen_to_strangers() {
     assert_eq!(child.wait().unwrap().code(), Some(111));
     assert!(said.contains("refusing to run as root"), "{said}");
     std::fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn qmtp_and_qmqp_are_answered_as_the_files_say_by_a_process_and_by_a_clean_parent() {
+    for (ending, program) in [("qmtp", "qmail-qmtpd"), ("qmqp", "qmail-qmqpd")] {
+        let mut house = House::new(program);
+        let brood = clean_parent_of(program, &house);
+        let daemon = Daemon::default();
+        daemon.start(&house);
+        for (name, script) in scripts_of(ending) {
+            house.furnish(&script);
+            let tell = |what, m| panic!("{name} with {what}: {m}");
+            play(&script, &mut process_of(program, &house))
+                .unwrap_or_else(|m| tell("a process", m));
+            house.furnish(&script);
+            let mut handed = handed_over(&house, &brood);
+            play(&script, &mut handed).unwrap_or_else(|m| tell("a clean parent", m));
+            house.env.retain(|(name, _)| name != "QMAILQUEUE");
+            let words = house.env.iter().find(|(name, _)| name == "SAYS");
+            *daemon.refusal.lock().unwrap() = words.map(|(_, words)| words.clone());
+            daemon.letters.lock().unwrap().clear();
+            let mut fenced = Running { letters: Some(&daemon), ..handed_over(&house, &brood) };
+            play(&script, &mut fenced).unwrap_or_else(|m| tell("queued", m));
+        }
+        let pid = brood.pid();
+        drop(brood);
+        assert_eq!(sys::spawn::wait(pid).unwrap().code(), Some(0));
+    }
 }

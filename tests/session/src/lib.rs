@@ -5,6 +5,7 @@
 //! installed server. The format is described at [`Script`].
 #![forbid(unsafe_code)]
 
+mod parcel;
 mod pattern;
 mod post;
 mod pure;
@@ -13,6 +14,7 @@ mod wire;
 
 use std::fmt;
 
+pub use parcel::Parcel;
 pub use post::Post;
 pub use pure::{Pure, settings};
 pub use script::{BadScript, Script, Setting, Turn};
@@ -39,6 +41,11 @@ pub trait Server {
     /// # Errors
     /// Text: no line in time, or a line without CRLF.
     fn line(&mut self) -> Result<Option<Vec<u8>>, String>;
+    /// The next netstring of the server; `None` if it has closed the connection.
+    ///
+    /// # Errors
+    /// Text: none in time, or it is none.
+    fn netstring(&mut self) -> Result<Option<Vec<u8>>, String>;
     /// The client stays silent until the server loses patience.
     fn be_silent(&mut self);
     /// The client goes.
@@ -78,8 +85,10 @@ pub fn play(script: &Script, server: &mut dyn Server) -> Result<(), Mismatch> {
         let trouble = |got| mismatch(turn.to_string(), got);
         match turn {
             Turn::Client(bytes) => server.send(bytes).map_err(trouble)?,
-            Turn::Server(pattern) => {
-                let got = server.line().map_err(trouble)?;
+            Turn::Server(pattern) | Turn::Answer(pattern) => {
+                let line = matches!(turn, Turn::Server(_));
+                let got = if line { server.line() } else { server.netstring() };
+                let got = got.map_err(trouble)?;
                 if !got.as_deref().is_some_and(|got| pattern::matches(pattern, got)) {
                     let text = |got: Vec<u8>| format!("\"{}\"", got.escape_ascii());
                     return Err(trouble(got.map_or_else(|| "the end".to_owned(), text)));

@@ -1,20 +1,21 @@
-//! `session-play FILE… [--smtp HOST:PORT] [--pop3 HOST:PORT] [--given FILE]`: plays session files.
+//! `session-play FILE… [--smtp|--pop3|--qmtp|--qmqp HOST:PORT] [--given FILE]`: plays session files.
 //!
 //! Without an address files are played against the machines inside. With one, a file is
 //! played only if its settings all stand in the `--given` file (the same lines: what the installed
 //! server is set up with). Exit code: 0 all played well, 1 a dialogue went otherwise, 100 misuse.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use session::{Post, Pure, Script, Setting, Wire, play, settings};
+use session::{Parcel, Post, Pure, Script, Setting, Wire, play, settings};
 
 /// What the command line says.
 #[derive(Default)]
 struct Options {
     files: Vec<String>,
-    smtp: Option<String>,
-    pop3: Option<String>,
+    /// Addresses, by the ending of the files that are played against them.
+    servers: BTreeMap<String, String>,
     given: Vec<Setting>,
 }
 
@@ -48,7 +49,7 @@ fn main() {
 fn usage(trouble: &str) {
     eprintln!("session-play: {trouble}");
     eprintln!(
-        "session-play: usage: session-play FILE... [--smtp ADDR] [--pop3 ADDR] [--given FILE]"
+        "session-play: usage: session-play FILE... [--smtp|--pop3|--qmtp|--qmqp ADDR] [--given FILE]"
     );
     std::process::exit(100);
 }
@@ -59,8 +60,10 @@ fn options() -> Result<Options, String> {
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
         match arg.as_str() {
-            "--smtp" => options.smtp = Some(value()?),
-            "--pop3" => options.pop3 = Some(value()?),
+            "--smtp" | "--pop3" | "--qmtp" | "--qmqp" => {
+                let protocol = arg.trim_start_matches('-').to_owned();
+                options.servers.insert(protocol, value()?);
+            }
             "--given" => options.given = read(&value()?)?.settings,
             _ => options.files.push(arg),
         }
@@ -75,15 +78,16 @@ fn read(file: &str) -> Result<Script, String> {
 
 fn run(file: &str, options: &Options) -> Result<Fate, String> {
     let script = read(file)?;
-    let pop3 = Path::new(file).extension().is_some_and(|ext| ext == "pop3");
-    let addr = if pop3 { &options.pop3 } else { &options.smtp };
-    let played = match addr {
+    let ending = Path::new(file).extension().and_then(|ext| ext.to_str()).unwrap_or_default();
+    let played = match options.servers.get(ending) {
         Some(_) if !script.suits(&options.given) => return Ok(Fate::Skipped),
         Some(addr) => {
             let wire = Wire::connect(addr.as_str());
             play(&script, &mut wire.map_err(|err| format!("{addr}: {err}"))?)
         }
-        None if pop3 => play(&script, &mut Post::new(&script, usize::MAX)),
+        None if ending == "qmtp" => play(&script, &mut Parcel::qmtp(&script, usize::MAX)),
+        None if ending == "qmqp" => play(&script, &mut Parcel::qmqp(&script, usize::MAX)),
+        None if ending == "pop3" => play(&script, &mut Post::new(&script, usize::MAX)),
         None => play(&script, &mut Pure::new(&script, &settings(&script), usize::MAX)),
     };
     played.map(|()| Fate::Played).map_err(|err| err.to_string())

@@ -225,6 +225,10 @@ impl Server for Post {
         line.strip_suffix(b"\r\n").map(|line| Some(line.to_vec())).ok_or("a bare LF".to_owned())
     }
 
+    fn netstring(&mut self) -> Result<Option<Vec<u8>>, String> {
+        Err("it speaks in lines".to_owned())
+    }
+
     fn be_silent(&mut self) {
         self.end(true);
     }

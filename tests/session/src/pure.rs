@@ -15,7 +15,7 @@ use crate::{Queued, Server};
 
 /// What the queue and the control files say in a script.
 #[derive(Clone, Debug)]
-struct World {
+pub(crate) struct World {
     rcpthosts: Option<Vec<String>>,
     locals: Vec<String>,
     me: String,
@@ -56,7 +56,7 @@ pub fn settings(script: &Script) -> Settings {
     }
 }
 
-fn env(script: &Script, name: &str) -> Option<String> {
+pub(crate) fn env(script: &Script, name: &str) -> Option<String> {
     script.settings.iter().find_map(|setting| match setting {
         Setting::Env(key, value) if key == name => Some(value.clone()),
         _ => None,
@@ -64,7 +64,8 @@ fn env(script: &Script, name: &str) -> Option<String> {
 }
 
 impl World {
-    fn of(script: &Script) -> Self {
+    /// What a script says of them.
+    pub(crate) fn of(script: &Script) -> Self {
         let list = |name| script.control(name).map(str::to_ascii_lowercase).collect::<Vec<_>>();
         let me = list("me").into_iter().next().unwrap_or_default();
         let (rcpthosts, locals) = (list("rcpthosts"), list("locals"));
@@ -81,7 +82,7 @@ impl World {
     }
 
     /// In the same order as `qmail-smtpd`: first the domain, then the mailbox.
-    fn welcome(&self, address: &[u8], relay: bool) -> Welcome {
+    pub(crate) fn welcome(&self, address: &[u8], relay: bool) -> Welcome {
         let text = String::from_utf8_lossy(address).to_ascii_lowercase();
         let (local, domain) = text.rsplit_once('@').unwrap_or((&text, &self.me));
         let ours = self.locals.iter().any(|name| name == domain);
@@ -97,6 +98,13 @@ impl World {
             () if ours && !self.has(local, domain) => Welcome::NoMailbox,
             () => Welcome::Yes,
         }
+    }
+
+    /// The queue's refusal of every letter, if it refuses.
+    pub(crate) fn refused(&self) -> Option<Verdict> {
+        let (letter, text) = self.refusal.as_ref()?.split_at_checked(1)?;
+        let outcome = if letter == "D" { Outcome::Never } else { Outcome::Later };
+        Some(Verdict::Refused(outcome, text.into()))
     }
 
     fn has(&self, local: &str, domain: &str) -> bool {
@@ -187,10 +195,8 @@ impl<'s> Pure<'s> {
 
     fn commit(&mut self, envelope: &[u8]) -> Option<Verdict> {
         let body = self.letter.take()?;
-        if let Some(words) = &self.world.refusal {
-            let (letter, text) = words.split_at_checked(1)?;
-            let outcome = if letter == "D" { Outcome::Never } else { Outcome::Later };
-            return Some(Verdict::Refused(outcome, text.into()));
+        if let Some(refused) = self.world.refused() {
+            return Some(refused);
         }
         let envelope = text0::fields(envelope)?.map(<[u8]>::to_vec).collect();
         self.letters.push(Queued { envelope, body });
@@ -211,6 +217,10 @@ impl Server for Pure<'_> {
         };
         let line: Vec<u8> = self.said.drain(..=end).collect();
         line.strip_suffix(b"\r\n").map(|line| Some(line.to_vec())).ok_or("a bare LF".to_owned())
+    }
+
+    fn netstring(&mut self) -> Result<Option<Vec<u8>>, String> {
+        Err("it speaks in lines".to_owned())
     }
 
     fn be_silent(&mut self) {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use base::netstring;
+
 /// A session file, read.
 ///
 /// ```text
@@ -16,6 +18,9 @@ use std::fmt;
 /// S: 220 mail.example.org ESMTP     a line of the server; <time> <pid> digits, <any> anything
 /// C: HELO client.example            a line of the client, sent with CRLF
 /// C= a\r\nb\n.\r\n\x00              bytes of the client, sent as they are
+/// packet \nhello\n > a@b > c@d e@f  a QMTP packet of the client: letter, sender, recipients, with escapes
+/// whole hello\n > a@b > c@d e@f     the same as a QMQP packet
+/// N: Kok <time> qp <pid>            a netstring of the server
 /// repeat 1000 C: RCPT TO:<u{n}@x>   the same a thousand times, {n} counting from 1
 /// silence                           the client waits until the server loses patience
 /// hang up                           the client goes
@@ -57,6 +62,8 @@ pub enum Turn {
     Client(Vec<u8>),
     /// The server says a line like this.
     Server(Vec<u8>),
+    /// The server says a netstring like this.
+    Answer(Vec<u8>),
     /// The client says nothing for too long.
     Silence,
     /// The client closes.
@@ -73,7 +80,7 @@ impl fmt::Display for Turn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Client(bytes) => write!(f, "to send \"{}\"", bytes.escape_ascii()),
-            Self::Server(line) => write!(f, "\"{}\"", line.escape_ascii()),
+            Self::Server(line) | Self::Answer(line) => write!(f, "\"{}\"", line.escape_ascii()),
             Self::Closed => f.write_str("the end"),
             other => write!(f, "{other:?}"),
         }
@@ -195,16 +202,40 @@ fn turn(line: &str) -> Option<Turn> {
         "S:" => return Some(Turn::Server(Vec::new())),
         _ => {}
     }
+    if let Some(rest) = line.strip_prefix("packet ") {
+        return packet(rest, false).map(Turn::Client);
+    }
+    if let Some(rest) = line.strip_prefix("whole ") {
+        return packet(rest, true).map(Turn::Client);
+    }
     let (tag, rest) = line.split_at_checked(3)?;
     match tag {
         "C: " => Some(Turn::Client(whole(rest, "\r\n"))),
         "C= " => unescape(rest).map(Turn::Client),
         "S: " => Some(Turn::Server(whole(rest, ""))),
+        "N: " => Some(Turn::Answer(whole(rest, ""))),
         "B: " => Some(Turn::Body(whole(rest, "\n"))),
         "B= " => unescape(rest).map(Turn::Body),
         "Q: " => envelope(rest).map(Turn::Queued),
         _ => None,
     }
+}
+
+/// `letter > sender > recipient recipient`, with escapes, as a packet of QMTP or (`whole`) QMQP.
+fn packet(text: &str, whole: bool) -> Option<Vec<u8>> {
+    let (letter, rest) = text.split_once(" > ")?;
+    let mut addresses = envelope(rest)?.into_iter();
+    let (mut packet, mut list) = (Vec::new(), Vec::new());
+    netstring::put(&mut packet, &unescape(letter)?);
+    netstring::put(&mut packet, &addresses.next()?);
+    addresses.for_each(|recipient| netstring::put(&mut list, &recipient));
+    if !whole {
+        netstring::put(&mut packet, &list);
+        return Some(packet);
+    }
+    let mut wrapped = Vec::new();
+    netstring::put(&mut wrapped, &[packet, list].concat());
+    Some(wrapped)
 }
 
 /// `sender > recipient recipient`, with escapes; the empty address is `<>`.

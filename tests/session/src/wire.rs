@@ -4,6 +4,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use base::netstring;
+
 use crate::{Queued, Server};
 
 /// How long a server may take for a line.
@@ -78,6 +80,21 @@ impl Server for Wire {
         }
     }
 
+    fn netstring(&mut self) -> Result<Option<Vec<u8>>, String> {
+        let mut room = [0; 4096];
+        loop {
+            if let Some(answer) = take_netstring(&mut self.heard)? {
+                return Ok(Some(answer));
+            }
+            match self.stream.read(&mut room) {
+                Ok(0) if self.heard.is_empty() => return Ok(None),
+                Ok(0) => return Err(format!("half an answer: {}", self.heard.escape_ascii())),
+                Err(err) => return Err(format!("{err} after \"{}\"", self.heard.escape_ascii())),
+                Ok(len) => self.heard.extend_from_slice(room.get(..len).unwrap_or_default()),
+            }
+        }
+    }
+
     fn be_silent(&mut self) {}
 
     fn hang_up(&mut self) {
@@ -88,4 +105,14 @@ impl Server for Wire {
     fn queued(&mut self) -> Option<Vec<Queued>> {
         None
     }
+}
+
+/// Takes a netstring off what was heard, if it is all there.
+pub(crate) fn take_netstring(heard: &mut Vec<u8>) -> Result<Option<Vec<u8>>, String> {
+    let taken = netstring::take(heard, LINE).map_err(|_| "no netstring".to_owned())?;
+    let Some((answer, used)) = taken.map(|(answer, used)| (answer.to_vec(), used)) else {
+        return Ok(None);
+    };
+    heard.drain(..used);
+    Ok(Some(answer))
 }

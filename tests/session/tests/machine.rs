@@ -1,7 +1,7 @@
 //! Every session file, played against the machine itself: in one piece, and in crumbs.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test, helpers and all")]
 
-use session::{Post, Pure, Script, play, settings};
+use session::{Parcel, Post, Pure, Script, play, settings};
 
 /// The session files with this ending, by name.
 fn files(ending: &str) -> Vec<(String, Script)> {
@@ -42,6 +42,22 @@ fn the_pop3_machines_answer_as_the_files_say_however_the_stream_is_cut() {
         for chunk in [usize::MAX, 4096, 7, 1] {
             let mut server = Post::new(&script, chunk);
             play(&script, &mut server).unwrap_or_else(|m| panic!("{name} by {chunk}: {m}"));
+        }
+    }
+}
+
+#[test]
+fn the_qmtp_and_qmqp_machines_answer_as_the_files_say_however_the_stream_is_cut() {
+    let machines: [(&str, fn(&Script, usize) -> Parcel); 2] =
+        [("qmtp", Parcel::qmtp), ("qmqp", Parcel::qmqp)];
+    for (ending, machine) in machines {
+        let files = files(ending);
+        assert!(files.len() > 4, "{ending}");
+        for (name, script) in files {
+            for chunk in [usize::MAX, 4096, 7, 1] {
+                let mut server = machine(&script, chunk);
+                play(&script, &mut server).unwrap_or_else(|m| panic!("{name} by {chunk}: {m}"));
+            }
         }
     }
 }
