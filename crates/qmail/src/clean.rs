@@ -13,7 +13,7 @@ const LONGEST: usize = 100;
 /// Bytes of requests that are read, and obeyed, together.
 const PIECE: usize = 4 << 10;
 
-/// Exit 0 at the end of requests; 111 if they cannot be read or answered.
+/// Exit 0 at the end of requests; 100 if they cannot be answered (as stock), 111 if not read.
 pub(crate) fn main(_args: &[OsString]) -> i32 {
     let Ok(home) = Home::find() else { return 111 };
     let (from, to) = (sys::fd::take(0), sys::fd::take(1));
@@ -29,7 +29,7 @@ pub(crate) fn main(_args: &[OsString]) -> i32 {
                 let said = piece.get(..n).unwrap_or_default();
                 let orders: Vec<_> = said.iter().filter_map(|&byte| requests.take(byte)).collect();
                 if sys::fd::write_all(&to, &cleaner.obey(&orders)).is_err() {
-                    return 111;
+                    return 100;
                 }
             }
             Err(_) => return 111,
