@@ -4,6 +4,7 @@
 mod accounts;
 mod assign;
 mod domains;
+mod instcheck;
 mod moving;
 mod pauses;
 mod permissions;
@@ -45,6 +46,8 @@ enum Task {
     /// Add or list accounts.
     #[command(subcommand)]
     User(accounts::User),
+    /// Look whether everything in the home is there, with its owner, mode and type.
+    Check,
     /// Test this machine.
     #[command(subcommand)]
     Selftest(selftest::Selftest),
@@ -107,6 +110,7 @@ fn run(args: Args) -> Result<ExitCode, Trouble> {
         Task::Setup(_) | Task::Selftest(_) => Ok(ExitCode::SUCCESS),
         Task::Domain(domain) => domain.run(&home).map(|()| ExitCode::SUCCESS),
         Task::User(user) => user.run(&home).map(|()| ExitCode::SUCCESS),
+        Task::Check => instcheck::check(&home),
         Task::Steer(steer) => steer.run(&home),
     }
 }

@@ -28,7 +28,7 @@ qmails:47796:42107
 const RULES: &str = "127.:allow,RELAYCLIENT=\"\",TCPREMOTEHOST=\"localhost\"\n:allow\n";
 
 /// The binaries whose programs become links in `bin/`.
-const BINARIES: [&str; 4] = ["daemontools", "qmail", "qmail-admin", "qmail-net"];
+pub(crate) const BINARIES: [&str; 4] = ["daemontools", "qmail", "qmail-admin", "qmail-net"];
 
 /// Make the home, or complete it.
 #[derive(Args)]
@@ -98,17 +98,43 @@ fn roles(home: &Home) -> Result<Roles, Trouble> {
     home.roles().map_err(|e| e.to_string())
 }
 
-/// The directories of a home, each with its owner and mode.
-fn tree(home: &Home, roles: &Roles) -> Result<(), Trouble> {
+/// Something in a home, with its mode and owner.
+pub(crate) type Part = (PathBuf, u32, Ids);
+
+/// The directories of a home.
+pub(crate) fn directories(home: &Home, roles: &Roles) -> Vec<Part> {
     let root = home.owner_ids();
     let group = |ids: &Ids, gid| Ids { gid, ..ids.clone() };
-    for dir in [".", "bin", "control", "users", "service", "log", "mail"] {
-        directory(&home.path(dir), 0o755, &root)?;
+    let ours = [".", "bin", "control", "users", "service", "log", "mail"];
+    let ours = ours.into_iter().map(|dir| (dir, 0o755, root.clone()));
+    let theirs = [
+        ("alias", 0o2755, group(&roles.alias, roles.qmail)),
+        ("queue", 0o755, roles.qmailq.clone()),
+        ("pspawn", 0o750, group(&root, roles.nofiles)),
+    ];
+    ours.chain(theirs).map(|(dir, mode, owner)| (home.path(dir), mode, owner)).collect()
+}
+
+/// The files that two roles lock or write in place.
+pub(crate) fn locked(home: &Home, roles: &Roles) -> Vec<Part> {
+    let file = |(name, mode, owner): (&str, u32, &Ids)| (home.path(name), mode, owner.clone());
+    let files = [
+        ("queue/lock/sendmutex", 0o600, &roles.qmails),
+        ("queue/lock/tcpto", 0o644, &roles.qmailr),
+        ("queue/lock/tcpto6", 0o644, &roles.qmailr),
+    ];
+    files.into_iter().map(file).collect()
+}
+
+/// Makes the directories. Once the queue is its role's, root has no business below it.
+fn tree(home: &Home, roles: &Roles) -> Result<(), Trouble> {
+    for (path, mode, owner) in directories(home, roles) {
+        if path == home.path("queue") {
+            locks(home, roles)?;
+        }
+        directory(&path, mode, &owner)?;
     }
-    directory(&home.path("alias"), 0o2755, &group(&roles.alias, roles.qmail))?;
-    locks(home, roles)?;
-    directory(&home.path("queue"), 0o755, &roles.qmailq)?;
-    directory(&home.path("pspawn"), 0o750, &group(&root, roles.nofiles))
+    Ok(())
 }
 
 /// The files that two roles lock or write in place, each its owner's, in a directory that is
@@ -119,14 +145,10 @@ fn locks(home: &Home, roles: &Roles) -> Result<(), Trouble> {
         return Ok(());
     }
     directory(&dir, 0o755, &home.owner_ids())?;
-    let files: [(&str, u32, &[u8], &Ids); 3] = [
-        ("sendmutex", 0o600, b"", &roles.qmails),
-        ("tcpto", 0o644, &[0; 1024], &roles.qmailr),
-        ("tcpto6", 0o644, &[0; 2048], &roles.qmailr),
-    ];
-    for (name, mode, text, owner) in files {
-        replace(&dir.join(name), mode, text)?;
-        own(&dir.join(name), owner)?;
+    let texts: [&[u8]; 3] = [b"", &[0; 1024], &[0; 2048]];
+    for ((path, mode, owner), text) in locked(home, roles).into_iter().zip(texts) {
+        replace(&path, mode, text)?;
+        own(&path, &owner)?;
     }
     Ok(())
 }

@@ -1,0 +1,91 @@
+//! `qmailctl check`: is everything in the home there, with its owner, mode and type? In the words of
+//! stock's instcheck.
+
+use std::fs::{self, Metadata};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use store::home::Home;
+use sys::user::Ids;
+
+use crate::print::say;
+use crate::{Trouble, setup};
+
+/// What should stand somewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Type {
+    Directory,
+    File,
+}
+
+impl Type {
+    fn is(self, about: &Metadata) -> bool {
+        match self {
+            Self::Directory => about.is_dir(),
+            Self::File => about.is_file(),
+        }
+    }
+}
+
+/// Looks at all of it; 1 if anything is not as it should be.
+pub(crate) fn check(home: &Home) -> Result<ExitCode, Trouble> {
+    let roles = home.roles().map_err(|e| e.to_string())?;
+    let mut warnings = Vec::new();
+    for (path, mode, owner) in setup::directories(home, &roles) {
+        let owner = Some(&owner).filter(|_| !home.is_private());
+        look(&path, Type::Directory, mode, owner, &mut warnings);
+    }
+    for (path, mode, owner) in setup::locked(home, &roles) {
+        let owner = Some(&owner).filter(|_| !home.is_private());
+        look(&path, Type::File, mode, owner, &mut warnings);
+    }
+    programs(home, &mut warnings);
+    for warning in &warnings {
+        say!("instcheck: warning: {warning}");
+    }
+    Ok(ExitCode::from(u8::from(!warnings.is_empty())))
+}
+
+fn look(path: &Path, wanted: Type, mode: u32, owner: Option<&Ids>, warnings: &mut Vec<String>) {
+    let mut warn = |what: &str| warnings.push(format!("{} {what}", path.display()));
+    let about = match fs::symlink_metadata(path) {
+        Ok(about) => about,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return warn("does not exist"),
+        Err(e) => return warn(sys::errno::text(&e)),
+    };
+    if !wanted.is(&about) {
+        return warn("has wrong type");
+    }
+    if owner.is_some_and(|owner| about.uid() != owner.uid) {
+        warn("has wrong owner");
+    }
+    if owner.is_some_and(|owner| about.gid() != owner.gid) {
+        warn("has wrong group");
+    }
+    if about.permissions().mode() & 0o7777 != mode {
+        warn("has wrong permissions");
+    }
+}
+
+/// The binaries, and a link to one of them for each of their programs.
+fn programs(home: &Home, warnings: &mut Vec<String>) {
+    for binary in setup::BINARIES {
+        let path = home.path("bin").join(binary);
+        let Ok(said) = Command::new(&path).arg("help").output() else {
+            warnings.push(format!("{} does not exist", path.display()));
+            continue;
+        };
+        let text = String::from_utf8_lossy(&said.stdout).into_owned();
+        for name in text.lines().filter_map(|line| line.split_whitespace().next()) {
+            let link = home.path("bin").join(name);
+            match fs::read_link(&link) {
+                Ok(to) if to == Path::new(binary) => {}
+                // A site may have put its own in its place.
+                Ok(_) if link.exists() => {}
+                Err(_) if link.is_file() => {}
+                _ => warnings.push(format!("{} does not exist", link.display())),
+            }
+        }
+    }
+}
