@@ -150,27 +150,56 @@ fn size(token: &Token) -> usize {
     }
 }
 
-/// A bounce: one header, and one paragraph for each report.
+/// A bounce: one header, three parts, one paragraph and one group of fields for each report.
 fn bounces(address: &[u8], report: &[u8]) {
     let paragraph = bounce::paragraph(address, report);
     let inside = paragraph.strip_suffix(b"\n\n").expect("an empty line at the end");
     assert!(paragraph.starts_with(b"<"));
     assert!(!inside.windows(2).any(|two| two == b"\n\n"), "a paragraph in a paragraph");
     assert!(!paragraph.contains(&0) || address.contains(&0));
+    let status = bounce::status(&paragraph);
+    let fields = status.strip_suffix(b"\n").expect("an empty line at the end");
+    one_header(fields);
+    assert!(status.is_ascii() && !fields.windows(2).any(|two| two == b"\n\n"));
+    let short = bounce::shortened(&paragraph);
+    assert!(short.len() <= paragraph.len() && short.ends_with(b"\n\n"));
     let Ok(sender) = base::address::Address::new(address) else { return };
+    for max in [0, 1, 40, report.len() as u64] {
+        whole_bounce(sender.as_bytes(), report, max, &[&paragraph, &status]);
+    }
+}
+
+/// The whole letter about `report`, taken for the letter that failed as well.
+fn whole_bounce(sender: &[u8], report: &[u8], max: u64, [paragraph, status]: &[&[u8]; 2]) {
     let names = bounce::Names {
         from: b"MAILER-DAEMON".to_vec(),
         host: b"h.test".to_vec(),
         double_to: b"postmaster".to_vec(),
         double_host: b"h.test".to_vec(),
+        max,
     };
-    let kind = bounce::Kind::of(sender.as_bytes());
+    let kind = bounce::Kind::of(sender);
     let Some((_, to)) = kind.envelope(&names) else { return };
-    let head = bounce::head(kind, &names, &to, b"1 Jan 1970 00:00:00 -0000");
+    let size = report.len() as u64;
+    let bounce = bounce::Bounce { kind, names: &names, seam: 7, first: report, size };
+    let fits = bounce.fits(report, 0);
+    assert!(report.starts_with(fits) && (max == 0 || fits.len() as u64 <= max));
+    let head = bounce.head(&to, b"1 Jan 1970 00:00:00 -0000");
     let (top, _) = head.split_at(head.windows(2).position(|t| t == b"\n\n").expect("a body") + 1);
     one_header(top);
-    assert_eq!(top.iter().filter(|&&c| c == b'\n').count(), 4, "a field too many");
-    assert!(bounce::tail(kind).len() <= 2 * address.len() + 100);
+    assert_eq!(top.iter().filter(|&&c| c == b'\n').count(), 9, "a field too many");
+    let pieces: [&[u8]; 7] =
+        [&head, paragraph, &bounce.copy(), status, &bounce.attach(), fits, &bounce.tail()];
+    let seam = format!("--=_{:032x}", 7);
+    if [sender, report].concat().windows(2).any(|two| two == b"=_") {
+        // Whoever guesses the seam, as a fuzzer may, may write it.
+        return;
+    }
+    let all = pieces.concat();
+    let seams: Vec<_> =
+        all.split(|&c| c == b'\n').filter(|line| line.starts_with(seam.as_bytes())).collect();
+    assert_eq!(seams.len(), 4, "a part too many or too few");
+    assert!(seams.iter().all(|line| line.len() == seam.len() || line.ends_with(b"--")));
 }
 
 /// A stranger's words can neither end the line nor begin another.
