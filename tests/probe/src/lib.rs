@@ -5,9 +5,10 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nix::libc;
 use sys::sandbox::Fence;
@@ -32,6 +33,8 @@ pub enum Act {
     Thread,
     /// Connect by TCP.
     Connect(SocketAddr),
+    /// Connect by TCP from this address.
+    ConnectFrom(IpAddr, SocketAddr),
     /// Listen for TCP at any port.
     Listen,
     /// Open a UDP socket.
@@ -91,6 +94,10 @@ impl Act {
                 thread.join().map_err(|_| io::ErrorKind::Other.into())
             }
             Self::Connect(to) => TcpStream::connect(to).map(drop),
+            Self::ConnectFrom(from, to) => {
+                let limit = Duration::from_secs(5);
+                sys::net::connect(*to, Some(SocketAddr::new(*from, 0)), limit).map(drop)
+            }
             Self::Listen => TcpListener::bind(("127.0.0.1", 0)).map(drop),
             Self::Udp => UdpSocket::bind(("127.0.0.1", 0)).map(drop),
             Self::Unix(path) => UnixStream::connect(path).map(drop),
