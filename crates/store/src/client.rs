@@ -5,20 +5,22 @@
 //! itself writes the `Received` line on top. qmail-send uses the same connection differently:
 //! [`ask`](QueueClient::ask) anything and take answers with [`next`](QueueClient::next).
 
+mod refusal;
+
 use std::collections::VecDeque;
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use base::outcome::Outcome;
+use base::limits;
 use base::wire::frame::{self, Frame};
 use base::wire::queue::{Answer, Entry, Envelope, MAX_ANSWER, Mark, Origin, Request};
-use base::{limits, queue_exit};
 use sys::clock;
 use sys::pass::{self, Kind};
 use sys::poll::{self, Interest};
+
+pub use refusal::Refusal;
 
 use crate::home::Home;
 
@@ -30,48 +32,6 @@ const AGAIN: Duration = Duration::from_millis(5);
 /// Whether an error says that nobody answers at queued's socket, rather than that it said no.
 fn is_away(err: &io::Error) -> bool {
     matches!(err.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
-}
-
-/// Why a letter was not queued: in the words of spec `qmail-overview.md` §6.2, without the letter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// `Later` or `Never`.
-    pub outcome: Outcome,
-    /// Such as `qq write error or disk full (#4.3.0)`; at most [`base::limits::QUEUE_TEXT`] bytes.
-    pub text: Vec<u8>,
-}
-
-impl Refusal {
-    /// As if `qmail-queue` had ended with this code.
-    pub fn of_exit(code: u8) -> Self {
-        queue_exit::text(code).into()
-    }
-
-    /// To come again, in these words.
-    pub(crate) fn later(text: &str) -> Self {
-        (Outcome::Later, text.as_bytes()).into()
-    }
-}
-
-impl From<queue_exit::Refused<'_>> for Refusal {
-    fn from((outcome, text): queue_exit::Refused<'_>) -> Self {
-        Self { outcome, text: text.to_vec() }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(&self.text))
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-impl From<io::Error> for Refusal {
-    /// queued cannot be reached or has gone away: `qq trouble creating files in queue (#4.3.0)`.
-    fn from(_: io::Error) -> Self {
-        Self::of_exit(63)
-    }
 }
 
 /// How long queued may take to take a request or to answer one. A letter waits for the disk.
@@ -528,6 +488,8 @@ impl AsFd for QueueClient {
 
 #[cfg(test)]
 mod tests {
+    use base::outcome::Outcome;
+
     use super::*;
 
     fn pair() -> (QueueClient, OwnedFd) {
