@@ -265,16 +265,33 @@ impl QueueClient {
     /// # Errors
     /// The connection is lost.
     pub fn paragraphs(&mut self, letter: u64) -> io::Result<Vec<Vec<u8>>> {
-        self.ask(&Request::Paragraphs(letter))?;
         let mut paragraphs = Vec::new();
+        self.each_paragraph(letter, |paragraph| {
+            paragraphs.push(paragraph.to_vec());
+            io::Result::Ok(())
+        })?;
+        Ok(paragraphs)
+    }
+
+    /// Shows every failure paragraph of a letter to `each`, in the order of its recipients.
+    ///
+    /// # Errors
+    /// The connection is lost; or `each`'s own, after which this connection is of no more use.
+    pub fn each_paragraph<E: From<io::Error>>(
+        &mut self,
+        letter: u64,
+        mut each: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.ask(&Request::Paragraphs(letter))?;
         loop {
             match self.answer()? {
-                Answer::Paragraph(text) => paragraphs.push(text.to_vec()),
-                Answer::End => return Ok(paragraphs),
+                Answer::Paragraph(text) => each(text)?,
+                Answer::End => return Ok(()),
                 Answer::Refused(_, text) => {
-                    return Err(io::Error::other(String::from_utf8_lossy(text).into_owned()));
+                    let text = String::from_utf8_lossy(text).into_owned();
+                    return Err(io::Error::other(text).into());
                 }
-                _ => return Err(unexpected()),
+                _ => return Err(unexpected().into()),
             }
         }
     }

@@ -154,18 +154,13 @@ fn write(
     let kind = Kind::of(sender);
     let (from, to) = kind.envelope(names).ok_or_else(|| Failure::refused("to nobody"))?;
     let mut queue = QueueClient::connect_soon(home)?;
-    let paragraphs = within(queue.paragraphs(letter)?);
     let (original, size) = queue.open(letter)?;
     let first = beginning(&original)?;
     let bounce = Bounce { kind, names, seam: seam()?, first: &first, size };
     put(&bounce.head(&to, letter::date::rfc822(now).as_bytes()))?;
-    for paragraph in &paragraphs {
-        put(paragraph)?;
-    }
+    each(&mut queue, letter, put)?;
     put(&bounce.copy())?;
-    for paragraph in &paragraphs {
-        put(&bounce::status(paragraph))?;
-    }
+    each(&mut queue, letter, &mut |paragraph| put(&bounce::status(paragraph)))?;
     put(&bounce.attach())?;
     write_original(&bounce, &original, put)?;
     put(&bounce.tail())?;
@@ -181,16 +176,21 @@ fn seam() -> io::Result<u128> {
     Ok(u128::from(high) << 64 | u128::from(low))
 }
 
-/// Keeps all reports in full as long as they are not too many.
-fn within(mut paragraphs: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+/// Each recipient's paragraph, in full as long as they are not too many. There may be a million, so
+/// none is kept.
+fn each(
+    queue: &mut QueueClient,
+    letter: u64,
+    put: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let mut room = limits::BOUNCE_REPORTS;
-    for paragraph in &mut paragraphs {
+    queue.each_paragraph(letter, |paragraph| {
         if paragraph.len() > room {
-            *paragraph = bounce::shortened(paragraph);
+            return put(&bounce::shortened(paragraph));
         }
         room = room.saturating_sub(paragraph.len());
-    }
-    paragraphs
+        put(paragraph)
+    })
 }
 
 /// A letter's first bytes, up to a chunk.

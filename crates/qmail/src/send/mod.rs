@@ -93,7 +93,10 @@ fn start() -> Result<Run, String> {
     }
     let _ = sys::file::umask(0o077);
     let mutex = open_mutex(&home).map_err(|err| detail(reason::MUTEX, &sys::errno::text(&err)))?;
-    lock::try_exclusive(&mutex).map_err(|_| reason::RUNNING.to_owned())?;
+    lock::try_exclusive(&mutex).map_err(|err| match err.kind() {
+        io::ErrorKind::WouldBlock => reason::RUNNING.to_owned(),
+        _ => detail(reason::MUTEX, &sys::errno::text(&err)),
+    })?;
     signal::ignore(Signal::Pipe);
     let signals = Signals::catch(&[Signal::Term, Signal::Alrm, Signal::Hup]);
     let signals = signals.map_err(|err| err.to_string())?;

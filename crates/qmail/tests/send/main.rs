@@ -199,6 +199,46 @@ fn hup_reads_locals_again_and_a_bad_file_changes_nothing() {
 }
 
 #[test]
+fn hup_without_a_home_changes_nothing() {
+    let place = Place::new("nohome");
+    let mut send = Send::start(&place);
+    send.log_until("status: ");
+    let away = place.home.with_extension("away");
+    fs::rename(&place.home, &away).unwrap();
+    kill(send.pid, Signal::Hup).unwrap();
+    let log = send.log_until("\n");
+    fs::rename(&away, &place.home).unwrap();
+    let home = "alert: unable to reread controls: unable to switch to home directory\n";
+    assert_eq!(log, home);
+    place.queue("s@far.test", &["joe@here.test"], b"\nhi\n");
+    let told = send.local.next();
+    send.local.report(told.slot, Outcome::Done, "");
+    send.log_until("end msg");
+    assert_eq!(send.term(), Status::Exited(0));
+}
+
+#[test]
+fn a_bounce_of_very_many_recipients_names_each_and_stays_small() {
+    let place = Place::new("many");
+    let mut send = Send::start(&place);
+    let names: Vec<String> = (0..1_000).map(|n| format!("no{n}@here.test")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    place.queue("joe@far.test", &names, b"Subject: x\n\nhi\n");
+    for _ in 0..1_000 {
+        let told = send.local.next();
+        send.local.report(told.slot, Outcome::Never, &"long line\n".repeat(999));
+        send.log_until("failure: ");
+    }
+    let bounce = send.remote.next();
+    let text = place.text(bounce.letter);
+    assert_eq!(text.matches(">:\nlong line\n").count(), 1_000);
+    assert_eq!(text.matches("\nFinal-Recipient: rfc822; no").count(), 1_000);
+    assert!(text.len() < 8 << 20, "{} bytes", text.len());
+    kill(send.pid, Signal::Kill).unwrap();
+    wait(send.pid).unwrap();
+}
+
+#[test]
 fn a_paused_domain_waits_through_a_restart_and_goes_when_it_is_resumed() {
     let place = Place::new("pause");
     let pauses = place.home.join("control/pauses");

@@ -187,7 +187,7 @@ impl Place {
 
     pub(crate) fn text(&self, letter: u64) -> String {
         let (fd, _) = self.client().open(letter).unwrap();
-        String::from_utf8(fd::read_to_end(fd, 1 << 20).unwrap()).unwrap()
+        String::from_utf8(fd::read_to_end(fd, 16 << 20).unwrap()).unwrap()
     }
 }
 

@@ -48,9 +48,9 @@ impl Reader {
             let (from, rest) = rest.rsplit_once("> qp ")?;
             let (qp, uid) = rest.split_once(" uid ")?;
             let id = number(id)?;
-            (number(bytes)?, number(qp)?, number(uid)?);
+            let numbers = [number(bytes)?, number(qp)?, number(uid)?];
             self.lives.get_mut(&id)?.described = true;
-            return self.count("info", new == Some(id) && word(from));
+            return self.count("info", new == Some(id) && word(from) && numbers.len() == 3);
         }
         if new.is_some() {
             return None;
