@@ -13,6 +13,11 @@ use std::path::{Path, PathBuf};
 
 pub use calls::Calls;
 
+use crate::dir::Dir;
+
+/// The most names of a directory that are looked at for links.
+const LINKS: usize = 10_000;
+
 /// From now on no exec of this process or its children grants a privilege (set-uid bits,
 /// file capabilities). Cannot be undone.
 pub fn no_new_privs() -> io::Result<()> {
@@ -164,9 +169,10 @@ impl Fence {
 /// Where links in a directory lead: to a directory, or to the one of a file, which may be replaced
 /// by another of its name. A link that leads nowhere adds nothing.
 fn linked(dir: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
-    let targets = links.filter_map(|link| std::fs::canonicalize(link.path()).ok());
+    // Not by the library's own reader: if closing fails it panics.
+    let names = Dir::open(dir).and_then(|dir| dir.names(LINKS)).unwrap_or_default();
+    let links = names.iter().map(|name| dir.join(name)).filter(|path| path.is_symlink());
+    let targets = links.filter_map(|link| std::fs::canonicalize(link).ok());
     targets
         .filter_map(|to| if to.is_dir() { Some(to) } else { to.parent().map(Into::into) })
         .collect()

@@ -116,13 +116,15 @@ impl Maildir {
     /// Removes what deliveries that died have left in `tmp`.
     pub(super) fn sweep(&self, now: Moment) {
         let now = SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(now.micros()));
-        let (Some(now), Ok(files)) = (now, fs::read_dir(self.path.join("tmp"))) else { return };
-        for file in files.take(limits::MAILDROP).flatten() {
-            let read = file.metadata().and_then(|meta| meta.accessed());
+        let tmp = self.path.join("tmp");
+        let names = Dir::open(&tmp).and_then(|dir| dir.names(limits::MAILDROP));
+        let (Some(now), Ok(names)) = (now, names) else { return };
+        for name in names.iter().filter(|name| !name.as_bytes().starts_with(b".")) {
+            let file = tmp.join(name);
+            let read = fs::symlink_metadata(&file).and_then(|meta| meta.accessed());
             let age = read.ok().and_then(|read| now.duration_since(read).ok());
-            if age.is_some_and(|age| age > LITTER) && !file.file_name().as_bytes().starts_with(b".")
-            {
-                let _next_time = fs::remove_file(file.path());
+            if age.is_some_and(|age| age > LITTER) {
+                let _next_time = fs::remove_file(file);
             }
         }
     }
