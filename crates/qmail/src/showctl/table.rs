@@ -35,8 +35,8 @@ pub(super) struct Entry {
 }
 
 /// Files whose lines are `key:value`.
-pub(super) const MAPS: [&str; 5] =
-    ["virtualdomains", "smtproutes", "concurrencydestination", "pauses", "priority"];
+pub(super) const MAPS: [&str; 6] =
+    ["virtualdomains", "smtproutes", "qmtproutes", "concurrencydestination", "pauses", "priority"];
 
 /// The file of that name.
 pub(super) fn entry(name: &[u8]) -> Option<&'static Entry> {
@@ -75,14 +75,16 @@ pub(super) const TABLE: &[Entry] = &[
     Entry { name: "timeoutremote", show: Show::Number("1200"), before: "SMTP client data timeout is ", after: " seconds.", absent: Absent::Text("") },
     Entry { name: "timeoutsmtpd", show: Show::Number("1200"), before: "SMTP server data timeout is ", after: " seconds.", absent: Absent::Text("") },
     Entry { name: "virtualdomains", show: Show::List, before: "Virtual domain: ", after: "", absent: Absent::Text("No virtual domains.") },
+    Entry { name: "authcleartext", show: Show::List, before: "Relay that hears passwords in clear: ", after: ".", absent: Absent::Text("No relay hears passwords in clear.") },
     Entry { name: "bouncemaxbytes", show: Show::Number("0"), before: "Bounces have at most ", after: " bytes of the original.", absent: Absent::Text("") },
     Entry { name: "checkpassword", show: Show::Line, before: "Logins are judged by ", after: ".", absent: Absent::Text("users/passwords") },
     Entry { name: "concurrencydestination", show: Show::List, before: "Destination concurrency: ", after: "", absent: Absent::Text("Every destination has 20 deliveries at once.") },
     Entry { name: "concurrencyincoming", show: Show::Number("20"), before: "Incoming concurrency is ", after: " (run scripts).", absent: Absent::Text("") },
     Entry { name: "defaultdelivery", show: Show::List, before: "Default delivery: ", after: "", absent: Absent::Text("None; see the run script of qmail-send.") },
     Entry { name: "dnsservers", show: Show::List, before: "DNS server: ", after: ".", absent: Absent::Text("DNS servers are those of /etc/resolv.conf.") },
-    Entry { name: "outgoingip", show: Show::Line, before: "SMTP client address is ", after: ".", absent: Absent::Text("what the system chooses") },
+    Entry { name: "outgoingip", show: Show::List, before: "Outgoing address: ", after: "", absent: Absent::Text("Outgoing addresses are what the system chooses.") },
     Entry { name: "pauses", show: Show::List, before: "Paused destination: ", after: "", absent: Absent::Text("No destination is paused.") },
     Entry { name: "priority", show: Show::List, before: "Priority: ", after: "", absent: Absent::Text("Senders are told apart by themselves.") },
+    Entry { name: "qmtproutes", show: Show::List, before: "QMTP route: ", after: "", absent: Absent::Text("No artificial QMTP routes.") },
     Entry { name: "timeoutlocal", show: Show::Number("86400"), before: "Local delivery timeout is ", after: " seconds.", absent: Absent::Text("") },
 ];
