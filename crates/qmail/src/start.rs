@@ -67,16 +67,16 @@ struct Helper {
 fn start(args: &[OsString]) -> Result<std::convert::Infallible, String> {
     let home = Home::find().map_err(|err| err.to_string())?;
     let users = Users::of(&home)?;
-    std::env::set_current_dir("/").map_err(|err| format!("unable to switch to /: {err}"))?;
+    std::env::set_current_dir("/").map_err(|err| trouble("unable to switch to /", &err))?;
     let _ = file::umask(0o077);
-    keep_low_numbers_taken().map_err(|err| format!("unable to open /dev/null: {err}"))?;
+    keep_low_numbers_taken().map_err(|err| trouble("unable to open /dev/null", &err))?;
     let (delivery, logger) = match args.split_first() {
         Some((delivery, logger)) => (delivery.as_os_str(), logger),
         None => (OsStr::new(DEFAULT_DELIVERY), &[][..]),
     };
     let program = |name: &str| home.path("bin").join(name);
     let failed = |name: &str, err: io::Error| {
-        format!("unable to start {}: {err}", home.path("bin").join(name).display())
+        trouble(&format!("unable to start {}", home.path("bin").join(name).display()), &err)
     };
     let helper = |name: &str, args: &[&OsStr], ids: Option<Ids>| {
         helper(&program(name), args, ids).map_err(|err| failed(name, err))
@@ -85,21 +85,25 @@ fn start(args: &[OsString]) -> Result<std::convert::Infallible, String> {
         [] => fd::stdout().try_clone_to_owned(),
         [name, ..] => start_logger(name, logger, users.logger),
     };
-    let log = log.map_err(|err| format!("unable to start the logger: {err}"))?;
+    let log = log.map_err(|err| trouble("unable to start the logger", &err))?;
     let lspawn = helper("qmail-lspawn", &[delivery], users.lspawn)?;
     let rspawn = helper("qmail-rspawn", &[], users.rspawn)?;
     let clean = helper("qmail-clean", &[], users.clean)?;
     if let Some(ids) = &users.send {
-        user::drop_to(ids).map_err(|err| format!("unable to become qmails: {err}"))?;
+        user::drop_to(ids).map_err(|err| trouble("unable to become qmails", &err))?;
     }
     let ends = [&lspawn, &rspawn, &clean].map(|h| [&h.commands, &h.reports]);
     let prepared = std::iter::once(&log).chain(ends.into_iter().flatten());
     for (end, number) in prepared.zip(0..PREPARED) {
-        fd::place(end, number).map_err(|err| format!("unable to wire descriptors: {err}"))?;
+        fd::place(end, number).map_err(|err| trouble("unable to wire descriptors", &err))?;
     }
     let send = program("qmail-send");
     let err = spawn::exec(send.as_os_str(), &[OsString::from("qmail-send")], None);
     Err(failed("qmail-send", err))
+}
+
+fn trouble(what: &str, err: &io::Error) -> String {
+    format!("{what}: {}", sys::errno::text(err))
 }
 
 /// Opens something at every number that will be prepared, so that no pipe of ours gets one.
