@@ -9,6 +9,8 @@ use crate::tally::{Ending, Tally, Trouble, passes};
 
 /// Simulated states tried by `cargo xtask test`.
 const BOUNDED: &str = "20000";
+/// Subsets of what was not synced that are tried at each step of whole lives.
+const LIVES: &str = "200";
 /// Block-level states tried by `cargo xtask test`.
 const BOUNDED_BLOCKS: u32 = 60;
 /// Block-level states tried by default.
@@ -35,6 +37,7 @@ impl Crash {
         if !self.no_simulator {
             let states = self.states.map(|n| n.to_string());
             tally.check("simulated power cuts", || simulate(states.as_deref()));
+            tally.check("power cuts through whole lives", lives);
         }
         if self.blocks > 0 {
             blocks::rehearse(&mut tally, self.blocks);
@@ -47,6 +50,15 @@ impl Crash {
 pub(crate) fn bounded(tally: &mut Tally) {
     tally.check("simulated power cuts", || simulate(Some(BOUNDED)));
     blocks::rehearse(tally, BOUNDED_BLOCKS);
+}
+
+/// Letters that bounce or are delivered in part, by qmail-send's own schedule on the queue's own log;
+/// `cargo xtask test` tries a part of them among the tests of `qmail`.
+fn lives() -> Ending {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(crate::root()).stdin(Stdio::null()).env("CUTS", LIVES);
+    cargo.args(["test", "--quiet", "--locked", "--package", "qmail", "--bin", "qmail", "cuts"]);
+    passes(cargo.args(["--", "--nocapture"]))
 }
 
 /// Runs the explorer; it exits with 1 at the first broken promise.
