@@ -26,7 +26,12 @@ const NO_NET: &[&str] = &["rustls", "tokio", "hickory-resolver", "proto", "dns",
 /// The table. A new line in any `may_use` is a change of architecture and has a decision page.
 const LAWS: &[Law] = &[
     Law { crate_name: "base", may_use: &[], never: &["std"], root: PURE },
-    Law { crate_name: "proto", may_use: &["base"], never: &["letter", "sys"], root: PURE },
+    Law {
+        crate_name: "proto",
+        may_use: &["base", "hmac", "md-5"],
+        never: &["letter", "sys"],
+        root: PURE,
+    },
     Law { crate_name: "letter", may_use: &["base"], never: &["proto", "sys"], root: PURE },
     Law {
         crate_name: "sys",

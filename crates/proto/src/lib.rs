@@ -7,7 +7,6 @@ extern crate alloc;
 
 pub mod dot;
 pub mod line;
-mod md5;
 pub mod packet;
 pub mod pop3;
 pub mod qmqp;

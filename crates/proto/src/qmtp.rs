@@ -174,20 +174,21 @@ impl Session {
     fn end(&mut self) -> Vec<Action> {
         let nobody = !self.letter.fates.contains(&Fate::Letters);
         if let Some(fault) = self.letter.fault().filter(|_| !nobody) {
-            return self.over(fault.to_vec());
+            let fault = fault.to_vec();
+            return self.over(&fault);
         }
         if nobody || !self.letter.begun {
-            return self.over(Vec::new());
+            return self.over(&[]);
         }
         self.letter.begun = false;
         vec![Action::Commit { envelope: core::mem::take(&mut self.letter.envelope) }]
     }
 
     /// Answers every recipient and is done with the letter.
-    fn over(&mut self, letters: Vec<u8>) -> Vec<Action> {
+    fn over(&mut self, letters: &[u8]) -> Vec<Action> {
         let mut actions = self.abort();
         let letter = core::mem::take(&mut self.letter);
-        actions.push(Action::Reply(letter.answers(&letters)));
+        actions.push(Action::Reply(letter.answers(letters)));
         if self.refused >= limits::REFUSED_RECIPIENTS {
             // Whoever tries names at our expense is to call again for the next hundred.
             actions.push(Action::Close(111));
@@ -220,14 +221,14 @@ impl packet::Session for Session {
             Verdict::Recipient(welcome) => self.welcomed(welcome),
             Verdict::Queued { secs, pid } => {
                 self.refused = self.refused.saturating_sub(1);
-                self.over(packet::taken(secs, pid))
+                self.over(&packet::taken(secs, pid))
             }
             // Before the sender the queue would not begin; behind the recipients it will not end.
             refused if self.letter.fates.is_empty() => {
                 self.letter.refusal = packet::refusal(refused);
                 Vec::new()
             }
-            refused => self.over(packet::refusal(refused).unwrap_or_default()),
+            refused => self.over(&packet::refusal(refused).unwrap_or_default()),
         }
     }
 }

@@ -4,8 +4,11 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use hmac::{Hmac, KeyInit, Mac};
+use md5::Md5;
+
 use super::Reply;
-use crate::{md5, sasl};
+use crate::sasl;
 
 /// A name and a secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -94,7 +97,7 @@ impl Login {
             (Step::Challenge, 334) => {
                 let said = reply.lines().next().unwrap_or_default().trim_ascii();
                 let Ok(challenge) = sasl::decode(said) else { return Next::Refused };
-                let digest = md5::keyed(&self.secret, &challenge);
+                let Some(digest) = digest(&self.secret, &challenge) else { return Next::Refused };
                 let proof = [&self.name[..], b" ", digest.as_bytes()].concat();
                 Next::Say(line(&proof), Step::Last)
             }
@@ -103,6 +106,14 @@ impl Login {
             _ => Next::Refused,
         }
     }
+}
+
+/// What proves that one knows the secret (RFC 2195 §2), in hexadecimal digits. Every length of secret
+/// is a key.
+fn digest(secret: &[u8], challenge: &[u8]) -> Option<String> {
+    let mut mac = Hmac::<Md5>::new_from_slice(secret).ok()?;
+    mac.update(challenge);
+    Some(mac.finalize().into_bytes().iter().map(|byte| alloc::format!("{byte:02x}")).collect())
 }
 
 /// A message as it is said.
