@@ -70,7 +70,7 @@ fn ports_are_fenced() {
     left("a client of anybody", &any, &[Act::Connect(good), Act::Connect(bad)]);
     refused("a client of anybody", &any, &[Act::Listen, Act::Packets]);
     let from = Act::ConnectFrom([127, 0, 0, 7].into(), good);
-    refused("a client of anybody", &any, &[from.clone()]);
+    refused("a client of anybody", &any, std::slice::from_ref(&from));
     left("a client with an address", &any.clone().connects_from(), &[from]);
     refused("a client with an address", &any.connects_from(), &[Act::Listen, Act::Packets]);
     // A second, tighter fence holds as well.

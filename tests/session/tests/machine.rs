@@ -46,18 +46,20 @@ fn the_pop3_machines_answer_as_the_files_say_however_the_stream_is_cut() {
     }
 }
 
-#[test]
-fn the_qmtp_and_qmqp_machines_answer_as_the_files_say_however_the_stream_is_cut() {
-    let machines: [(&str, fn(&Script, usize) -> Parcel); 2] =
-        [("qmtp", Parcel::qmtp), ("qmqp", Parcel::qmqp)];
-    for (ending, machine) in machines {
-        let files = files(ending);
-        assert!(files.len() > 4, "{ending}");
-        for (name, script) in files {
-            for chunk in [usize::MAX, 4096, 7, 1] {
-                let mut server = machine(&script, chunk);
-                play(&script, &mut server).unwrap_or_else(|m| panic!("{name} by {chunk}: {m}"));
-            }
+/// Plays the files of a protocol of packets.
+fn packets(ending: &str, machine: fn(&Script, usize) -> Parcel) {
+    let files = files(ending);
+    assert!(files.len() > 4, "{ending}");
+    for (name, script) in files {
+        for chunk in [usize::MAX, 4096, 7, 1] {
+            let mut server = machine(&script, chunk);
+            play(&script, &mut server).unwrap_or_else(|m| panic!("{name} by {chunk}: {m}"));
         }
     }
+}
+
+#[test]
+fn the_qmtp_and_qmqp_machines_answer_as_the_files_say_however_the_stream_is_cut() {
+    packets("qmtp", Parcel::qmtp);
+    packets("qmqp", Parcel::qmqp);
 }
