@@ -119,7 +119,7 @@ fn packet() -> Result<Vec<Vec<u8>>, Failure> {
         })
     })?;
     if !ended {
-        return Err(Failure::Read);
+        return Err(Failure::Format);
     }
     let envelope = Envelope::new(ear.block()).map_err(|_| Failure::AddressTooLong)?;
     let head = format!("{}:", letter.len()).into_bytes();

@@ -19,6 +19,13 @@ pub(crate) struct Places {
 struct Orders(HashMap<&'static str, Vec<String>>);
 
 impl Orders {
+    /// This letter is gone: its number may be another's from now on.
+    fn forget(&mut self, number: &str) {
+        for known in self.0.get_mut("msg").into_iter().flatten().filter(|n| *n == number) {
+            known.clear();
+        }
+    }
+
     /// The number that stands for this one, from 1.
     fn place(&mut self, word: &'static str, number: &str) -> String {
         let known = self.0.entry(word).or_default();
@@ -207,7 +214,11 @@ fn order(done: &str, rest: &str, orders: &mut Orders) -> Option<(usize, String)>
     ];
     let number = number(done, rest)?;
     let (_, word) = BEFORE.into_iter().find(|(before, _)| done.ends_with(before))?;
-    Some((number.len(), orders.place(word, number)))
+    let place = orders.place(word, number);
+    if done.ends_with("end msg ") {
+        orders.forget(number);
+    }
+    Some((number.len(), place))
 }
 
 /// Numbers that mean nothing tomorrow: process ids, uids and tcpserver's ports.
@@ -286,12 +297,13 @@ mod tests {
 
     #[test]
     fn letters_and_deliveries_are_counted_in_their_order() {
-        let lines = ["new msg 70", "starting delivery 9: msg 70", "new msg 60", "end msg 70"];
+        let lines =
+            ["new msg 70", "starting delivery 9: msg 70", "new msg 60", "end msg 70", "new msg 70"];
         let places = Places { home: String::new(), scratch: String::new() };
         let lines = lines.map(str::to_owned);
         assert_eq!(
             normalise(&lines, &places),
-            ["new msg 1", "starting delivery 1: msg 1", "new msg 2", "end msg 1"]
+            ["new msg 1", "starting delivery 1: msg 1", "new msg 2", "end msg 1", "new msg 3"]
         );
     }
 }

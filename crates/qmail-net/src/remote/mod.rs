@@ -76,12 +76,13 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
 
 /// `qmail-tcpok`: forgets which hosts took no connection. Silent; 111 if it cannot.
 pub(crate) fn tcpok(_args: &[OsString]) -> i32 {
-    over_tables("qmail-tcpok", |tcpto| tcpto.clear().map(|()| Vec::new()))
+    over_tables(&mut io::stderr(), "qmail-tcpok: ", |tcpto| tcpto.clear().map(|()| Vec::new()))
 }
 
 /// `qmail-tcpto`: a line for each host that took no connection lately; 111 if that is not known.
 pub(crate) fn tcpto(_args: &[OsString]) -> i32 {
-    over_tables("qmail-tcpto", |tcpto| {
+    // Stock's qmail-tcpto says on descriptor 1 what it could not do, and not who speaks.
+    over_tables(&mut io::stdout(), "", |tcpto| {
         let now = sys::clock::now().secs();
         let line = |entry: tcpto::Entry| {
             let how = if entry.refused { "refused" } else { "timed out" };
@@ -93,7 +94,11 @@ pub(crate) fn tcpto(_args: &[OsString]) -> i32 {
 }
 
 /// Does something with the tables of slow hosts and prints what it has to say.
-fn over_tables(name: &str, act: impl FnOnce(&Tcpto) -> Result<Vec<u8>, tcpto::Trouble>) -> i32 {
+fn over_tables(
+    complaints: &mut dyn Write,
+    name: &str,
+    act: impl FnOnce(&Tcpto) -> Result<Vec<u8>, tcpto::Trouble>,
+) -> i32 {
     let said = match Home::find() {
         Ok(home) => act(&Tcpto::of(&home))
             .map_err(|(what, err)| format!("unable to {what}: {}", sys::errno::text(&err))),
@@ -102,7 +107,7 @@ fn over_tables(name: &str, act: impl FnOnce(&Tcpto) -> Result<Vec<u8>, tcpto::Tr
     match said {
         Ok(lines) => i32::from(io::stdout().write_all(&lines).is_err()) * 111,
         Err(why) => {
-            let _gone = writeln!(io::stderr(), "{name}: fatal: {why}");
+            let _gone = writeln!(complaints, "{name}fatal: {why}");
             111
         }
     }

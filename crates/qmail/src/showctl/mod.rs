@@ -22,9 +22,10 @@ use table::{Absent, Entry, Show, TABLE};
 /// and 1 if something is.
 pub(crate) fn main(args: &[OsString]) -> i32 {
     let check = args.get(1).is_some_and(|arg| arg == "--check");
-    let Ok(home) = Home::find() else { return oops("Unable to chdir to /var/qmail.") };
+    let Ok(home) = Home::find() else { return oops(Vec::new(), "Unable to chdir to /var/qmail.") };
     let Ok(files) = files::all(&home.path("control")) else {
-        return oops("Unable to chdir to control.");
+        let head = if check { Vec::new() } else { head(&home) };
+        return oops(head, "Unable to chdir to control.");
     };
     let troubles = troubles::all(&home, &files);
     let mut page = if check { Vec::new() } else { page(&home, &files) };
@@ -40,9 +41,11 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
     }
 }
 
-fn oops(why: &str) -> i32 {
+/// The end, behind what could be told before it.
+fn oops(mut page: Vec<u8>, why: &str) -> i32 {
+    page.extend_from_slice(format!("Oops! {why}\n").as_bytes());
     // If this cannot be written, the exit code says it.
-    let _ = sys::fd::write_all(io::stdout(), format!("Oops! {why}\n").as_bytes());
+    let _ = sys::fd::write_all(io::stdout(), &page);
     111
 }
 
