@@ -3,6 +3,7 @@
 
 mod checkpassword;
 mod clean;
+mod config;
 mod config_fast;
 mod commands;
 mod fences;
@@ -44,6 +45,11 @@ const PROGRAMS: &[Program] = &[
         name: "condredirect",
         sentence: "send a letter on to another address if a program says so",
         main: commands::condredirect::main,
+    },
+    Program {
+        name: "config",
+        sentence: "write the settings of a new home from what DNS says of the host",
+        main: config::main,
     },
     Program {
         name: "config-fast",
