@@ -5,19 +5,10 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::forwarding::table::Record;
-use crate::forwarding::{Command, Half, key};
+use crate::forwarding::{Command, Half, Wrong, key};
 use crate::listed::{self, BadRecipient, Listed, Unlisted};
 use crate::rewrite::Rules;
 use crate::token822::{self, Token};
-
-/// What is wrong with an entry, and in which line it begins (from 1 up).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrong {
-    /// The line.
-    pub line: usize,
-    /// The reason.
-    pub why: Why,
-}
 
 /// Why an entry is none. `Display` gives the words of the original where it has some.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +49,17 @@ impl fmt::Display for Why {
             Self::Program(command) => {
                 write!(f, "program delivery |{} not supported", one_line(command))
             }
+        }
+    }
+}
+
+impl Why {
+    /// The reason, with the text it is about.
+    #[must_use]
+    pub fn about(self, text: &[u8]) -> Self {
+        match self {
+            Self::Unparsable(_) => Self::Unparsable(text.to_vec()),
+            why => why,
         }
     }
 }
@@ -115,21 +117,13 @@ fn entries(text: &[u8]) -> Vec<Entry> {
 ///
 /// # Errors
 /// The first entry that is wrong.
-pub fn table(rules: &Rules, text: &[u8]) -> Result<Vec<Record>, Wrong> {
+pub fn table(rules: &Rules, text: &[u8]) -> Result<Vec<Record>, Wrong<Why>> {
     let mut records = Vec::new();
     for Entry { line, text } in entries(text) {
-        let found = entry(rules, &text).map_err(|why| Wrong { line, why: told(why, &text) })?;
+        let found = entry(rules, &text).map_err(|why| Wrong { line, why: why.about(&text) })?;
         records.extend(found);
     }
     Ok(records)
-}
-
-/// An error with the text it is about.
-fn told(why: Why, text: &[u8]) -> Why {
-    match why {
-        Why::Unparsable(_) => Why::Unparsable(text.to_vec()),
-        why => why,
-    }
 }
 
 /// The records of one entry: none if it is empty.
@@ -202,11 +196,11 @@ fn file(path: &[u8], ending: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// The first line that is wrong.
-pub fn include(rules: &Rules, text: &[u8]) -> Result<Vec<u8>, Wrong> {
+pub fn include(rules: &Rules, text: &[u8]) -> Result<Vec<u8>, Wrong<Why>> {
     let mut list = Vec::new();
     for (n, line) in text.split(|&c| c == b'\n').enumerate() {
         if !line.starts_with(b"#") {
-            let wrong = |why| Wrong { line: n.saturating_add(1), why: told(why, line) };
+            let wrong = |why: Why| Wrong { line: n.saturating_add(1), why: why.about(line) };
             include_line(rules, line, &mut list).map_err(wrong)?;
         }
     }

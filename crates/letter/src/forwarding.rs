@@ -9,6 +9,15 @@ pub mod table;
 
 use alloc::vec::Vec;
 
+/// What is wrong with a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wrong<W> {
+    /// The line it is in or begins in, from 1 up.
+    pub line: usize,
+    /// The reason.
+    pub why: W,
+}
+
 /// The longest `&recipient` that is obeyed.
 const LONGEST: usize = 900;
 

@@ -3,17 +3,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{Command, items};
+use super::{Command, Wrong, items};
 use crate::listed::RECIPIENT;
-
-/// What is wrong with a text, and in which line (from 1 up).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wrong {
-    /// The line.
-    pub line: usize,
-    /// The reason.
-    pub why: Why,
-}
 
 /// Why a text is no list. `Display` gives the words of the original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +30,7 @@ impl fmt::Display for Why {
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn compile(text: &[u8]) -> Result<Vec<u8>, Wrong> {
+pub fn compile(text: &[u8]) -> Result<Vec<u8>, Wrong<Why>> {
     let mut file = Vec::new();
     for (n, line) in text.split(|&c| c == b'\n').enumerate() {
         let wrong = |why| Wrong { line: n.saturating_add(1), why };

@@ -4,20 +4,11 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{Command, Half, items, key};
+use super::{Command, Half, Wrong, items, key};
 use crate::listed::RECIPIENT;
 
 /// A record of the table: its key and its value.
 pub type Record = (Vec<u8>, Vec<u8>);
-
-/// What is wrong with a text, and in which line (from 1 up).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wrong {
-    /// The line.
-    pub line: usize,
-    /// The reason.
-    pub why: Why,
-}
 
 /// Why a text is no table. `Display` gives the words of the original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +42,7 @@ impl fmt::Display for Why {
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn parse(text: &[u8]) -> Result<Vec<Record>, Wrong> {
+pub fn parse(text: &[u8]) -> Result<Vec<Record>, Wrong<Why>> {
     let mut reader = Reader::default();
     let mut line = 1usize;
     let mut bytes = text.iter().copied();

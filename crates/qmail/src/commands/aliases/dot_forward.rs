@@ -112,7 +112,7 @@ impl Plan {
         for (n, line) in text.split(|&c| c == b'\n').enumerate() {
             if !line.starts_with(b"#") {
                 let number = n.saturating_add(1);
-                plan.line(line, rules, me).map_err(|why| (number, told(why, line)))?;
+                plan.line(line, rules, me).map_err(|why| (number, why.about(line)))?;
             }
         }
         Ok(plan)
@@ -197,14 +197,6 @@ impl Plan {
         let pid = requeue(&delivered_to, letter, &sender, recipients()).map_err(refused)?;
         say(format!("dot-forward: qp {pid}"));
         Ok(())
-    }
-}
-
-/// An error with the line it is about.
-fn told(why: Why, line: &[u8]) -> Why {
-    match why {
-        Why::Unparsable(_) => Why::Unparsable(line.to_vec()),
-        why => why,
     }
 }
 

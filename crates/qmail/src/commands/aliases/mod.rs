@@ -12,11 +12,11 @@ mod expand;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
-use std::fs::{File, Permissions};
+use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use base::limits;
@@ -87,7 +87,7 @@ impl Replaced<'_> {
     fn write(&self, bytes: &[u8]) -> Result<(), Stop> {
         let (path, tmp) = (shown(self.path), shown(self.tmp));
         let unable = |doing: &[&[u8]], err: &io::Error| Stop::unable(doing.concat(), err);
-        let created = file::open_trunc(self.tmp);
+        let created = new_file(self.tmp);
         let mut out = created.map_err(|err| unable(&[b"create ", tmp], &err))?;
         let written = out
             .write_all(bytes)
@@ -100,10 +100,28 @@ impl Replaced<'_> {
             })
             .and_then(|()| out.sync_all());
         written.map_err(|err| unable(&[b"write to ", tmp], &err))?;
+        if !is_at(&out, self.tmp) {
+            let why = b": somebody else has made it anew meanwhile";
+            return Err(Stop::later([b"unable to move ", tmp, b" to ", path, why].concat()));
+        }
         let moved = std::fs::rename(self.tmp, self.path);
         let moved = moved.and_then(|()| file::sync_dir(directory(self.path)));
         moved.map_err(|err| unable(&[b"move ", tmp, b" to ", path], &err))
     }
+}
+
+/// A file that nobody else has, in the place of one that may be left over: never through a link.
+fn new_file(path: &OsStr) -> io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
+        _ => file::create_new(path, 0o644),
+    }
+}
+
+/// Whether a file still has that name.
+fn is_at(file: &File, path: &OsStr) -> bool {
+    let known = |about: io::Result<Metadata>| about.map(|about| (about.dev(), about.ino())).ok();
+    known(file.metadata()).is_some_and(|it| known(std::fs::symlink_metadata(path)) == Some(it))
 }
 
 /// The directory a file is in.
