@@ -25,6 +25,7 @@ pub fn number(error: &Error) -> i32 {
         ErrorKind::PermissionDenied => libc::EACCES,
         ErrorKind::AlreadyExists => libc::EEXIST,
         ErrorKind::OutOfMemory => libc::ENOMEM,
+        ErrorKind::FileTooLarge => libc::EFBIG,
         ErrorKind::BrokenPipe | ErrorKind::WriteZero => libc::EPIPE,
         _ => libc::EIO,
     }

@@ -154,3 +154,25 @@ fn judged(code: i32) -> Option<i32> {
         Ok(Outcome::Later) | Err(_) => Some(111),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_makes_the_same_file_anew_is_noticed() {
+        let path = std::env::temp_dir().join(format!("aliases-tmp-{}", std::process::id()));
+        let mine = new_file(path.as_os_str()).unwrap();
+        assert!(is_at(&mine, path.as_os_str()));
+        let other = new_file(path.as_os_str()).unwrap();
+        assert!(!is_at(&mine, path.as_os_str()) && is_at(&other, path.as_os_str()));
+        std::fs::remove_file(&path).unwrap();
+        assert!(!is_at(&other, path.as_os_str()));
+    }
+
+    #[test]
+    fn what_is_longer_than_allowed_is_refused() {
+        assert_eq!(read_whole(&b"12345"[..], 5).unwrap(), b"12345");
+        assert_eq!(read_whole(&b"123456"[..], 5).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    }
+}
