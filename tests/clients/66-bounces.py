@@ -171,8 +171,7 @@ bin("qmailctl", "doqueue")
 wait_for("the queue is empty", 60, lambda: b"messages in queue: 0\n" in bin("qmail-qstat"))
 restart()
 reader = matchup.Reader()
-for line in log("qmail-send")[begun:].splitlines():
-    reader.read(line.partition(" ")[2])
+reader.read_all([line.partition(" ")[2] for line in log("qmail-send")[begun:].splitlines()])
 check(not reader.letters and not reader.flights, f"open: {reader.letters}, {reader.flights}")
 check(reader.closed == reader.counts["info"] and not reader.counts["alert"], reader.counts)
 for what in ("bounce", "triple", "double", "exiting"):

@@ -19,8 +19,24 @@ LINES = {
     "end": rf"end msg {NUMBER}",
     "alert": r"alert: .*",
     "warning": r"warning: .*",
+    # What helpers and supervise say on descriptor 2 has their name in front.
+    "others": r"(?:supervise|qmail-[a-z]+): .*",
 }
 LINES = {name: re.compile(pattern) for name, pattern in LINES.items()}
+
+
+def runs(lines):
+    """The lines, cut where a run of qmail-send begins: at the last status before its first delivery. (Status
+    lines follow the beginning and the end of deliveries; so do all others but a run's first.)"""
+    begins, status = [], 0
+    for at, line in enumerate(lines):
+        if line.startswith("status: local "):
+            status = at
+        elif line.startswith("starting delivery 1:"):
+            begins.append(status)
+    for begin, end in zip([0, *begins], [*begins, len(lines)]):
+        if begin < end:
+            yield lines[begin:end]
 
 
 class Unknown(Exception):
@@ -32,6 +48,7 @@ class Letter:
 
     def __init__(self):
         self.described, self.tried, self.failed, self.told, self.flying = False, False, False, False, 0
+        self.cut = False  # a run of qmail-send died while it was in the queue
         self.sender, self.deliveries = None, []
 
 
@@ -40,7 +57,17 @@ class Reader:
 
     def __init__(self):
         self.letters, self.flights, self.last, self.closed, self.new = {}, {}, 0, 0, None
+        self.announced, self.over = set(), True
         self.counts = dict.fromkeys(LINES, 0)
+
+    def read_all(self, lines):
+        """Takes many, of several runs."""
+        for run in runs(lines):
+            if not self.over:
+                self.died()
+            self.announced, self.last = set(), 0
+            for line in run:
+                self.read(line)
 
     def read(self, line):
         """Takes one line, without its label."""
@@ -50,7 +77,7 @@ class Reader:
         else:
             raise Unknown(f"no line of stock's: {line!r}")
         self.counts[name] += 1
-        new, self.new = self.new, None
+        new, self.new, self.over = self.new, None, name == "exiting"
         if new is not None and name != "info":
             raise Unknown(f"letter {new} is new, then: {line!r}")
         words = found.groups() if name != "info" else (new, *found.groups())
@@ -58,6 +85,14 @@ class Reader:
             getattr(self, f"line_{name}")(*words)
         except (AssertionError, KeyError) as why:
             raise Unknown(f"not now: {line!r} ({why!r})") from why
+
+    def died(self):
+        """A run ended without a word: what flew has no end, what was to be said is not."""
+        for letter, _ in self.flights.values():
+            self.letters[letter].flying -= 1
+        for known in self.letters.values():
+            known.cut = True
+        self.flights = {}
 
     def line_status(self, local, local_limit, remote, remote_limit, _):
         for running, limit, channel in ((local, local_limit, "local"), (remote, remote_limit, "remote")):
@@ -68,11 +103,12 @@ class Reader:
 
     def line_exiting(self):
         assert not self.flights, self.flights
-        self.last = 0
 
     def line_new(self, letter):
         old = self.letters.setdefault(letter, Letter())
-        assert not old.tried and not old.flying, "not new"
+        # A run announces once more what an earlier one has not reported on.
+        assert letter not in self.announced and not old.flying and (not old.tried or old.cut), "not new"
+        self.announced.add(letter)
         self.new = letter
 
     def line_info(self, new, letter, _bytes, sender, _qp, _uid):
@@ -102,17 +138,17 @@ class Reader:
 
     def line_bounce(self, letter, _qp=None):
         known = self.letters[letter]
-        assert known.failed and not known.told and not known.flying
+        assert (known.failed or known.cut) and not known.told and not known.flying
         known.told = True
 
     line_triple = line_double = line_bounce
 
     def line_end(self, letter):
         known = self.letters.pop(letter)
-        assert known.described and not known.flying and known.failed == known.told
+        assert known.described and not known.flying and (known.failed == known.told or known.cut)
         self.closed += 1
 
     def line_alert(self):
         pass
 
-    line_warning = line_alert
+    line_warning = line_others = line_alert
