@@ -195,7 +195,7 @@ impl Plan {
         let sender = variable("NEWSENDER").unwrap_or_default();
         let letter = |buf: &mut [u8]| fd::read(fd::stdin(), buf);
         let pid = requeue(&delivered_to, letter, &sender, recipients()).map_err(refused)?;
-        say(format!("dot-forward: qp {pid}"));
+        say(format!("dot-forward: info: qp {pid}"));
         Ok(())
     }
 }
