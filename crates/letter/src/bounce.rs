@@ -108,7 +108,7 @@ impl Bounce<'_> {
                 b"I tried to deliver a bounce message to this address, but the bounce bounced!\n\n"
             }
         };
-        let to = quote2(recipient);
+        let to = shown(recipient);
         let mut out = [b"Date: ", date, b"\nFrom: ", &quote(&self.names.from), b"@"].concat();
         out.extend([&self.names.host[..], b"\nTo: ", &to, b"\nSubject: failure notice\n"].concat());
         out.extend_from_slice(
@@ -224,7 +224,7 @@ impl Bounce<'_> {
             Kind::Single(sender) => sender,
             Kind::Double | Kind::Triple => b"",
         };
-        out.extend([b"Return-Path: <", &quote2(to)[..], b">\n"].concat());
+        out.extend([b"Return-Path: <", &shown(to)[..], b">\n"].concat());
     }
 }
 
@@ -278,6 +278,12 @@ pub fn paragraph(address: &[u8], report: &[u8]) -> Vec<u8> {
     }
     text.push(b'\n');
     text
+}
+
+/// An address in a header; a line end in it ends no line there.
+fn shown(address: &[u8]) -> Vec<u8> {
+    let in_line = |&c: &u8| if c == b'\n' { b'_' } else { plain(c) };
+    quote2(&address.iter().map(in_line).collect::<Vec<_>>())
 }
 
 fn plain(c: u8) -> u8 {
@@ -433,6 +439,13 @@ mod tests {
         assert_eq!(Kind::of(b"#@[]").envelope(&names()), None);
         assert_eq!(Kind::of(b"list-@h.org-@[]"), Kind::Single(b"list-@h.org"));
         assert_eq!(Kind::of(b"-@[]"), Kind::Double);
+    }
+
+    #[test]
+    fn a_senders_line_end_ends_no_line_of_the_header() {
+        let (text, ..) = whole(b"a b@c\nBcc: x@y\n\n\rz", &[]);
+        assert!(text.contains("\nTo: \"a b@c_Bcc: x\"@y__?z\nSubject: "), "{text}");
+        assert_eq!(text.matches("\nReturn-Path: <\"a b@c_Bcc: x\"@y__?z>\n").count(), 2);
     }
 
     #[test]
