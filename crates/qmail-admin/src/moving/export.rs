@@ -19,7 +19,16 @@ use crate::print::say;
 
 pub(super) fn export(home: &Home, dir: &Path) -> Result<(), Trouble> {
     let dir = std::path::absolute(dir).map_err(|e| e.to_string())?;
-    let _stopped = lock(&home.path("queue"))?;
+    let own = home.path("queue");
+    if std::fs::canonicalize(&dir)
+        .is_ok_and(|to| std::fs::canonicalize(&own).is_ok_and(|own| own == to))
+    {
+        let dir = dir.display();
+        return Err(format!(
+            "{dir}: is this home's own queue: name a new directory, and move it there"
+        ));
+    }
+    let _stopped = lock(&own)?;
     let routing = Routing::load(&Control::new(home)).map_err(|e| e.to_string())?;
     let mark = mark(&dir);
     let mut client = connect(home)?;
