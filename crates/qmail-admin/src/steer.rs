@@ -63,8 +63,9 @@ impl Steer {
                 let mut all: Vec<&str> = vec!["queued", "pspawn", "qmail-send"];
                 all.extend(front);
                 for name in all {
-                    supervised(home, name)?;
-                    svc(home, "-u", &[name, &logger(name)])?;
+                    if supervised(home, name)? {
+                        svc(home, "-u", &[name, &logger(name)])?;
+                    }
                 }
             }
             Self::Stop => stop(home)?,
@@ -161,13 +162,13 @@ fn check(home: &Home) -> Result<(), Trouble> {
     }
 }
 
-/// Says so if no supervise watches a service.
-fn supervised(home: &Home, name: &str) -> Result<(), Trouble> {
-    let service = path(home, name);
-    if !bin(home, "svok", &[service])? {
+/// Whether a supervise watches a service; says so if none does.
+fn supervised(home: &Home, name: &str) -> Result<bool, Trouble> {
+    let supervised = bin(home, "svok", &[path(home, name)])?;
+    if !supervised {
         say!("{name} supervise not running");
     }
-    Ok(())
+    Ok(supervised)
 }
 
 /// The state of every service and of the queue; 111 if something that should be up is not.
