@@ -17,6 +17,8 @@ use sys::poll::Event;
 
 use super::*;
 
+mod moving;
+
 static SERIAL: AtomicU32 = AtomicU32::new(0);
 const PATIENCE: Duration = Duration::from_secs(20);
 
