@@ -247,10 +247,11 @@ fn model_qmtp(mut stream: &[u8], world: &World) -> Told {
         }
         let longest = |text: &Vec<u8>| world.databytes != 0 && text.len() as u64 > world.databytes;
         let letters: Vec<u8> = match &text {
+            None => b"Dbare CR or LF in message (#5.6.11)".to_vec(),
+            Some(text) if is_looping(text) => LOOPING.to_vec(),
             Some(text) if longest(text) => {
                 b"Dsorry, that message size exceeds my databytes limit (#5.3.4)".to_vec()
             }
-            None => b"Dbare CR or LF in message (#5.6.11)".to_vec(),
             _ if !is_speakable(sender, b"") => b"Dunacceptable sender (#5.1.7)".to_vec(),
             _ => world.verdict(),
         };
@@ -266,6 +267,19 @@ fn model_qmtp(mut stream: &[u8], world: &World) -> Told {
     }
 }
 
+/// What a letter gets that has been passed on too often.
+const LOOPING: &[u8] = b"Dtoo many hops, this message is looping (#5.4.6)";
+
+/// A hundred lines of the header say that it has been passed on.
+fn is_looping(letter: &[u8]) -> bool {
+    let header = letter.split(|&c| c == b'\n').take_while(|line| !line.is_empty());
+    let hop = |line: &&[u8]| {
+        let line = line.to_ascii_lowercase();
+        line.starts_with(b"received") || line.starts_with(b"delivered")
+    };
+    header.filter(hop).count() >= 100
+}
+
 fn model_qmqp(stream: &[u8], world: &World) -> Told {
     let mut told = Told::default();
     let Some(fields) = netstring(stream).and_then(|(packet, _)| all(packet)) else { return told };
@@ -274,6 +288,7 @@ fn model_qmqp(stream: &[u8], world: &World) -> Told {
         return told;
     }
     let text = match addresses.iter().all(|address| is_speakable(address, b"")) {
+        true if world.begin == Verdict::Begun && is_looping(letter) => LOOPING.to_vec(),
         true => world.verdict(),
         false => b"Dsorry, I can't accept addresses like that (#5.1.3)".to_vec(),
     };

@@ -10,6 +10,7 @@ use core::mem;
 use base::limits;
 
 use crate::scan;
+use crate::smtp::hops::Hops;
 use crate::smtp::server::Verdict;
 
 /// One step of a packet, in this order: a letter and its bytes, its sender, its recipients, the end.
@@ -22,6 +23,9 @@ pub enum Part {
     /// The letter says that its lines end in CRLF, and has a CR or an LF by itself. Said once; what
     /// follows of it is passed over.
     Stray,
+    /// The letter has been passed on so often that it is looping ([`limits::HOPS`]). Said at its
+    /// end, unless it was [`Part::Stray`].
+    Looping,
     /// Its sender; `None` if no envelope can hold it: 1,000 bytes or more, a NUL, a line feed.
     Sender(Option<Vec<u8>>),
     /// A recipient, likewise.
@@ -136,6 +140,8 @@ pub struct Packets {
     wrapped: bool,
     stage: Stage,
     ends: Ends,
+    /// How often this letter has been passed on.
+    hops: Hops,
     /// Bytes left of the netstring around the next ones.
     inside: Option<u64>,
     /// Recipients of this letter so far.
@@ -153,8 +159,8 @@ impl Packets {
         Self::at(true, Stage::Length(Of::Packet, None))
     }
 
-    const fn at(wrapped: bool, stage: Stage) -> Self {
-        Self { wrapped, stage, ends: Ends::Lf, inside: None, recipients: 0 }
+    fn at(wrapped: bool, stage: Stage) -> Self {
+        Self { wrapped, stage, ends: Ends::Lf, hops: Hops::default(), inside: None, recipients: 0 }
     }
 
     /// Takes from the front of `input`; the letter's bytes are appended to `out`. `None` if it needs
@@ -302,16 +308,22 @@ impl Packets {
         if self.ends == Ends::Lf {
             out.extend_from_slice(piece);
         }
-        let more = out.len().saturating_sub(before);
-        (more > 0).then_some(Part::Body(more))
+        let more = out.get(before..).unwrap_or_default();
+        self.hops.look(more);
+        (!more.is_empty()).then_some(Part::Body(more.len()))
     }
 
     /// The letter's comma.
     fn body_ended(&mut self) -> Option<Part> {
         self.stage = Stage::Length(Of::Sender, None);
-        let stray = self.ends == Ends::Crlf { cr: true };
-        (self.ends, self.recipients) = (Ends::Lf, 0);
-        stray.then_some(Part::Stray)
+        let looping = core::mem::take(&mut self.hops).looping();
+        let ends = core::mem::replace(&mut self.ends, Ends::Lf);
+        self.recipients = 0;
+        match ends {
+            Ends::Crlf { cr: true } => Some(Part::Stray),
+            Ends::Lost => None,
+            Ends::Lf | Ends::Crlf { cr: false } => looping.then_some(Part::Looping),
+        }
     }
 
     /// An address's comma.
@@ -474,6 +486,20 @@ mod tests {
             let (found, letter, broken) = one(Packets::qmtp, stream.as_bytes());
             assert_eq!(found[..2], [Part::Letter, Part::Stray], "{body:?}");
             assert_eq!((found.len(), &letter[..], broken), (4, kept.as_bytes(), None));
+        }
+    }
+
+    #[test]
+    fn a_letter_that_has_been_passed_on_a_hundred_times_is_looping() {
+        for (times, looping) in [(99, false), (100, true)] {
+            let letter =
+                alloc::format!("{}\r\nReceived: no more\r\n", "Received: x\r\n".repeat(times));
+            let stream = alloc::format!("{}:\r{letter},0:,0:,", letter.len() + 1);
+            let (found, _, broken) =
+                one(Packets::qmtp, [stream.clone(), stream].concat().as_bytes());
+            assert_eq!(broken, None);
+            let count = found.iter().filter(|part| **part == Part::Looping).count();
+            assert_eq!(count, if looping { 2 } else { 0 });
         }
     }
 

@@ -64,6 +64,11 @@ impl packet::Session for Session {
             Part::Letter => vec![Action::Begin],
             Part::Body(_) if self.begun => vec![Action::Body],
             Part::Body(_) | Part::Stray => Vec::new(),
+            Part::Looping => {
+                let text = b"Dtoo many hops, this message is looping (#5.4.6)";
+                self.refusal = self.refusal.take().or_else(|| Some(text.to_vec()));
+                self.abort()
+            }
             Part::Sender(address) | Part::Recipient(address) => self.address(address),
             Part::End => match &self.refusal {
                 Some(text) => last(text),

@@ -44,6 +44,7 @@ impl Fate {
 
 /// The letter under way.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "faults that do not exclude each other")]
 struct Letter {
     /// The queue has it: it must be committed or aborted.
     begun: bool,
@@ -51,6 +52,7 @@ struct Letter {
     size: u64,
     too_big: bool,
     stray: bool,
+    looping: bool,
     bad_sender: bool,
     /// The queue would not begin it.
     refusal: Option<Vec<u8>>,
@@ -66,6 +68,8 @@ impl Letter {
     fn fault(&self) -> Option<&[u8]> {
         if self.stray {
             Some(b"Dbare CR or LF in message (#5.6.11)")
+        } else if self.looping {
+            Some(b"Dtoo many hops, this message is looping (#5.4.6)")
         } else if self.too_big {
             Some(b"Dsorry, that message size exceeds my databytes limit (#5.3.4)")
         } else if self.bad_sender {
@@ -204,6 +208,10 @@ impl packet::Session for Session {
             Part::Body(more) => self.body(more),
             Part::Stray => {
                 self.letter.stray = true;
+                self.abort()
+            }
+            Part::Looping => {
+                self.letter.looping = true;
                 self.abort()
             }
             Part::Sender(sender) => self.sender(sender),

@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_none() {
-        for bad in ["0:,", "2:X1,", "3:Kok;", "220 host ESMTP\r\n", "65537:"] {
+        let long = format!("{}:", limits::REMOTE_REPLY_TOTAL + 1);
+        for bad in ["0:,", "2:X1,", "3:Kok;", "220 host ESMTP\r\n", &long] {
             let mut answers = Answers::new(1);
             assert_eq!(answers.take(bad.as_bytes()), Err(Broken), "{bad:?}");
         }

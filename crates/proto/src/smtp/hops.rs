@@ -26,7 +26,7 @@ enum Place {
 /// Counts header lines that begin with `received` or `delivered`, in any case; no colon is
 /// needed, so that `Delivered-To` and `Received-SPF` count (stock `qmail-smtpd`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Hops {
+pub(crate) struct Hops {
     place: Place,
     count: u32,
 }
@@ -41,7 +41,7 @@ impl Default for Hops {
 
 impl Hops {
     /// Looks at the next bytes of the letter (LF lines).
-    pub(super) fn look(&mut self, mut bytes: &[u8]) {
+    pub(crate) fn look(&mut self, mut bytes: &[u8]) {
         while let Some((&c, rest)) = bytes.split_first() {
             match self.place {
                 Place::Body => return,
@@ -77,7 +77,7 @@ impl Hops {
     }
 
     /// Whether the letter is looping: [`limits::HOPS`] or more.
-    pub(super) const fn looping(&self) -> bool {
+    pub(crate) const fn looping(&self) -> bool {
         self.count >= limits::HOPS
     }
 }

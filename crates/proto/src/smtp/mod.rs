@@ -2,7 +2,7 @@
 
 pub mod client;
 pub mod command;
-mod hops;
+pub(crate) mod hops;
 pub mod hosts;
 pub mod reply;
 pub mod server;
