@@ -117,11 +117,12 @@ fn listing(routing: &Routing, entry: &Entry<'_>) -> Vec<u8> {
     out.push(b'\n');
     let recipients = entry.envelope.recipients().zip(entry.progress());
     let routed: Vec<_> = recipients.map(|(to, how)| (resolve(routing, to), how)).collect();
-    for (route, progress) in routed.iter().filter(|(route, _)| is_local(route)) {
-        put_recipient(&mut out, route, *progress);
-    }
-    for (route, progress) in routed.iter().filter(|(route, _)| !is_local(route)) {
-        put_recipient(&mut out, route, *progress);
+    for local in [true, false] {
+        let one_way = || routed.iter().filter(move |(route, _)| is_local(route) == local);
+        // As stock, whose list of one way goes with the last on it.
+        if !one_way().all(|(_, progress)| is_settled(*progress)) {
+            one_way().for_each(|(route, progress)| put_recipient(&mut out, route, *progress));
+        }
     }
     out
 }
@@ -130,8 +131,12 @@ fn is_local(route: &Route) -> bool {
     matches!(route, Route::Local(_))
 }
 
+fn is_settled(progress: Progress) -> bool {
+    matches!(progress, Progress::Done | Progress::Failed)
+}
+
 fn put_recipient(out: &mut Vec<u8>, route: &Route, progress: Progress) {
-    if matches!(progress, Progress::Done | Progress::Failed) {
+    if is_settled(progress) {
         out.extend_from_slice(b"  done");
     }
     let (channel, address) = match route {
@@ -145,7 +150,7 @@ fn put_recipient(out: &mut Vec<u8>, route: &Route, progress: Progress) {
 
 /// What a terminal would not show as itself becomes `_`.
 fn put_visible(out: &mut Vec<u8>, text: &[u8]) {
-    out.extend(text.iter().map(|&byte| if (33..=126).contains(&byte) { byte } else { b'_' }));
+    out.extend(text.iter().map(|&byte| if (32..=126).contains(&byte) { byte } else { b'_' }));
 }
 
 #[cfg(test)]
@@ -169,7 +174,7 @@ mod tests {
         let entry = Entry::new(7, birth, 249, 1, 2, true, envelope.unwrap(), &block).unwrap();
         assert_eq!(
             String::from_utf8(listing(&routing, &entry)).unwrap(),
-            "22 Nov 2026 13:46:38 GMT  #7  249  <s_@x.org> \n\
+            "22 Nov 2026 13:46:38 GMT  #7  249  <s @x.org> \n\
              \tlocal\ttuser-soft@mx.example.org\n\
              \x20 done\tlocal\tt@mx.example.org\n\
              \tremote\tr@far.example\n"
