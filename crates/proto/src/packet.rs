@@ -316,8 +316,8 @@ impl Packets {
     /// The letter's comma.
     fn body_ended(&mut self) -> Option<Part> {
         self.stage = Stage::Length(Of::Sender, None);
-        let looping = core::mem::take(&mut self.hops).looping();
-        let ends = core::mem::replace(&mut self.ends, Ends::Lf);
+        let looping = mem::take(&mut self.hops).looping();
+        let ends = mem::replace(&mut self.ends, Ends::Lf);
         self.recipients = 0;
         match ends {
             Ends::Crlf { cr: true } => Some(Part::Stray),
