@@ -13,6 +13,7 @@ mod scripts;
 mod selftest;
 mod setup;
 mod steer;
+mod words;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -64,7 +65,10 @@ fn main() -> ExitCode {
         let told = print::line(format_args!("{:16} set up and steer the mail system", "qmailctl"));
         return if told.is_ok() { ExitCode::SUCCESS } else { 111.into() };
     }
-    let args = Args::parse_from(args);
+    let args = match words::read(args) {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
     match run(args) {
         Ok(code) => code,
         Err(why) => {

@@ -1,0 +1,56 @@
+//! The words of Life with qmail's `qmailctl`, for who knows no others: its table and its usage line.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::Args;
+use crate::print;
+
+/// Each word of the table with what it does, in its order.
+const TABLE: [(&str, &str); 13] = [
+    ("stop", "stops mail service (smtp connections refused, nothing goes out)"),
+    ("start", "starts mail service (smtp connection accepted, mail can go out)"),
+    ("pause", "temporarily stops mail service (connections accepted, nothing leaves)"),
+    ("cont", "continues paused mail service"),
+    ("stat", "displays status of mail service"),
+    ("cdb", "rebuild the tcpserver cdb file for smtp"),
+    ("restart", "stops and restarts smtp, sends qmail-send a TERM & restarts it"),
+    ("doqueue", "schedules queued messages for immediate delivery"),
+    ("reload", "sends qmail-send HUP, rereading locals and virtualdomains"),
+    ("queue", "shows status of queue"),
+    ("alrm", "same as doqueue"),
+    ("flush", "same as doqueue"),
+    ("hup", "same as reload"),
+];
+
+/// What is said to a word that nobody knows, or to none.
+const WORDS: &str = "start|stop|restart|doqueue|flush|reload|stat|pause|cont|cdb|queue|help";
+
+/// Reads the command line; the exit code if nothing is left to be done. What is more than a word is
+/// answered in more words than that script has.
+pub(crate) fn read(args: Vec<OsString>) -> Result<Args, ExitCode> {
+    let word = args.get(1).filter(|_| args.len() == 2);
+    if word.is_some_and(|word| word == "help") {
+        let mut lines: Vec<String> =
+            TABLE.iter().map(|(word, means)| format!("{word:>7} -- {means}")).collect();
+        lines.push("more: qmailctl --help".to_owned());
+        return Err(said(&lines.join("\n"), 0));
+    }
+    let program = args.first().map(|name| name.to_string_lossy().into_owned());
+    let (alone, wordless) = (word.is_some(), args.len() < 2);
+    Args::try_parse_from(args).map_err(|error| {
+        if wordless || (alone && error.kind() == ErrorKind::InvalidSubcommand) {
+            return said(&format!("Usage: {} {{{WORDS}}}", program.unwrap_or_default()), 1);
+        }
+        // Whoever cannot be told hears the exit code.
+        let _ = error.print();
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    })
+}
+
+fn said(text: &str, code: u8) -> ExitCode {
+    print::line(format_args!("{text}")).map_or(111.into(), |()| code.into())
+}
