@@ -11,6 +11,7 @@ mod dovecot;
 mod flushes;
 mod guard;
 pub(crate) mod idle;
+mod inject;
 mod journal;
 mod latency;
 mod load;
@@ -36,6 +37,7 @@ use self::what::Stage;
 /// The measurements of ourselves alone.
 const IDLE: &str = "idle";
 const QUEUE: &str = "queue of a million";
+const INJECT: &str = "inject while others are delivered";
 
 /// Measure ourselves and the peers.
 #[derive(Args, Clone)]
@@ -58,6 +60,9 @@ pub(crate) struct Bench {
     /// Letters in the large queue.
     #[arg(long, default_value_t = 1_000_000)]
     queue: u32,
+    /// Letters injected while others are delivered, by each program.
+    #[arg(long, default_value_t = 100_000)]
+    injected: u32,
     /// POP3 sessions in one measurement.
     #[arg(long, default_value_t = 3_000)]
     sessions: u32,
@@ -113,8 +118,10 @@ impl Bench {
             return Err("the peers can only be started by root".into());
         }
         println!("measuring:\n  {}", self.titles()?.join("\n  "));
-        let packages = ["postfix", "dovecot-pop3d", "courier-base", "courier-authlib-userdb"];
-        host::apt(&[&["install", "--yes", "--no-install-recommends"][..], &packages].concat());
+        if self.compares() {
+            let packages = ["postfix", "dovecot-pop3d", "courier-base", "courier-authlib-userdb"];
+            host::apt(&[&["install", "--yes", "--no-install-recommends"][..], &packages].concat());
+        }
         let guard = guard::Guard::begin()?;
         let dir = self.at.clone().unwrap_or_else(std::env::temp_dir);
         let dir = dir.join(format!("qmail-rs-bench.{}", std::process::id()));
@@ -132,9 +139,14 @@ impl Bench {
         self.only.is_empty() || self.only.iter().any(|only| title.contains(only.as_str()))
     }
 
+    /// Whether the peers are measured.
+    fn compares(&self) -> bool {
+        what::ALL.iter().any(|what| self.wants(what.title()))
+    }
+
     /// What is to be measured.
     fn titles(&self) -> Result<Vec<&'static str>, Trouble> {
-        let all = || what::ALL.iter().map(|what| what.title()).chain([IDLE, QUEUE]);
+        let all = || what::ALL.iter().map(|what| what.title()).chain([IDLE, QUEUE, INJECT]);
         let chosen: Vec<_> = all().filter(|title| self.wants(title)).collect();
         if chosen.is_empty() {
             let all: Vec<_> = all().collect();
@@ -144,6 +156,24 @@ impl Bench {
     }
 
     fn measure(&self, dir: &Path) -> Result<(), Trouble> {
+        println!("{}; {} rounds, medians (lowest to highest)", machine(dir), self.rounds);
+        if self.compares() {
+            self.compare(dir)?;
+        }
+        if self.wants(IDLE) {
+            idle::report(&dir.join("idle"))?;
+        }
+        if self.wants(QUEUE) {
+            million::report(&dir.join("queue"), self.queue)?;
+        }
+        if self.wants(INJECT) {
+            inject::report(&dir.join("inject"), 5 * self.letters, self.injected)?;
+        }
+        Ok(())
+    }
+
+    /// Us and the peers, in turns.
+    fn compare(&self, dir: &Path) -> Result<(), Trouble> {
         let mut peers: Vec<Box<dyn Peer>> = vec![Box::new(ours::Ours::start(dir)?)];
         peers.push(Box::new(postfix::Postfix::start(&dir.join("postfix"))?));
         for reuse in [false, true] {
@@ -153,16 +183,8 @@ impl Bench {
             Ok(courier) => peers.push(Box::new(courier)),
             Err(why) => println!("without Courier: {why}"),
         }
-        println!("{}; {} rounds, medians (lowest to highest)", machine(dir), self.rounds);
         for what in what::ALL.into_iter().filter(|what| self.wants(what.title())) {
             rounds::compare(what, self, &mut peers, dir)?;
-        }
-        drop(peers);
-        if self.wants(IDLE) {
-            idle::report(&dir.join("idle"))?;
-        }
-        if self.wants(QUEUE) {
-            million::report(&dir.join("queue"), self.queue)?;
         }
         Ok(())
     }

@@ -262,11 +262,11 @@ impl<'r> Compose<'r> {
             Treatment::Drop => (),
             Treatment::Copy => self.saved.extend_from_slice(field),
             Treatment::Complete => {
-                let (text, _) = self.complete(name, value)?;
+                let (text, _) = self.complete(name, value).map_err(|_| Refused::Unparsable)?;
                 self.saved.extend_from_slice(&text);
             }
             Treatment::ReturnPath => {
-                let (_, addresses) = self.complete(name, value)?;
+                let (_, addresses) = self.complete(name, value).map_err(|_| Refused::Unparsable)?;
                 if self.return_path.is_none() {
                     self.return_path = first(&addresses);
                 }
@@ -587,7 +587,7 @@ mod tests {
         let mut compose = Compose::new(&rules, Drops::default()).without_recipients();
         (0..3).for_each(|_| assert_eq!(compose.field(&field), Ok(())));
         let long = [b"From: ", &b" ".repeat(limits::LOGGED_ENVELOPE)[..], b"b\n"].concat();
-        assert_eq!(compose.field(&long), Err(Refused::TooMany));
+        assert_eq!(compose.field(&long), Err(Refused::Unparsable));
     }
 
     #[test]

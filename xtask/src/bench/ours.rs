@@ -27,13 +27,25 @@ impl Ours {
         let mailbox = Mailbox::at(server.home.join("mail/bench.test/bench/Maildir"));
         let ours = Self { server, smtp, pop3, mailbox };
         ours.ctl(&["domain", "add", "bench.test"])?;
-        let mut add = Command::new(ours.bin("qmailctl"));
-        add.args(["user", "add", "bench@bench.test", "--password-stdin"]).stdin(Stdio::piped());
+        ours.add_account("bench@bench.test")?;
+        Ok(ours)
+    }
+
+    /// Makes an account whose password is `bench`.
+    pub(super) fn add_account(&self, address: &str) -> Result<(), Trouble> {
+        let mut add = Command::new(self.bin("qmailctl"));
+        add.args(["user", "add", address, "--password-stdin"]).stdin(Stdio::piped());
         let mut child = add.spawn().map_err(|e| e.to_string())?;
         let stdin = child.stdin.take();
         let wrote = stdin.map(|mut pipe| std::io::Write::write_all(&mut pipe, b"bench\n"));
         let added = child.wait().is_ok_and(|s| s.success()) && matches!(wrote, Some(Ok(())));
-        if added { Ok(ours) } else { Err("the account could not be made".into()) }
+        if added { Ok(()) } else { Err(format!("{address} could not be made")) }
+    }
+
+    /// Lets deliveries begin that [`Stage::Held`] held back.
+    pub(super) fn release(&self) -> Result<(), Trouble> {
+        self.svc("qmail-send", "-u")?;
+        self.wait_for("qmail-send", "up ")
     }
 
     /// The process whose descendants are all of the server.
@@ -74,7 +86,8 @@ impl Ours {
         log.is_ok_and(|log| log.lines().last().is_some_and(|line| line.ends_with(&wanted)))
     }
 
-    fn bin(&self, name: &str) -> PathBuf {
+    /// A program of the home.
+    pub(super) fn bin(&self, name: &str) -> PathBuf {
         self.server.home.join("bin").join(name)
     }
 

@@ -5,6 +5,7 @@
 //! *opens* control files and `$QMAILMFTFILE` · *speaks to* queued, or the program `$QMAILQUEUE`
 //! names
 
+mod courtesy;
 pub(crate) mod enqueue;
 mod options;
 pub(crate) mod site;
@@ -114,7 +115,12 @@ fn run(options: &Options) -> Result<(), Fatal> {
     let mut outlet = letter.open(options, &home)?;
     outlet.put(&letter.header)?;
     input.body(&start, &mut outlet)?;
-    outlet.commit(&letter.envelope())
+    let queued = matches!(outlet, Outlet::Queued(_));
+    outlet.commit(&letter.envelope())?;
+    if queued {
+        courtesy::make_way();
+    }
+    Ok(())
 }
 
 /// When, and by which process, a letter is written.
