@@ -1,7 +1,7 @@
 //! Steering the running services: what Life with qmail's `qmailctl` does, in its words.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::Subcommand;
@@ -67,6 +67,7 @@ impl Steer {
                         svc(home, "-u", &[name, &logger(name)])?;
                     }
                 }
+                mark(home, true);
             }
             Self::Stop => stop(home)?,
             Self::Restart => {
@@ -123,7 +124,22 @@ fn stop(home: &Home) -> Result<(), Trouble> {
         say!("  {name}");
         svc(home, "-d", &[name])?;
     }
+    mark(home, false);
     Ok(())
+}
+
+/// Where a system's start scripts keep a file for each service that is up, the file `qmail`.
+fn mark(home: &Home, up: bool) {
+    let dir = Path::new("/var/lock/subsys");
+    if home.is_private() || !dir.is_dir() {
+        return;
+    }
+    let file = dir.join("qmail");
+    // It is a note for scripts: mail comes and goes without it.
+    let _ = match up {
+        true => std::fs::OpenOptions::new().append(true).create(true).open(file).map(drop),
+        false => std::fs::remove_file(file),
+    };
 }
 
 /// The same command for the three services whose names people know.
