@@ -234,7 +234,7 @@ mod tests {
         }
 
         fn dice(&mut self) -> u64 {
-            self.0 += 1;
+            self.0 = self.0.wrapping_add(1);
             self.0
         }
     }
@@ -288,6 +288,20 @@ mod tests {
         assert_eq!(ask("a", &[]).unwrap(), ["1:25"]);
         assert_eq!(ask("[192.0.2.7]", &[]).unwrap(), ["7:25"]);
         assert_eq!(ask("half", &[]).unwrap(), ["1:25"]);
+    }
+
+    #[test]
+    fn equals_are_tried_as_the_dice_fall_and_never_before_better_ones() {
+        let tried = |dice: u64| {
+            let (smtp, qmtp) = (Routes::default(), Routes::default());
+            let roads = Roads { control: Control::at("/"), smtp, qmtp };
+            let found = find(b"good", &roads, &mut World(dice), &|_| false).unwrap().0;
+            found.iter().map(|target| target.addr.ip().to_string()).collect::<Vec<_>>()
+        };
+        let [a, b, c] = ["192.0.2.1", "192.0.2.2", "192.0.2.3"];
+        assert_eq!(tried(0), [a, c, b]);
+        // The second die falls on the highest number, the third on the lowest.
+        assert_eq!(tried(u64::MAX - 2), [c, a, b]);
     }
 
     #[test]
