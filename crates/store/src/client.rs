@@ -5,6 +5,7 @@
 //! itself writes the `Received` line on top. qmail-send uses the same connection differently:
 //! [`ask`](QueueClient::ask) anything and take answers with [`next`](QueueClient::next).
 
+mod held;
 mod refusal;
 
 use std::collections::VecDeque;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use base::limits;
 use base::wire::frame::{self, Frame};
-use base::wire::queue::{Answer, Entry, Envelope, MAX_ANSWER, Mark, Origin, Request};
+use base::wire::queue::{Answer, Entry, Envelope, MAX_ANSWER, Origin, Request};
 use sys::clock;
 use sys::pass::{self, Kind};
 use sys::poll::{self, Interest};
@@ -223,19 +224,6 @@ impl QueueClient {
         self.ask_each(letters, Request::Finish, each)
     }
 
-    /// Holds many letters or lets them go (`None`), as [`QueueClient::finish_all`] forgets them.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn hold_all(
-        &mut self,
-        letters: &[u64],
-        mark: Option<Mark>,
-        each: impl FnMut(bool),
-    ) -> io::Result<()> {
-        self.ask_each(letters, |letter| Request::Hold { letter, mark }, each)
-    }
-
     fn ask_each(
         &mut self,
         letters: &[u64],
@@ -305,24 +293,6 @@ impl QueueClient {
         loop {
             match self.answer()? {
                 Answer::Entry(entry) => each(&entry),
-                Answer::End => return Ok(()),
-                Answer::Refused(..) => return Err(io::ErrorKind::PermissionDenied.into()),
-                _ => return Err(unexpected()),
-            }
-        }
-    }
-
-    /// Shows every held letter to `each` with what it is held for, oldest first.
-    ///
-    /// # Errors
-    /// As [`QueueClient::list`].
-    pub fn held(&mut self, mut each: impl FnMut(Mark, &Entry<'_>)) -> io::Result<()> {
-        self.ask(&Request::Held)?;
-        let mut mark = None;
-        loop {
-            match self.answer()? {
-                Answer::Held(next) => mark = Some(next),
-                Answer::Entry(entry) => each(mark.take().ok_or_else(unexpected)?, &entry),
                 Answer::End => return Ok(()),
                 Answer::Refused(..) => return Err(io::ErrorKind::PermissionDenied.into()),
                 _ => return Err(unexpected()),
