@@ -19,7 +19,8 @@ pub const MAX_ANSWER: usize = 3 * limits::ENVELOPE;
 pub enum Origin {
     /// A local user: `invoked by uid N` (or `by alias`).
     Local,
-    /// A network program, uid qmaild: `invoked from network`.
+    /// A network program, uid qmaild: `invoked from network`. Said by anybody else (his own
+    /// `sendmail -bs`) it is as [`Origin::Local`].
     Network,
     /// qmail-send's own bounce, uid qmails: `invoked for bounce`. It settles the letter that
     /// bounced: the two are committed as one, so neither a crash nor a retry doubles the bounce.
