@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io::Write;
+use std::mem::ManuallyDrop;
 
 use base::limits;
 use base::text0;
@@ -23,7 +24,13 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
     let Some(program) = args.get(1..).filter(|program| !program.is_empty()) else {
         return MISUSED;
     };
-    let input = match fd::read_to_end(fd::take(3), limits::LOGIN) {
+    // Closed only once it is known to be open: who calls us in a wrong way has opened nothing.
+    let said = ManuallyDrop::new(fd::take(3));
+    let heard = fd::read_to_end(&*said, limits::LOGIN);
+    if heard.is_ok() {
+        drop(ManuallyDrop::into_inner(said));
+    }
+    let input = match heard {
         Ok(input) => input,
         Err(err) if err.kind() == std::io::ErrorKind::InvalidData => return 1,
         Err(_) => return MISUSED,
