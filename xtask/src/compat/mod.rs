@@ -177,7 +177,7 @@ fn show(file: &Read, step: &Step, found: &[String]) {
 fn perform(file: &Read, yard: &Path, whose: Whose<'_>) -> Result<Seen, Trouble> {
     let script = &file.script;
     let stock = matches!(whose, Whose::Original(_));
-    let idle = (script.root && sys::user::euid() != 0) || (script.ours && stock);
+    let idle = (script.root && sys::user::euid() != 0) || (script.ours.is_some() && stock);
     let stage = Stage::open(yard, file.name.trim_end_matches(".steps"), whose)?;
     let mut steps = Vec::new();
     let begun = if script.running && !idle { house(&stage, "mailstart") } else { Ok(()) };

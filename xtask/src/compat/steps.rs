@@ -14,8 +14,9 @@ pub(crate) struct Script {
     pub running: bool,
     /// `@ root`: only root can play it.
     pub root: bool,
-    /// `@ ours`: about what an original does not have; not played against one.
-    pub ours: bool,
+    /// `@ ours PAGE`: about what an original does not have, as the page says; not played against
+    /// one.
+    pub ours: Option<String>,
     /// In the order of the file.
     pub steps: Vec<Step>,
 }
@@ -134,11 +135,11 @@ fn directive(script: &mut Script, word: &str) -> Result<(), String> {
     if !script.steps.is_empty() {
         return Err("@ lines stand before the first step".into());
     }
-    match word {
-        "running" => script.running = true,
-        "root" => script.root = true,
-        "ours" => script.ours = true,
-        _ => return Err(format!("@ {word}: running, root or ours")),
+    match (word, word.strip_prefix("ours ")) {
+        ("running", _) => script.running = true,
+        ("root", _) => script.root = true,
+        (_, Some(page)) => script.ours = Some(page.trim().to_owned()),
+        _ => return Err(format!("@ {word}: running, root or ours PAGE")),
     }
     Ok(())
 }
@@ -253,7 +254,7 @@ $ true
     #[test]
     fn a_file_is_read_as_it_is_meant() {
         let script = parse(FILE).unwrap();
-        assert!(script.root && !script.running && !script.ours);
+        assert!(script.root && !script.running && script.ours.is_none());
         let [one, two] = &script.steps[..] else { panic!("two steps") };
         assert_eq!((one.line, &*one.title), (3, "one"));
         assert_eq!(one.items, ["program a", "option a -x"]);
@@ -279,6 +280,7 @@ $ true
             ("== a\n$ true\n= x", 3, "exit code"),
             ("== a\n$ true\n@ root", 3, "before"),
             ("@ rooot", 1, "root"),
+            ("@ ours", 1, "PAGE"),
             ("== a\n$ true\n% x", 3, "%"),
         ];
         for (text, line, word) in slips {

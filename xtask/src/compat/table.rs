@@ -95,10 +95,11 @@ fn steps(file: &Read, proofs: &mut BTreeMap<&str, Vec<String>>) -> Vec<String> {
             }
         }
     }
-    found.extend(file.script.steps.iter().filter_map(|step| {
-        let page = step.why.as_ref()?;
+    let whys = file.script.steps.iter().filter_map(|step| Some((step.line, step.why.as_ref()?)));
+    let pages = file.script.ours.iter().map(|page| (1, page)).chain(whys);
+    found.extend(pages.filter_map(|(line, page)| {
         let there = crate::root().join(page).exists();
-        (!there).then(|| format!("{}: {page} is not there", file.place(step.line)))
+        (!there).then(|| format!("{}: {page} is not there", file.place(line)))
     }));
     found
 }
