@@ -12,6 +12,8 @@ const FLUSH: u64 = 1;
 const DISCARD: u64 = 4;
 /// What a disk may tear a longer write into: pieces this long are written whole or not at all.
 const PIECE: u64 = 4096;
+/// Bytes compared at a time.
+const CHUNK: u64 = 1 << 20;
 
 /// One thing the disk was told.
 pub(crate) struct Entry {
@@ -19,6 +21,8 @@ pub(crate) struct Entry {
     to: u64,
     /// Where the data lies in the log, and how long it is.
     data: (u64, u64),
+    /// How much of the disk nobody needs any more.
+    discarded: u64,
     /// Everything before this is now durable.
     pub flush: bool,
     /// Where the entry ends in the log: its place in time.
@@ -46,10 +50,12 @@ impl BlockLog {
         for _ in 0..count {
             let [to, sectors, flags] =
                 [number(&file, at)?, number(&file, at + 8)?, number(&file, at + 16)?];
-            let len = if flags & DISCARD == 0 { sectors * sector } else { 0 };
+            let all = sectors * sector;
+            let (len, discarded) = if flags & DISCARD == 0 { (all, 0) } else { (0, all) };
             let data = (at + sector, len);
             at += sector + len;
-            entries.push(Entry { to: to * sector, data, flush: flags & FLUSH != 0, end: at });
+            let (to, flush) = (to * sector, flags & FLUSH != 0);
+            entries.push(Entry { to, data, discarded, flush, end: at });
         }
         if at > length {
             return Err(format!("{}: cut short", path.display()));
@@ -80,6 +86,44 @@ impl BlockLog {
             }
         }
         Ok(())
+    }
+}
+
+impl BlockLog {
+    /// Where an image to which all entries were applied is not what the disk is; what was discarded
+    /// may be anything.
+    pub(crate) fn first_difference(
+        &self,
+        image: &Path,
+        disk: &Path,
+    ) -> Result<Option<u64>, Trouble> {
+        let open = |path: &Path| File::open(path).map_err(|e| format!("{}: {e}", path.display()));
+        let (image, disk) = (open(image)?, open(disk)?);
+        let length = disk.metadata().map_err(|e| e.to_string())?.len();
+        let (mut one, mut other) = (vec![0; CHUNK as usize], vec![0; CHUNK as usize]);
+        for at in (0..length).step_by(CHUNK as usize) {
+            let here = usize::try_from(CHUNK.min(length - at)).unwrap_or(0);
+            for (file, bytes) in [(&image, &mut one), (&disk, &mut other)] {
+                bytes.resize(here, 0);
+                file.read_exact_at(bytes, at).map_err(|e| e.to_string())?;
+            }
+            let pieces = one.chunks(PIECE as usize).zip(other.chunks(PIECE as usize));
+            let differ = (at..)
+                .step_by(PIECE as usize)
+                .zip(pieces)
+                .find(|&(place, (a, b))| a != b && !self.entries.iter().any(|e| e.discards(place)));
+            if let Some((place, _)) = differ {
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Entry {
+    /// Does it discard anything of the piece there?
+    fn discards(&self, place: u64) -> bool {
+        place < self.to + self.discarded && self.to < place + PIECE && self.discarded > 0
     }
 }
 

@@ -72,6 +72,20 @@ impl Record<'_> {
         }
     }
 
+    /// A log that lacks a write would lose what the programs had safely on disk: all its entries
+    /// together must lead to the disk as it was at the end.
+    pub(crate) fn prove_the_log(&self) -> Result<(), Trouble> {
+        self.rig.copy("before", "cut")?;
+        let whole = self.rig.at("cut");
+        self.log.apply(&self.log.entries, &whole, || true)?;
+        match self.log.first_difference(&whole, &self.rig.at("base"))? {
+            None => Ok(()),
+            Some(at) => {
+                Err(format!("the log of writes does not lead to the disk: byte {at} differs"))
+            }
+        }
+    }
+
     /// Cuts the power about `states` times between the first promise and the last.
     pub(crate) fn cuts(&self, states: u32, seed: u64) -> Result<Found, Trouble> {
         let (first, last) = (self.events.first(), self.events.last());

@@ -111,6 +111,7 @@ impl Powercut {
             events: worked?,
             keep: self.keep.clone(),
         };
+        record.prove_the_log()?;
         record.prove_the_eye()?;
         record.cuts(self.states, self.seed)
     }
