@@ -37,8 +37,9 @@ pub(crate) struct Compat {
     /// Programs that are built already; else they are built now.
     #[arg(long, value_name = "DIR")]
     binaries: Option<PathBuf>,
-    /// Play them against the original qmail in this directory, too (as root; its settings are put
-    /// aside meanwhile), and show every difference between it, the expectation and us.
+    /// Play them against the original qmail in this directory, too (as root; what is its own is put
+    /// aside meanwhile, but better it is one for trying), and show every difference between it, the
+    /// expectation and us.
     #[arg(long, value_name = "DIR")]
     qmail: Option<PathBuf>,
     /// With --qmail: another directory with programs that go with it.

@@ -1,15 +1,19 @@
-//! An original qmail, netqmail or notqmail that somebody installed: its settings put aside while
-//! steps are played against it, and put back.
+//! An original qmail, netqmail or notqmail that somebody installed: its settings, programs and queue
+//! put aside while steps are played against it, and put back.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::stage::{HOST, clear, write};
-use crate::tally::Trouble;
+use crate::tally::{Trouble, run};
 
-/// What steps write into.
+/// What steps find empty.
 const SETTINGS: [&str; 3] = ["control", "users", "alias"];
+
+/// What steps find as it was: they put other programs in the place of some, or spoil the queue.
+const COPIED: [&str; 2] = ["bin", "queue"];
 
 /// What its own are called meanwhile.
 const ASIDE: &str = ".before-compat";
@@ -17,7 +21,7 @@ const ASIDE: &str = ".before-compat";
 /// The parts of its queue that hold letters.
 const QUEUE: [&str; 8] = ["bounce", "info", "intd", "local", "mess", "pid", "remote", "todo"];
 
-/// An original's home, its settings put aside; dropped, they are back.
+/// An original's home, what is its own put aside; dropped, it is back.
 pub(crate) struct Original {
     home: PathBuf,
     /// Further directories with programs (daemontools, ucspi-tcp…).
@@ -26,10 +30,10 @@ pub(crate) struct Original {
 }
 
 impl Original {
-    /// Puts its settings aside.
+    /// Puts aside what steps write into.
     ///
     /// # Errors
-    /// It is none, it runs, its queue is not empty, or an earlier run left its settings aside.
+    /// It is none, it runs, its queue is not empty, or an earlier run left something aside.
     pub(crate) fn open(home: &Path, path: &[PathBuf]) -> Result<Self, Trouble> {
         let home = fs::canonicalize(home).map_err(|e| format!("{}: {e}", home.display()))?;
         judge(&home)?;
@@ -49,23 +53,28 @@ impl Original {
     }
 
     fn put_aside(&mut self) -> Result<(), Trouble> {
-        for name in SETTINGS {
-            let aside = self.home.join(format!("{name}{ASIDE}"));
+        for name in parts() {
+            let (now, aside) = self.both(name);
             if aside.exists() {
-                let (aside, name) = (aside.display(), self.home.join(name));
-                return Err(format!("{aside} is there: put it back to {} first", name.display()));
+                let (aside, now) = (aside.display(), now.display());
+                return Err(format!("{aside} is there: put it back to {now} first"));
             }
         }
         self.put_aside = true;
-        for name in SETTINGS {
-            let (now, aside) = (self.home.join(name), self.home.join(format!("{name}{ASIDE}")));
+        for name in parts() {
+            let (now, aside) = self.both(name);
             rename(&now, &aside)?;
             like(&aside, &now)?;
         }
         Ok(())
     }
 
-    /// Empties settings and queue, for the next file of steps.
+    /// Where a part is, and where the original's own is meanwhile.
+    fn both(&self, name: &str) -> (PathBuf, PathBuf) {
+        (self.home.join(name), self.home.join(format!("{name}{ASIDE}")))
+    }
+
+    /// Empties settings, and puts fresh programs and a fresh queue there, for the next file of steps.
     pub(crate) fn reset(&self) -> Result<(), Trouble> {
         for name in SETTINGS {
             clear(&self.home.join(name), &[])?;
@@ -73,8 +82,19 @@ impl Original {
         for name in ["me", "locals"] {
             write(&self.home.join("control").join(name), 0o644, &format!("{HOST}\n"))?;
         }
-        QUEUE.iter().try_for_each(|part| remove_files(&self.home.join("queue").join(part)))
+        COPIED.into_iter().try_for_each(|name| {
+            let (now, aside) = self.both(name);
+            // A step may have moved it away.
+            let _gone = fs::remove_dir_all(&now);
+            // Owners, modes and a FIFO.
+            run(Command::new("cp").arg("-a").arg(aside).arg(now))
+        })
     }
+}
+
+/// Everything that is put aside.
+fn parts() -> impl Iterator<Item = &'static str> {
+    SETTINGS.into_iter().chain(COPIED)
 }
 
 impl Drop for Original {
@@ -82,16 +102,16 @@ impl Drop for Original {
         if !self.put_aside {
             return;
         }
-        for name in SETTINGS {
-            let (now, aside) = (self.home.join(name), self.home.join(format!("{name}{ASIDE}")));
+        for name in parts() {
+            let (now, aside) = self.both(name);
             if aside.exists() {
-                let back = fs::remove_dir_all(&now).and_then(|()| fs::rename(&aside, &now));
-                if let Err(e) = back {
+                // A step may have moved it away.
+                let _gone = fs::remove_dir_all(&now);
+                if let Err(e) = fs::rename(&aside, &now) {
                     println!("{} could not be put back: {e}", aside.display());
                 }
             }
         }
-        let _ = QUEUE.iter().try_for_each(|part| remove_files(&self.home.join("queue").join(part)));
     }
 }
 
@@ -140,11 +160,4 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 
 fn holds_files(dir: &Path) -> bool {
     !files(dir).is_empty()
-}
-
-fn remove_files(dir: &Path) -> Result<(), Trouble> {
-    for path in files(dir) {
-        fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-    }
-    Ok(())
 }
