@@ -36,11 +36,11 @@ impl Test {
         if self.quick {
             tally.check("compat and clients", || Ending::Skipped("--quick".into()));
         } else {
+            host::prepare(host::CLIENTS);
             match build::release() {
                 Ok(binaries) => compat::all(&mut tally, &binaries, ""),
                 Err(why) => tally.check("compat", || Ending::Failed(why)),
             }
-            host::prepare(host::CLIENTS);
             clients::all(&mut tally, None);
         }
         tally.verdict()
