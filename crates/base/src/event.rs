@@ -1,4 +1,4 @@
-//! Everything `qmail-send` says in its log: one event, one line (spec `qmail-queue.md` §9).
+//! Everything `qmail-send` says in its log: one event, one line (qmail-log(5)).
 //!
 //! Log analysers have read these lines for a quarter of a century; they are part of the interface.
 
@@ -311,7 +311,7 @@ impl Warning<'_> {
 }
 
 /// Appends `text` as it may stand in the log: LF → `/`, bytes < 33, > 126 and `%` → `_`
-/// (spec `qmail-overview.md` §7.4). So one event stays one line, whatever a stranger sent.
+/// (qmail-log(5)). So one event stays one line, whatever a stranger sent.
 pub fn sanitise(out: &mut Vec<u8>, text: &[u8]) {
     let first = out.len();
     out.extend_from_slice(text);

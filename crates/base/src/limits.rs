@@ -34,11 +34,11 @@ pub const CHUNK: usize = 64 << 10;
 pub const INLINE_LETTER: usize = 256 << 10;
 /// Letters up to so many bytes are handed to a delivery as they are; larger ones as a descriptor.
 pub const FETCHED_LETTER: usize = 16 << 10;
-/// A delivery report's text as `qmail-send` keeps it (spec `qmail-queue.md` §9).
+/// A delivery report's text as `qmail-send` keeps it (qmail-log(5)).
 pub const REPORT: usize = 10_000;
-/// What `qmail-lspawn` keeps of a delivery's output (spec `qmail-overview.md` §6.4).
+/// What `qmail-lspawn` keeps of a delivery's output (qmail-lspawn(8)).
 pub const LOCAL_OUTPUT: usize = 3_000;
-/// What is kept of one reply of a remote server (spec `qmail-smtp.md` §7.6).
+/// What is kept of one reply of a remote server (qmail-remote(8)).
 pub const REMOTE_REPLY: usize = 5_000;
 /// One reply of a remote server, kept or not; beyond, it is no SMTP server. (Who refuses in a
 /// megabyte of words has refused: its sender hears of it today.)

@@ -1,6 +1,6 @@
 //! How an attempt ended: the one letter that crosses every process boundary.
 
-/// Done, later, or never (`K`, `Z`, `D`; spec `qmail-overview.md` §6.3).
+/// Done, later, or never (`K`, `Z`, `D`; qmail-log(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// `K`: it is done.
@@ -31,7 +31,7 @@ impl Outcome {
         }
     }
 
-    /// What the exit code of a program on a `.qmail` line means (spec `qmail-local.md` §4.1; there
+    /// What the exit code of a program on a `.qmail` line means (dot-qmail(5); there
     /// 99 is said otherwise).
     pub const fn of_program(code: u8) -> Self {
         match code {

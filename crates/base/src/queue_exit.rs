@@ -1,5 +1,5 @@
 //! What the end of a `qmail-queue`, or of a program in its place, means to who gave it a letter
-//! (spec `qmail-overview.md` §6.2).
+//! (qmail-queue(8)).
 
 use crate::outcome::Outcome;
 

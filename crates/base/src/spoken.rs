@@ -1,5 +1,5 @@
 //! The envelope as `qmail-queue` and whoever stands in for it hear it on descriptor 1:
-//! `F<sender>\0T<recipient>\0…\0` (spec `qmail-overview.md` §6.1).
+//! `F<sender>\0T<recipient>\0…\0` (qmail-queue(8)).
 
 use alloc::vec::Vec;
 

@@ -1,5 +1,5 @@
 //! The letter that tells a sender what could not be delivered, for two worlds: its text is QSBMF, the
-//! qmail-send bounce message format (spec `qmail-queue.md` §8), to the byte, and the whole is a
+//! qmail-send bounce message format (qmail-bounce(5)), to the byte, and the whole is a
 //! `multipart/report` (RFC 3462, 3464). See `docs/decisions/bounces.md`.
 //!
 //! The pieces of a bounce, in this order: [`Bounce::head`]; each recipient's [`paragraph`];
@@ -244,7 +244,7 @@ fn whole_lines(text: &[u8], most: usize) -> &[u8] {
     text.get(..end).unwrap_or_default()
 }
 
-/// The paragraph of one recipient: `<address>:`, the report, an empty line (spec §8.1).
+/// The paragraph of one recipient: `<address>:`, the report, an empty line (qmail-bounce(5)).
 ///
 /// `address` has its virtual-domain prefix removed. An empty line inside the report would end
 /// the paragraph early for whoever parses the bounce: its line feed becomes `/`. Control characters

@@ -1,5 +1,5 @@
 //! Letters in an mbox file: the `From ` line before each, and the mark on lines that look like it
-//! (spec `qmail-local.md` §4.3, §5).
+//! (dot-qmail(5)).
 
 use alloc::vec::Vec;
 

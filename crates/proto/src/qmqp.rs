@@ -1,5 +1,5 @@
-//! QMQP, receiving: one letter of a client that may send anywhere, and one answer (spec
-//! `qmail-smtp.md` §4).
+//! QMQP, receiving: one letter of a client that may send anywhere, and one answer
+//! (qmail-qmqpd(8)).
 
 use alloc::vec;
 use alloc::vec::Vec;

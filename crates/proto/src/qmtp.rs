@@ -1,5 +1,5 @@
 //! QMTP, receiving: letters to whom this host takes mail for, and an answer for every recipient of
-//! each (spec `qmail-smtp.md` §3). [`client`] is the sending side.
+//! each (qmail-qmtpd(8)). [`client`] is the sending side.
 
 pub mod client;
 

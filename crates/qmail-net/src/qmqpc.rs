@@ -36,7 +36,7 @@ const ANSWER: usize = 64 << 10;
 /// Who speaks for root where the mail system has no accounts: nobody.
 const NOBODY: u32 = 65_534;
 
-/// Why the letter is not queued: the exit codes callers know (spec `qmail-smtp.md` §5).
+/// Why the letter is not queued: the exit codes callers know (qmail-qmqpc(8)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failure {
     AddressTooLong = 11,
@@ -53,7 +53,7 @@ enum Failure {
     Format = 91,
 }
 
-/// Exit 0 when a server has queued the letter, else as spec `qmail-smtp.md` §5 says.
+/// Exit 0 when a server has queued the letter, else as qmail-qmqpc(8) says.
 pub(crate) fn main(_args: &[OsString]) -> i32 {
     signal::ignore(Signal::Pipe);
     match queue() {

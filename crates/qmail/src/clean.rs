@@ -1,7 +1,7 @@
 //! ask queued to forget what qmail-send has finished
 //!
 //! *Runs as* qmailq. *Hears* qmail-send on descriptor 0. *Opens* nothing. *Speaks to* queued, and
-//! to qmail-send on descriptor 1: one byte for each request (spec `qmail-overview.md` §6.6).
+//! to qmail-send on descriptor 1: one byte for each request (qmail-clean(8)).
 
 use std::ffi::OsString;
 

@@ -22,7 +22,7 @@ pub(crate) enum Denied {
 }
 
 impl Denied {
-    /// The exit code of the checkpassword interface (spec `qmail-pop3.md` §2).
+    /// The exit code of the checkpassword interface (checkpassword(8)).
     pub(crate) fn exit_code(&self) -> i32 {
         match self {
             Self::Refused => 1,

@@ -1,5 +1,5 @@
 //! An mbox file opened and locked, so that nobody else's letter is lost: every program of ours that
-//! writes one goes through here (spec `qmail-local.md` §4.3).
+//! writes one goes through here (dot-qmail(5)).
 
 use std::fs::{File, Metadata};
 use std::io;

@@ -2,7 +2,7 @@
 //!
 //! *Runs as* whoever calls it; not set-uid, since queued owns the queue. *Hears* its caller: the
 //! letter on descriptor 0 until its end, then the envelope on descriptor 1. *Opens* nothing.
-//! *Speaks to* queued; to its caller only by its exit code (spec `qmail-overview.md` §6.1).
+//! *Speaks to* queued; to its caller only by its exit code (qmail-queue(8)).
 
 use std::ffi::OsString;
 use std::io;
@@ -60,7 +60,7 @@ impl From<Unspoken> for Failure {
     }
 }
 
-/// Exit 0 when the letter is on disk, else as spec `qmail-overview.md` §6.1 says.
+/// Exit 0 when the letter is on disk, else as qmail-queue(8) says.
 pub(crate) fn main(_args: &[OsString]) -> i32 {
     IGNORED.into_iter().for_each(signal::ignore);
     match queue() {

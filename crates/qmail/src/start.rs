@@ -15,7 +15,7 @@ use sys::spawn::{self, Command};
 use sys::user::{self, Ids};
 use sys::{fd, file};
 
-/// The number of descriptors qmail-send finds prepared (spec `qmail-overview.md` §5).
+/// The number of descriptors qmail-send finds prepared (qmail-start(8)).
 const PREPARED: i32 = 7;
 
 /// What lspawn does for a user without a `.qmail` file.

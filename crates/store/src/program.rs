@@ -1,6 +1,6 @@
 //! A queue program of the administrator's choice (`$QMAILQUEUE`), spoken to as `qmail-queue`: the
-//! letter on descriptor 0, the envelope on 1, and 6 for a refusal in its own words (spec
-//! `qmail-overview.md` §6.2).
+//! letter on descriptor 0, the envelope on 1, and 6 for a refusal in its own words
+//! (qmail-queue(8)).
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,6 +1,6 @@
 //! Options as qmail's and daemontools' programs read them: single letters, clustered; the first
-//! operand ends them; `--` ends them and is dropped; a lone `-` is an operand (spec
-//! `qmail-overview.md` §7.6).
+//! operand ends them; `--` ends them and is dropped; a lone `-` is an operand
+//! (getopt(3)).
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;

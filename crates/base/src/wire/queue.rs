@@ -88,7 +88,7 @@ pub enum Note<'a> {
     Done,
     /// Not now; the next attempt is due at this moment.
     Deferred(Moment),
-    /// Never; the paragraph that will stand in the bounce (spec `qmail-queue.md` §8.1).
+    /// Never; the paragraph that will stand in the bounce (qmail-bounce(5)).
     Failed(&'a [u8]),
 }
 
@@ -352,7 +352,7 @@ pub fn progress_block(progress: impl Iterator<Item = Progress>) -> Vec<u8> {
 pub enum Answer<'a> {
     /// `K`: the letter (or the finish) is on disk; its number.
     Accepted(u64),
-    /// `Z` or `D`: it is not, and why (spec `qmail-overview.md` §6.2, without the first letter).
+    /// `Z` or `D`: it is not, and why (qmail-queue(8), without the first letter).
     Refused(Outcome, &'a [u8]),
     /// `a`: the note with this serial is written.
     Ack(u64),

@@ -57,7 +57,7 @@ impl Answers {
         Ok(true)
     }
 
-    /// The items of a report (spec `qmail-overview.md` §6.5), in the words of a delivery by SMTP.
+    /// The items of a report (qmail-remote(8)), in the words of a delivery by SMTP.
     pub fn items(&self, peer: &[u8]) -> Vec<Vec<u8>> {
         let said = |letter: &[u8], after: &[u8], text: &[u8]| {
             [letter, peer, after, b"\nRemote host said: ", text, b"\n"].concat()

@@ -16,7 +16,7 @@ use super::site::Site;
 use super::talk::{Ended, Talk};
 use super::tcpto::{Attempt, Tcpto};
 
-/// What happened to a letter: items without their NULs (spec `qmail-overview.md` §6.5).
+/// What happened to a letter: items without their NULs (qmail-remote(8)).
 pub(super) type Items = Vec<Vec<u8>>;
 
 /// Carries letters to one host.

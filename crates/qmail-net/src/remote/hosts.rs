@@ -1,4 +1,4 @@
-//! Which addresses take mail for a host, in which order (spec `qmail-smtp.md` §7.2–7.4).
+//! Which addresses take mail for a host, in which order (qmail-remote(8)).
 
 use std::net::{IpAddr, SocketAddr};
 

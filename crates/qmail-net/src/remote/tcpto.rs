@@ -1,5 +1,5 @@
-//! Hosts that did not take a connection lately: `queue/lock/tcpto`, 64 records of 16 bytes (spec
-//! `qmail-smtp.md` §7.5), and `queue/lock/tcpto6`, the same for IPv6 in records of 32. Where they
+//! Hosts that did not take a connection lately: `queue/lock/tcpto`, 64 records of 16 bytes
+//! (qmail-tcpto(8)), and `queue/lock/tcpto6`, the same for IPv6 in records of 32. Where they
 //! neither are nor can be made nobody is slow.
 
 use std::fs::{File, OpenOptions};

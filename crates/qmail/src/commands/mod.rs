@@ -1,5 +1,5 @@
-//! The small programs that users write into their `.qmail` files or call by hand (spec
-//! `qmail-local.md` §8): one file each, and what several of them need once.
+//! The small programs that users write into their `.qmail` files or call by hand: one
+//! file each, and what several of them need once.
 
 pub(crate) mod aliases;
 pub(crate) mod bouncesaying;

@@ -1,5 +1,5 @@
-//! Finding the recipient's `.qmail` file and the sender of what it forwards (spec
-//! `qmail-local.md` §3).
+//! Finding the recipient's `.qmail` file and the sender of what it forwards
+//! (qmail-local(8)).
 
 use std::ffi::OsStr;
 use std::fs::File;

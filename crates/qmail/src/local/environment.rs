@@ -1,4 +1,4 @@
-//! What a delivery tells programs, and the lines it writes on top (spec `qmail-local.md` §5).
+//! What a delivery tells programs, and the lines it writes on top (dot-qmail(5)).
 
 use base::address::quote2;
 use base::time::Moment;

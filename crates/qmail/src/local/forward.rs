@@ -1,4 +1,4 @@
-//! Sending the letter on: one new letter for all addresses (spec `qmail-local.md` §4.4).
+//! Sending the letter on: one new letter for all addresses (dot-qmail(5)).
 
 use std::fs::File;
 

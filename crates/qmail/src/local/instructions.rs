@@ -1,4 +1,4 @@
-//! What the lines of a `.qmail` file mean (spec `qmail-local.md` §4).
+//! What the lines of a `.qmail` file mean (dot-qmail(5)).
 
 /// One line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

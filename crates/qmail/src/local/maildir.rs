@@ -1,4 +1,4 @@
-//! Delivery into a Maildir (spec `qmail-local.md` §4.2).
+//! Delivery into a Maildir (maildir(5)).
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;

@@ -1,5 +1,5 @@
-//! Delivery to an mbox file: locked, appended, synced, and cut back if that fails (spec
-//! `qmail-local.md` §4.3).
+//! Delivery to an mbox file: locked, appended, synced, and cut back if that fails
+//! (dot-qmail(5)).
 
 use std::ffi::OsStr;
 use std::fs::File;

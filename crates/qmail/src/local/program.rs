@@ -1,4 +1,4 @@
-//! Delivery to a program of the recipient's choice (spec `qmail-local.md` §4.1).
+//! Delivery to a program of the recipient's choice (dot-qmail(5)).
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

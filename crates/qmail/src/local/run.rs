@@ -1,4 +1,4 @@
-//! The order of work of one delivery (spec `qmail-local.md` §3).
+//! The order of work of one delivery (qmail-local(8)).
 
 use std::ffi::OsStr;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! What the end of a child that made a delivery means (spec `qmail-overview.md` §6.4).
+//! What the end of a child that made a delivery means (qmail-lspawn(8)).
 
 use std::time::Duration;
 

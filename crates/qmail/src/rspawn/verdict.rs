@@ -1,4 +1,4 @@
-//! What qmail-remote's output means (spec `qmail-overview.md` §6.5). It heard a stranger, so its
+//! What qmail-remote's output means (qmail-remote(8)). It heard a stranger, so its
 //! word is taken apart again here.
 
 use base::outcome::Outcome;

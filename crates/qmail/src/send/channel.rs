@@ -242,7 +242,7 @@ impl Line {
     }
 }
 
-/// When a letter born at `birth` is tried again after an attempt at `now` (spec §6.1):
+/// When a letter born at `birth` is tried again after an attempt at `now` (qmail-send(8)):
 /// `birth + (⌊√age⌋ + c)²`, with c = 10 for local and 20 for remote recipients. A letter from the
 /// future (the clock was set back) is as old as it can be: new.
 pub(super) fn retry(birth: Moment, now: Moment, channel: Channel) -> Moment {

@@ -1,4 +1,4 @@
-//! How stock reads a control file (spec `control-files.md` §1): whatever is in it, something comes
+//! How stock reads a control file (qmail-control(5)): whatever is in it, something comes
 //! of it.
 
 /// The first line, without blanks at its end.

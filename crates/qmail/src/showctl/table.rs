@@ -1,4 +1,4 @@
-//! Every control file, and what is said of it (spec `qmail-inject.md` §4).
+//! Every control file, and what is said of it (qmail-showctl(8)).
 
 /// How a file is shown, and what it should hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::io;
 use base::outcome::Outcome;
 use base::queue_exit;
 
-/// Why a letter was not queued: in the words of spec `qmail-overview.md` §6.2, without the letter.
+/// Why a letter was not queued: in the words of qmail-queue(8), without the letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// `Later` or `Never`.

@@ -1,4 +1,4 @@
-//! The queue of stock qmail as it lies on a disk (spec `qmail-queue.md` §1–3), for moving from it and
+//! The queue of stock qmail as it lies on a disk (qmail-move(7)), for moving from it and
 //! back to it. Reading changes nothing there, not even a lock file's time.
 
 mod letter;

@@ -1,4 +1,4 @@
-//! What `bounce/N` holds (spec `qmail-queue.md` §8.1).
+//! What `bounce/N` holds (qmail-bounce(5)).
 
 use base::limits;
 

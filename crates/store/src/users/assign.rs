@@ -1,4 +1,4 @@
-//! `users/assign` and its compiled form `users/cdb` (spec `qmail-local.md` §2).
+//! `users/assign` and its compiled form `users/cdb` (qmail-users(5)).
 //!
 //! Keys: `!local\0` for an exact assignment, `!prefix` for a wildcard, both in lower case; the
 //! empty key holds every byte a wildcard ends with. Values: user, uid, gid, home, dash and ext,

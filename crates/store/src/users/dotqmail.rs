@@ -1,4 +1,4 @@
-//! Which `.qmail` file rules an extension (spec `qmail-local.md` §3.1).
+//! Which `.qmail` file rules an extension (dot-qmail(5)).
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! Whose a local part is that `users/cdb` does not know: what `qmail-getpw` answers (spec
-//! `qmail-local.md` §2.1).
+//! Whose a local part is that `users/cdb` does not know: what `qmail-getpw` answers
+//! (qmail-getpw(8)).
 //!
 //! A site may put a program of its own into `bin/qmail-getpw`. Where that is ours, its answer is
 //! found here, without a process for it.

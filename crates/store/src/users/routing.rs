@@ -1,4 +1,4 @@
-//! Is an address ours, and what does it become (spec `qmail-queue.md` §5.1)?
+//! Is an address ours, and what does it become (qmail-control(5))?
 
 use base::address::split;
 

@@ -1,4 +1,4 @@
-//! Sending letters to one server: the machine of `qmail-remote` (spec `qmail-smtp.md` §7.6), for
+//! Sending letters to one server: the machine of qmail-remote(8), for
 //! several letters in one session.
 //!
 //! Up to `MAIL` nothing is decided: whatever goes wrong before is [`Action::Next`], so that another
@@ -65,7 +65,7 @@ pub enum Action {
     /// Write the letter's wire form without its dot, then say [`Input::BodySent`]. A reply that is
     /// there already answers nothing we said: then say [`Input::Lost`] instead.
     Body,
-    /// Report this item (spec `qmail-overview.md` §6.5); it has no NUL.
+    /// Report this item (qmail-remote(8)); it has no NUL.
     Item(Vec<u8>),
     /// This server will not do; if there is no other, this is the item to report.
     Next(Vec<u8>),

@@ -10,7 +10,7 @@ use letter::bounce::Kind;
 use super::{Actions, Bounced, Schedule, Way};
 use crate::send::letters::{Known, Letter, Stage};
 
-/// Seconds until a step that failed is tried again (spec `qmail-queue.md` §6).
+/// Seconds until a step that failed is tried again (qmail-send(8)).
 const AGAIN: u64 = 123;
 
 impl Schedule {
