@@ -95,9 +95,9 @@ struct Seen {
 
 /// Plays every file whose name contains `only` against our programs and counts the steps.
 pub(crate) fn all(tally: &mut Tally, binaries: &Path, only: &str) {
-    let files = match (files(only), yard()) {
+    let files = match (files(only), yard(binaries)) {
         (Ok(files), Ok(yard)) => {
-            played(tally, &files, &yard, binaries);
+            played(tally, &files, &yard);
             let _ = std::fs::remove_dir_all(yard);
             files
         }
@@ -110,7 +110,7 @@ pub(crate) fn all(tally: &mut Tally, binaries: &Path, only: &str) {
 }
 
 /// Plays files, some at once, and counts their steps as they come.
-fn played(tally: &mut Tally, files: &[Read], yard: &Path, binaries: &Path) {
+fn played(tally: &mut Tally, files: &[Read], yard: &Path) {
     let next = Mutex::new(files.iter());
     let (tell, told) = mpsc::channel();
     std::thread::scope(|scope| {
@@ -118,7 +118,7 @@ fn played(tally: &mut Tally, files: &[Read], yard: &Path, binaries: &Path) {
             let (tell, next) = (tell.clone(), &next);
             scope.spawn(move || {
                 while let Some(file) = next.lock().ok().and_then(|mut next| next.next()) {
-                    let seen = perform(file, yard, Whose::Ours(binaries));
+                    let seen = perform(file, yard, Whose::Ours);
                     if tell.send((file, seen)).is_err() {
                         return;
                     }
@@ -207,12 +207,12 @@ fn house(stage: &Stage, word: &str) -> Result<(), Trouble> {
 /// Plays every file against an original and against us, and shows where they and the expectation
 /// differ.
 fn against(original: &Original, binaries: &Path, only: &str) -> Result<(), Trouble> {
-    let yard = yard()?;
+    let yard = yard(binaries)?;
     let mut sums = verdict::Sums::default();
     for file in files(only)? {
         println!("=== compat/{}", file.name);
         let theirs = perform(&file, &yard, Whose::Original(original));
-        let ours = perform(&file, &yard, Whose::Ours(binaries));
+        let ours = perform(&file, &yard, Whose::Ours);
         match (theirs, ours) {
             (Ok(theirs), Ok(ours)) => verdict::judge(&file, &theirs, &ours, &mut sums),
             (Err(why), _) => sums.unplayed(&file, &format!("the original: {why}")),
@@ -243,9 +243,12 @@ fn read(dir: &Path, name: String) -> Result<Read, Trouble> {
     Ok(Read { name, script })
 }
 
-/// A directory for the homes; any user may pass through it.
-fn yard() -> Result<PathBuf, Trouble> {
+/// A directory for the homes, which any user may pass through; our programs are in it, for the
+/// homes to link to. Copied while nothing else goes on: a program that somebody still holds for
+/// writing does not start.
+fn yard(binaries: &Path) -> Result<PathBuf, Trouble> {
     let yard = std::env::temp_dir().join(format!("qmail-rs-compat.{}", std::process::id()));
     stage::directory(&yard, 0o755)?;
+    build::install(binaries, &yard.join("bin"))?;
     Ok(yard)
 }

@@ -16,8 +16,8 @@ pub(crate) const HOST: &str = "mx.example.org";
 /// Whose programs are played.
 #[derive(Clone, Copy)]
 pub(crate) enum Whose<'a> {
-    /// Ours, from this directory of binaries.
-    Ours(&'a Path),
+    /// Ours, from the yard's `bin`.
+    Ours,
     /// An original's.
     Original(&'a Original),
 }
@@ -36,14 +36,14 @@ impl Stage {
     pub(crate) fn open(yard: &Path, name: &str, whose: Whose<'_>) -> Result<Self, Trouble> {
         let base = yard.join(name);
         let (home, path) = match whose {
-            Whose::Ours(_) => (base.join("home"), String::new()),
+            Whose::Ours => (base.join("home"), String::new()),
             Whose::Original(original) => (original.home().into(), original.path()),
         };
         let stage = Self { base, home, path };
         directory(&stage.base, 0o755)?;
         directory(&stage.scratch(), 0o777)?;
         match whose {
-            Whose::Ours(binaries) => stage.make_home(binaries)?,
+            Whose::Ours => stage.make_home(&yard.join("bin"))?,
             Whose::Original(original) => original.reset()?,
         }
         stage.write_scripts()?;
@@ -85,10 +85,8 @@ impl Stage {
         directory(&bin, 0o755)?;
         for binary in build::BINARIES {
             let (from, to) = (binaries.join(binary), bin.join(binary));
-            // A link where the file system allows: a program knows its home by its own path.
-            fs::hard_link(&from, &to)
-                .or_else(|_| fs::copy(&from, &to).map(drop))
-                .map_err(|e| format!("{}: {e}", from.display()))?;
+            // A hard link, as a program knows its home by its own path.
+            fs::hard_link(&from, &to).map_err(|e| format!("{}: {e}", from.display()))?;
         }
         let mut setup = Command::new(bin.join("qmail-admin"));
         setup.args(["qmailctl", "--home"]).arg(&self.home).args(["setup", "--host", HOST]);
