@@ -81,13 +81,25 @@ impl Login {
         if offered.cram_md5 {
             Some((b"AUTH CRAM-MD5\r\n".to_vec(), Step::Challenge))
         } else if offered.plain {
-            let message = [&b"\0"[..], &self.name, b"\0", &self.secret].concat();
-            Some(([&b"AUTH PLAIN "[..], &line(&message)].concat(), Step::Last))
+            Some(([&b"AUTH PLAIN "[..], &line(&self.both())].concat(), Step::Last))
         } else if offered.login {
             Some((b"AUTH LOGIN\r\n".to_vec(), Step::Name))
         } else {
             None
         }
+    }
+
+    /// Name and secret as PLAIN joins them (RFC 4616 §2).
+    fn both(&self) -> Vec<u8> {
+        [&b"\0"[..], &self.name, b"\0", &self.secret].concat()
+    }
+
+    /// Whether some words of the server have the secret in them: one that does not know a command may
+    /// repeat it, and what is reported stands in the log and some day in a bounce.
+    pub(super) fn is_betrayed_by(&self, words: &[u8]) -> bool {
+        let forms = [self.secret.clone(), sasl::encode(&self.secret), sasl::encode(&self.both())];
+        let holds = |form: &Vec<u8>| words.windows(form.len().max(1)).any(|window| window == form);
+        forms.iter().any(holds)
     }
 
     /// What the reply at a step leads to.
@@ -156,6 +168,18 @@ mod tests {
         let proof = b"dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw\r\n";
         assert_eq!(next, Next::Say(proof.to_vec(), Step::Last));
         assert_eq!(login().go_on(Step::Challenge, &reply(334, "no base64")), Next::Refused);
+    }
+
+    #[test]
+    fn a_server_that_repeats_the_secret_is_found_out() {
+        let plain = login().begin(offered(&["AUTH PLAIN"])).unwrap().0;
+        let repeated = [&b"500 what is "[..], plain.trim_ascii_end(), b"?\n"].concat();
+        assert!(login().is_betrayed_by(&repeated));
+        assert!(login().is_betrayed_by(b"535 dGFuc3RhYWZ0YW5zdGFhZg== is wrong\n"));
+        assert!(login().is_betrayed_by(b"535 tanstaaftanstaaf is wrong\n"));
+        assert!(!login().is_betrayed_by(b"535 no, tim\n") && !login().is_betrayed_by(b""));
+        let none = Login { name: b"tim".to_vec(), secret: Vec::new() };
+        assert!(!none.is_betrayed_by(b"535 no\n"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod reply;
 mod tests;
 mod words;
 
+use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -251,8 +252,16 @@ impl Session {
             }
             Some(login::Next::In) | None => self.transact(),
             // The administrator's slip, or the relay's: no letter is to be lost by it.
-            Some(login::Next::Refused) => self.next(b" but authentication was rejected", reply),
+            Some(login::Next::Refused) => self.not_in(reply),
         }
+    }
+
+    fn not_in(&mut self, reply: &Reply) -> Actions {
+        let code = reply.code;
+        let unsaid = || format!("{code} (not shown: the words hold the password)\n").into_bytes();
+        let betrayed = self.login.as_ref().is_some_and(|login| login.is_betrayed_by(&reply.text));
+        let text = if betrayed { unsaid() } else { reply.text.clone() };
+        self.next(b" but authentication was rejected", &Reply { code, text })
     }
 
     fn another(&mut self, job: Job) -> Actions {
