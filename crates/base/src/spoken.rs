@@ -43,7 +43,7 @@ impl Ear {
                 (State::Start, b'F') | (State::Between, b'T') => {
                     (self.state, self.len) = (State::Address, 0);
                 }
-                (State::Between, 0) => return Ok(true),
+                (State::Between, 0) => return self.fits().map(|()| true),
                 (State::Start | State::Between, _) => return Err(Unspoken::Format),
                 (State::Address, 0) => {
                     self.block.push(0);
@@ -52,10 +52,11 @@ impl Ear {
                 (State::Address, byte) => self.put(byte)?,
             }
         }
-        if self.block.len() > limits::LOGGED_ENVELOPE {
-            return Err(Unspoken::TooLong);
-        }
-        Ok(false)
+        self.fits().map(|()| false)
+    }
+
+    fn fits(&self) -> Result<(), Unspoken> {
+        if self.block.len() > limits::LOGGED_ENVELOPE { Err(Unspoken::TooLong) } else { Ok(()) }
     }
 
     /// Sender and recipients so far, each ended by a NUL.
@@ -108,6 +109,14 @@ mod tests {
         for bad in [&b"Ts\0"[..], b"\0", b"Fs\0Fx\0", b"Fs\0x"] {
             assert_eq!(whole(bad), Err(Unspoken::Format));
         }
+    }
+
+    #[test]
+    fn an_envelope_that_is_too_long_is_none_though_it_comes_in_one_piece() {
+        let recipient = [b"T", &alloc::vec![b'a'; limits::ADDRESS][..], b"\0"].concat();
+        let many = limits::LOGGED_ENVELOPE / limits::ADDRESS;
+        let bytes = [b"Fs\0", &recipient.repeat(many)[..], b"\0"].concat();
+        assert_eq!(whole(&bytes), Err(Unspoken::TooLong));
     }
 
     #[test]
