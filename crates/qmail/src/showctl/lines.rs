@@ -17,6 +17,16 @@ pub(super) fn numbered(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     lines.filter(|(_, line)| !line.is_empty() && !line.starts_with(b"#"))
 }
 
+/// The file whose lines may end in a password: `host:relay|name|password`.
+pub(super) const WITH_SECRETS: &str = "smtproutes";
+
+/// Such a line's part before the password, and the password.
+pub(super) fn secret(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut bars = line.iter().enumerate().filter(|&(_, &c)| c == b'|').map(|(at, _)| at);
+    let (open, secret) = line.split_at_checked(bars.nth(1)?.saturating_add(1))?;
+    (!secret.is_empty()).then_some((open, secret))
+}
+
 /// The digits a line begins with.
 pub(super) fn digits(line: &[u8]) -> &[u8] {
     let end = line.iter().position(|c| !c.is_ascii_digit()).unwrap_or(line.len());

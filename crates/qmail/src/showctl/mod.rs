@@ -117,8 +117,13 @@ fn show(out: &mut Vec<u8>, entry: &Entry, file: Option<&File>, me: &[u8], listed
         }
         Show::List | Show::More | Show::Compiled => {
             out.push(b'\n');
+            let routes = entry.name == lines::WITH_SECRETS;
             for line in lines::list(text) {
-                sentence(out, before, line, entry.after);
+                match lines::secret(line).filter(|_| routes) {
+                    // Who asks for help shows this page around.
+                    Some((open, _)) => sentence(out, before, &[open, b"***"].concat(), entry.after),
+                    None => sentence(out, before, line, entry.after),
+                }
             }
         }
     }

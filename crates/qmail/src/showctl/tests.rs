@@ -77,6 +77,26 @@ fn every_slip_is_named_with_its_file_and_line() {
 }
 
 #[test]
+fn a_password_is_not_shown_and_is_not_for_everybody() {
+    let routes = "a.org:relay:26|joe|x|y\nb.org:relay\n:c|joe|\n";
+    let sound = [("control/me", "mx\n"), ("control/rcpthosts", "x\n")];
+    let home = home("secret", &[&sound[..], &[("control/smtproutes", routes)]].concat());
+    let shown =
+        String::from_utf8(page(&home, &files::all(&home.path("control")).unwrap())).unwrap();
+    let want = "SMTP route: a.org:relay:26|joe|***\nSMTP route: b.org:relay\nSMTP route: :c|joe|\n";
+    assert!(shown.contains(want), "{shown}");
+    let said = found(&home);
+    assert!(
+        said.len() == 1 && said[0].starts_with("control/smtproutes holds a password"),
+        "{said:?}"
+    );
+    let mode = std::fs::Permissions::from_mode(0o640);
+    std::fs::set_permissions(home.path("control/smtproutes"), mode).unwrap();
+    assert_eq!(found(&home), [""; 0]);
+    std::fs::remove_dir_all(home.root()).unwrap();
+}
+
+#[test]
 fn every_file_that_the_manual_names_is_known() {
     let manual = include_str!("../../../../man/qmail-control.5");
     let items = manual.lines().filter_map(|line| line.strip_prefix(".It Pa "));

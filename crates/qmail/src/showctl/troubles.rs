@@ -16,12 +16,15 @@ const OFTEN: usize = 20;
 pub(super) fn all(home: &Home, files: &BTreeMap<Vec<u8>, File>) -> Vec<String> {
     let mut found = Vec::new();
     for (file_name, file) in files {
-        mode(home, file, &mut found);
+        mode(file, &mut found);
+        readers(home, file_name, file, &mut found);
         let Some(entry) = entry(file_name).filter(|entry| entry.show != Show::Compiled) else {
             continue;
         };
         match file.text.as_deref() {
             None if file.is_dir => {}
+            // Who runs this has no business in it.
+            None if file_name == lines::WITH_SECRETS.as_bytes() && file.mode & 0o040 != 0 => {}
             None => found.push(format!("{} cannot be read (mend: chmod a+r)", name(&file.path))),
             Some(text) => contents(entry.name, entry.show, file, text, &mut found),
         }
@@ -31,17 +34,33 @@ pub(super) fn all(home: &Home, files: &BTreeMap<Vec<u8>, File>) -> Vec<String> {
     found
 }
 
-/// Several roles read the files; only their owner may write them.
-fn mode(home: &Home, file: &File, found: &mut Vec<String>) {
+/// Only their owner may write the files.
+fn mode(file: &File, found: &mut Vec<String>) {
     let path = name(&file.path);
     if file.mode & 0o022 != 0 {
         found.push(format!(
             "{path} may be written by others than its owner (mend: chmod go-w {path})"
         ));
     }
-    if !home.is_private() && !file.is_dir && file.mode & 0o004 == 0 {
+}
+
+/// Several roles read the files; passwords are for one of them.
+fn readers(home: &Home, file_name: &[u8], file: &File, found: &mut Vec<String>) {
+    let (path, all) = (name(&file.path), file.mode & 0o004 != 0);
+    let with_secrets = file_name == lines::WITH_SECRETS.as_bytes();
+    if with_secrets && all && file.text.as_deref().is_some_and(has_secret) {
+        found.push(format!(
+            "{path} holds a password and everybody may read it (mend: chgrp qmail {path} and chmod 640 {path})"
+        ));
+    }
+    let enough = all || (with_secrets && file.mode & 0o040 != 0);
+    if !home.is_private() && !file.is_dir && !enough {
         found.push(format!("{path} cannot be read by every program (mend: chmod a+r {path})"));
     }
+}
+
+fn has_secret(text: &[u8]) -> bool {
+    lines::list(text).any(|line| lines::secret(line).is_some())
 }
 
 fn contents(file_name: &str, show: Show, file: &File, text: &[u8], found: &mut Vec<String>) {
@@ -204,7 +223,8 @@ fn users(home: &Home, found: &mut Vec<String>) {
     let path = name(&home.path("users/assign"));
     let made = name(&home.path("users/cdb"));
     if let Ok(assign) = &assign {
-        mode(home, assign, found);
+        mode(assign, found);
+        readers(home, b"users/assign", assign, found);
         let text = assign.text.as_deref().unwrap_or_default();
         if !text.split(|&c| c == b'\n').any(|line| line == b".") {
             found.push(format!("{path} does not end in a line with a single dot: it was cut short, or qmail-newu refuses it (mend: add the line)"));
