@@ -156,7 +156,7 @@ impl Plan {
 
 /// Text for a terminal.
 fn safe(text: &[u8]) -> Vec<u8> {
-    text.iter().map(|&c| if (32..128).contains(&c) { c } else { b'_' }).collect()
+    text.iter().map(|&c| if (32..127).contains(&c) { c } else { b'_' }).collect()
 }
 
 /// Runs `|command` on descriptor 0, or `!command` on the same with the delivery's lines in front;
