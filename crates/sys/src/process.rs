@@ -78,6 +78,20 @@ pub fn new_group() -> io::Result<()> {
     Ok(rustix::process::setpgid(None, None)?)
 }
 
+/// From now on what this process and its children mount is theirs alone: nobody else sees it, and
+/// nobody's copy of all mounts (a container, a sandbox) keeps it mounted. Only root may; only before
+/// there are threads.
+///
+/// # Errors
+/// What the kernel says.
+pub fn own_mounts() -> io::Result<()> {
+    use nix::mount::{MsFlags, mount};
+    use nix::sched::{CloneFlags, unshare};
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let alone = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    Ok(mount(None::<&str>, "/", None::<&str>, alone, None::<&str>)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -89,6 +89,7 @@ impl Powercut {
             return Ok(None);
         }
         let name = kind.to_string();
+        sys::process::own_mounts().map_err(|e| format!("mounts of our own: {e}"))?;
         let found = self.rehearse(kind)?;
         say!("{name}: {found}");
         Ok(Some(found.is_clean()))
@@ -100,8 +101,9 @@ impl Powercut {
         let rig = Rig::new(if shm.is_dir() { shm } else { &self.dir }, kind)?;
         let bin = programs(&rig)?;
         rig.make()?;
-        rig.mounted("base", |home| workload::prepare(&bin, home))?;
-        rig.copy("base", "before")?;
+        rig.mounted("new", |home| workload::prepare(&bin, home))?;
+        rig.copy("new", "before")?;
+        rig.copy("before", "base")?;
         let (logged, log) = (rig.logged()?, rig.at("log"));
         let worked = rig.mounted("disk", |home| workload::record(home, &log, self.letters));
         drop(logged);

@@ -104,13 +104,13 @@ impl Rig {
         self.dir.join(name)
     }
 
-    /// Makes the file system in the image `base`.
+    /// Makes the file system in the image `new`.
     pub(crate) fn make(&self) -> Result<(), Trouble> {
-        let base = std::fs::File::create(self.at("base")).map_err(|e| e.to_string())?;
-        base.set_len(self.kind.size()).map_err(|e| e.to_string())?;
+        let new = std::fs::File::create(self.at("new")).map_err(|e| e.to_string())?;
+        new.set_len(self.kind.size()).map_err(|e| e.to_string())?;
         let mut mkfs = Command::new(format!("mkfs.{}", self.kind.fs));
         mkfs.args(if self.kind.fs == "ext4" { &["-q", "-F"][..] } else { &["-q"] });
-        run(mkfs.args(&self.kind.mkfs).arg(self.at("base")))
+        run(mkfs.args(&self.kind.mkfs).arg(self.at("new")))
     }
 
     /// Starts the daemon that logs every write to `base` in `log` while `disk` is written; returns
@@ -172,9 +172,15 @@ impl Rig {
         done.and(Err(format!("{} stays busy", mount.display())))
     }
 
-    /// Copies an image, holes kept.
+    /// Copies an image, holes kept, to a file that nobody has seen: an image that was mounted may be
+    /// mounted still where somebody made a copy of all mounts meanwhile (another mount namespace),
+    /// and would be found by mount(8), with what the kernel remembers of it.
     pub(crate) fn copy(&self, from: &str, to: &str) -> Result<(), Trouble> {
-        run(Command::new("cp").arg("--sparse=always").arg(self.at(from)).arg(self.at(to)))
+        run(Command::new("cp")
+            .arg("--remove-destination")
+            .arg("--sparse=always")
+            .arg(self.at(from))
+            .arg(self.at(to)))
     }
 }
 
