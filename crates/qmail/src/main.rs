@@ -3,9 +3,9 @@
 
 mod checkpassword;
 mod clean;
+mod commands;
 mod config;
 mod config_fast;
-mod commands;
 mod fences;
 mod getpw;
 mod inject;
@@ -91,11 +91,7 @@ const PROGRAMS: &[Program] = &[
         sentence: "move the letters of a Maildir into an mbox file",
         main: commands::maildir2mbox::main,
     },
-    Program {
-        name: "maildirmake",
-        sentence: "make a Maildir",
-        main: commands::maildirmake::main,
-    },
+    Program { name: "maildirmake", sentence: "make a Maildir", main: commands::maildirmake::main },
     Program {
         name: "maildirwatch",
         sentence: "show what is new in a Maildir, again and again",
