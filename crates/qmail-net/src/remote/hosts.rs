@@ -55,7 +55,7 @@ impl Roads {
         let route = self.smtp.find(host, PORT).map_err(|why| bad("smtproutes", why))?;
         Ok(route.map(|mut route| {
             let way = match route.login.take() {
-                Some((name, secret)) => Way::LoggedIn(route.relay.clone(), Login { name, secret }),
+                Some(login) => Way::LoggedIn(route.relay.clone(), login),
                 None => Way::Smtp,
             };
             (route, way)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use proto::smtp::client::Login;
 use store::control::Row;
 
 /// The SMTP port.
@@ -18,8 +19,8 @@ pub(crate) struct Route {
     pub(crate) relay: Vec<u8>,
     /// The port; the protocol's own if the route says none.
     pub(crate) port: u16,
-    /// Name and secret to log in with.
-    pub(crate) login: Option<(Vec<u8>, Vec<u8>)>,
+    /// With which to log in.
+    pub(crate) login: Option<Login>,
 }
 
 /// A line that means nothing, found when it is needed.
@@ -37,8 +38,15 @@ impl fmt::Display for BadRoute {
 }
 
 /// A file of routes: the last line for a key counts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Routes(BTreeMap<Vec<u8>, (usize, Vec<u8>)>);
+
+impl fmt::Debug for Routes {
+    /// Without what they lead to: passwords may be there.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys().map(|key| String::from_utf8_lossy(key))).finish()
+    }
+}
 
 impl Routes {
     /// Takes the lines of a file.
@@ -68,7 +76,7 @@ fn parse(value: &[u8], own_port: u16) -> Result<Route, &'static str> {
     let login = match behind.map(|behind| cut(behind, b'|')) {
         None | Some((b"", None | Some(b""))) => None,
         Some((_, None)) => return Err("a name without a password: write RELAY:PORT|NAME|PASSWORD"),
-        Some((name, Some(secret))) => Some((name.to_vec(), secret.to_vec())),
+        Some((name, Some(secret))) => Some(Login { name: name.to_vec(), secret: secret.to_vec() }),
     };
     if login.is_some() && relay.is_empty() {
         return Err("a password without a relay: name the host that is to hear it");
@@ -180,10 +188,14 @@ mod tests {
             ("mx|", None),
         ] {
             let route = routes(&[&format!("a:{value}")]).find(b"a", PORT).unwrap().unwrap();
-            let want = want.map(|(name, secret)| (name.into(), secret.into()));
+            let want = want.map(|(name, secret): (&str, &str)| Login {
+                name: name.into(),
+                secret: secret.into(),
+            });
             assert_eq!(route.login, want, "{value}");
             assert_eq!(route.relay, b"mx");
         }
+        assert_eq!(format!("{:?}", routes(&["a:mx|joe|secret"])), r#"{"a"}"#);
         for bad in ["mx|joe", "|joe|x", ":26|joe|x"] {
             assert!(routes(&[&format!("a:{bad}")]).find(b"a", PORT).is_err(), "{bad}");
         }
