@@ -159,7 +159,7 @@ pub(crate) fn route_of(text: &[u8], host: &[u8]) -> Option<(Vec<u8>, u16)> {
     let routes = route::Routes::new(lines.filter_map(row).collect());
     match routes.find(host, 25) {
         Ok(found) => found.map(|route| {
-            assert!(route.login.is_none_or(|(name, _)| !name.contains(&b'|')));
+            assert!(route.login.is_none_or(|login| !login.name.contains(&b'|')));
             (route.relay, route.port)
         }),
         Err(bad) => {
@@ -219,12 +219,14 @@ pub(crate) fn logged(pieces: &[&[u8]]) -> (Vec<u8>, Vec<Vec<u8>>) {
     (whole, heads)
 }
 
+type Words = Vec<Vec<u8>>;
+
 /// Programs and recipients that a forwarding table leads to, if it does.
 pub(crate) fn expanded(
     table: &base::cdb::Cdb<'_>,
     who: &[u8],
     list: impl FnMut(&[u8]) -> Result<Vec<u8>, ()>,
-) -> Option<(Vec<Vec<u8>>, Vec<Vec<u8>>)> {
+) -> Option<(Words, Words)> {
     let plan = expand::expand(table, b"s@s", who, list).ok()??;
     Some((plan.programs, plan.recipients))
 }
