@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use base::limits;
@@ -27,6 +28,7 @@ pub struct ControlError {
 #[derive(Debug)]
 enum Trouble {
     Io(io::Error),
+    Fifo,
     TooLong,
     Nul(usize),
     CarriageReturn(usize),
@@ -61,6 +63,7 @@ impl fmt::Display for ControlError {
                 write!(f, "unable to read {path}: {why} (mend: chmod a+r {path})")
             }
             Trouble::Io(err) => write!(f, "unable to read {path}: {}", errno::text(err)),
+            Trouble::Fifo => write!(f, "{path} is a FIFO: put a plain file there"),
             Trouble::TooLong => {
                 let most = limits::CONTROL_FILE;
                 write!(f, "{path} is longer than {most} bytes: shorten it")
@@ -250,7 +253,11 @@ fn is_missing(err: &io::Error) -> bool {
 
 fn read_whole(path: &Path) -> Result<Vec<u8>, Trouble> {
     let most = limits::CONTROL_FILE;
-    let file = std::fs::File::open(path).map_err(Trouble::Io)?;
+    // Never waits for who would write to a FIFO; stock takes one for an empty file.
+    let file = sys::file::open_read(path).map_err(Trouble::Io)?;
+    if file.metadata().map_err(Trouble::Io)?.file_type().is_fifo() {
+        return Err(Trouble::Fifo);
+    }
     let mut text = Vec::new();
     file.take(most as u64 + 1).read_to_end(&mut text).map_err(Trouble::Io)?;
     if text.len() > most {
@@ -311,6 +318,16 @@ mod tests {
             std::fs::write(dir.join(name), text).unwrap();
         }
         Control::at(dir)
+    }
+
+    #[test]
+    fn a_fifo_is_refused_and_not_waited_for() {
+        let c = control(&[]);
+        sys::file::mkfifo(c.path("pauses"), 0o644).unwrap();
+        let why = c.map("pauses").unwrap_err().to_string();
+        assert!(why.ends_with("/pauses is a FIFO: put a plain file there"), "{why}");
+        std::os::unix::fs::symlink("/dev/null", c.path("locals")).unwrap();
+        assert_eq!(c.list("locals").unwrap(), Some(Vec::new()));
     }
 
     #[test]
