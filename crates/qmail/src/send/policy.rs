@@ -49,9 +49,15 @@ impl Policy {
     /// One cannot be read, or says what cannot be meant.
     pub(super) fn load(control: &Control) -> Result<Self, BadPolicy> {
         Ok(Self {
-            limits: read(control, "concurrencydestination", "a number", limit)?,
-            pauses: read(control, "pauses", "a time in seconds since 1970, or nothing", until)?,
-            classes: read(control, "priority", "people, lists or bounces", class)?,
+            limits: read(control, "concurrencydestination", DOMAIN, "a number", limit)?,
+            pauses: read(
+                control,
+                "pauses",
+                DOMAIN,
+                "a time in seconds since 1970, or nothing",
+                until,
+            )?,
+            classes: read(control, "priority", SENDER, "people, lists or bounces", class)?,
         })
     }
 
@@ -77,7 +83,7 @@ impl Policy {
         if self.classes.is_empty() {
             return None;
         }
-        let sender = sender.to_ascii_lowercase();
+        let sender = plain(sender).to_ascii_lowercase();
         let domain = split(&sender).1.unwrap_or_default();
         // The empty key stands for senders with a domain: a bounce stays a bounce.
         let keys = keys(domain).filter(|key| !key.is_empty() || !domain.is_empty());
@@ -87,6 +93,11 @@ impl Policy {
             .find_map(|key| self.classes.get(key))
             .copied()
     }
+}
+
+/// A domain without the dot that may end it.
+pub(super) fn plain(domain: &[u8]) -> &[u8] {
+    domain.strip_suffix(b".").filter(|domain| !domain.is_empty()).unwrap_or(domain)
 }
 
 /// What stands for a domain in a file: itself, each `.suffix` of it, nothing.
@@ -111,24 +122,53 @@ fn guess(sender: &[u8], recipients: usize) -> Class {
     }
 }
 
+/// Which names a file has before its colons, and how to say that.
+type Names = (fn(&[u8]) -> bool, &'static str);
+
+const DOMAIN: Names = (is_domain, "a domain, .domain or nothing");
+const SENDER: Names = (is_sender, "an address, a domain, .domain or nothing");
+
 fn read<T>(
     control: &Control,
     name: &str,
+    (fits, names): Names,
     wanted: &str,
     parse: impl Fn(&[u8]) -> Option<T>,
 ) -> Result<BTreeMap<Vec<u8>, T>, BadPolicy> {
     let bad = |why| BadPolicy { file: format!("control/{name}"), why };
     let rows = control.rows(name).map_err(|err| bad(err.to_string()))?.unwrap_or_default();
     let pairs = rows.into_iter().map(|Row { line, key, value }| {
-        let parsed = parse(value.trim_ascii()).ok_or_else(|| {
+        let cannot_be_meant = |mend: &str| {
             let path = control.path(name);
             let (key, value) = (key.escape_ascii(), value.escape_ascii());
-            let says = format!("{} line {line} says {key}:{value}", path.display());
-            bad(format!("{says}: write {wanted} after the colon"))
-        });
-        Ok((key, parsed?))
+            bad(format!("{} line {line} says {key}:{value}: write {mend}", path.display()))
+        };
+        if !fits(&key) {
+            return Err(cannot_be_meant(&format!("{names} before the colon")));
+        }
+        let parsed = parse(value.trim_ascii());
+        let parsed = parsed.ok_or_else(|| cannot_be_meant(&format!("{wanted} after the colon")))?;
+        Ok((plain(&key).to_vec(), parsed))
     });
     pairs.collect()
+}
+
+/// Can a recipient's domain be meant? What no domain holds would never be asked for.
+fn is_domain(key: &[u8]) -> bool {
+    key != b"." && !key.iter().any(|c| c.is_ascii_whitespace() || b"@*/,<>".contains(c))
+}
+
+/// Can a sender or his domain be meant?
+fn is_sender(key: &[u8]) -> bool {
+    match split(key) {
+        (_, None) => is_domain(key),
+        (local, Some(domain)) => {
+            !local.is_empty()
+                && !domain.is_empty()
+                && !domain.starts_with(b".")
+                && is_domain(domain)
+        }
+    }
 }
 
 fn limit(value: &[u8]) -> Option<u32> {
@@ -202,6 +242,38 @@ mod tests {
         assert_eq!(class(b"joe@a.list.org", 1), Class::Lists);
         let all = Policy::of(&[], &[], &[":people"]);
         assert_eq!((all.class(b"a=b@c", 1), all.class(b"", 1)), (Class::People, Class::Bounces));
+    }
+
+    #[test]
+    fn a_name_that_nobody_can_have_is_named_too_and_a_dot_behind_one_says_nothing() {
+        let dir = std::env::temp_dir().join(format!("policy-names-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let load = |name: &str, text: &str| {
+            std::fs::write(dir.join(name), text).unwrap();
+            let policy = Policy::load(&Control::at(&dir));
+            std::fs::remove_file(dir.join(name)).unwrap();
+            policy.map_err(|bad| bad.why)
+        };
+        for (name, text) in [
+            ("priority", "@b:lists"),
+            ("priority", "joe@.b:lists"),
+            ("priority", "*:lists"),
+            ("concurrencydestination", "*:5"),
+            ("concurrencydestination", "joe@b:5"),
+            ("pauses", "b.org :"),
+            ("pauses", ".:"),
+        ] {
+            let why = load(name, text).unwrap_err();
+            let says = format!("/{name} line 1 says {text}: write a");
+            assert!(why.contains(&says) && why.ends_with(" before the colon"), "{why}");
+        }
+        let policy = load("pauses", "b.org.:9\n[10.0.0.1]:9\n.c.org:9\n").unwrap();
+        for paused in [&b"b.org"[..], b"[10.0.0.1]", b"x.c.org"] {
+            assert_eq!(policy.paused(paused), Moment::from_secs(9));
+        }
+        let policy = load("priority", "news*@b.org:people\n").unwrap();
+        assert_eq!(policy.class(b"news*@b.org.", 99), Class::People);
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

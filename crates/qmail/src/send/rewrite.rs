@@ -1,5 +1,5 @@
 //! What is qmail-send's own of an address: its channel, its name in a bounce, and the sender that
-//! a list's reader gets (spec `qmail-queue.md` §7, §8.1). Where it leads is [`store::users`]'s.
+//! a list's reader gets (qmail-send(8)). Where it leads is [`store::users`]'s.
 
 use std::borrow::Cow;
 
@@ -23,7 +23,7 @@ pub(crate) fn strip<'a>(routing: &Routing, recipient: &'a [u8]) -> &'a [u8] {
 }
 
 /// The sender of one delivery: `PRE@HOST-@[]` to `BOX@DOM` becomes `PREBOX=DOM@HOST`, so that a
-/// list knows which of its readers a bounce speaks of (spec §7).
+/// list knows which of its readers a bounce speaks of (qmail-send(8)).
 pub(crate) fn verp<'a>(sender: &'a [u8], recipient: &[u8]) -> Cow<'a, [u8]> {
     let expand = || {
         let list = sender.strip_suffix(b"-@[]")?;
@@ -51,7 +51,10 @@ pub(crate) fn destination(channel: Channel, routing: &Routing, to: &[u8], name: 
         name.extend_from_slice(user);
         name.push(b'@');
     }
-    name.extend_from_slice(domain.unwrap_or_default());
+    let domain = domain.unwrap_or_default();
+    // The dot that says that a domain is whole makes no other of it.
+    let domain = if channel == Channel::Remote { super::policy::plain(domain) } else { domain };
+    name.extend_from_slice(domain);
     name.make_ascii_lowercase();
 }
 
@@ -112,6 +115,8 @@ mod tests {
             String::from_utf8(name).unwrap()
         };
         assert_eq!(name(Channel::Remote, b"a-b@X.Org"), "x.org");
+        assert_eq!(name(Channel::Remote, b"a-b@X.Org."), "x.org");
+        assert_eq!(name(Channel::Remote, b"a@[10.0.0.1]"), "[10.0.0.1]");
         assert_eq!(name(Channel::Local, b"Joe-list-x@Here.org"), "joe@here.org");
         assert_eq!(name(Channel::Local, b"vuser-ann-x@v.org"), "ann@v.org");
         assert_eq!(name(Channel::Local, b"-x@here.org"), "-x@here.org");
