@@ -50,6 +50,10 @@ fn connect(home: &Home) -> Result<QueueClient, String> {
 
 fn unable(home: &Home, what: &str, error: &io::Error) -> String {
     let socket = home.path("queue/queued");
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        let may = "only root, qmails and the home's owner may see the queue";
+        return format!("unable to {what} {}: not allowed: {may}", socket.display());
+    }
     format!("unable to {what} {}: {}", socket.display(), sys::errno::text(error))
 }
 
@@ -104,7 +108,7 @@ fn conclude(outcome: Result<(), String>) -> i32 {
     111
 }
 
-/// One letter as spec `qmail-queue.md` §10 shows it.
+/// One letter as qmail-qread(8) shows it.
 fn listing(routing: &Routing, entry: &Entry<'_>) -> Vec<u8> {
     let date = letter::date::rfc822(entry.birth);
     let date = date.strip_suffix(" -0000").unwrap_or(&date);

@@ -26,6 +26,7 @@ const READS: u32 = 4;
 pub(super) const PIECE: usize = 256 << 10;
 
 const NO_MEMORY: &[u8] = b"qq out of memory (#4.3.0)";
+const NOT_ALLOWED: &[u8] = b"not allowed";
 pub(super) const TOO_LONG: &[u8] = b"envelope too long for qq (#5.3.0)";
 
 impl Server {
@@ -219,7 +220,7 @@ impl Server {
                     self.request(token, client, &request)?
                         || self.nonsense(client, "spoke out of turn")
                 }
-                Ok(_) => self.nonsense(client, "asked what it may not ask"),
+                Ok(request) => self.not_allowed(token, client, &request),
                 Err(_) => self.nonsense(client, "talked nonsense"),
             };
         }
@@ -230,6 +231,17 @@ impl Server {
         let peer = client.peer;
         self.warn(format_args!("pid {} uid {} {what}; closed", peer.pid, peer.uid));
         false
+    }
+
+    /// It asked what it may not ask. People who want to see the queue are told so.
+    fn not_allowed(&mut self, token: u64, client: &mut Client, request: &Request<'_>) -> bool {
+        let sane = self.nonsense(client, "asked what it may not ask");
+        if !matches!(request, Request::List | Request::Held) {
+            return sane;
+        }
+        self.hold(token, client, Until::Now, Answer::Refused(Outcome::Never, NOT_ALLOWED));
+        client.closing = true;
+        true
     }
 
     /// A frame is longer than it may be. An envelope is refused for good, with an answer.

@@ -11,6 +11,7 @@ use store::queue::{self, NewLetter, Queue, Trouble};
 
 use super::client::{Client, Until};
 use super::server::{DISK_FULL, Server};
+use super::warnings::Refused;
 
 const FOLLOWED: &[u8] = b"qmail-send is running: stop it first";
 const GONE: &[u8] = b"there is no such letter";
@@ -104,7 +105,7 @@ impl Server {
                 Ok((Until::Synced(sequence), Answer::Accepted(id)))
             }
             Err(Trouble::Full(error)) => {
-                self.say_full(Some(&error));
+                self.refused(Refused::Note, &error);
                 Ok((Until::Now, Answer::Refused(Outcome::Later, DISK_FULL)))
             }
             Err(broken) => Err(broken),

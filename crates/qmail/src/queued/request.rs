@@ -9,6 +9,7 @@ use super::client::{Client, Following, Gathered, Gathering, Listing, Until};
 use super::crowd::TOO_LONG;
 use super::moving::{Past, past_note};
 use super::server::{DISK_FULL, REFUSAL, Server, TROUBLE, log};
+use super::warnings::Refused;
 
 impl Server {
     /// Does what a client asks; false if it asks at the wrong moment.
@@ -154,7 +155,7 @@ impl Server {
         match outcome.map_err(Trouble::from) {
             Ok(()) => Ok(()),
             Err(Trouble::Full(error)) => {
-                self.say_full(Some(&error));
+                self.refused(Refused::Letter, &error);
                 self.discard(client);
                 Ok(())
             }
@@ -261,12 +262,12 @@ impl Server {
                 self.handing_in = self.handing_in.saturating_add(usize::from(!client.hands_in));
                 client.hands_in = true;
                 self.busy = true;
-                self.say_full(None);
+                self.accepted();
                 self.hold(token, client, Until::Synced(sequence), Answer::Accepted(id));
             }
             Err(Trouble::Full(error)) => {
                 self.forget(&gathering.bytes);
-                self.say_full(Some(&error));
+                self.refused(Refused::Letter, &error);
                 self.hold(token, client, Until::Now, Answer::Refused(Outcome::Later, DISK_FULL));
             }
             Err(broken) => {
@@ -297,7 +298,7 @@ impl Server {
         let known = match self.queue.note(letter, index, note) {
             Ok(known) => known,
             Err(Trouble::Full(error)) => {
-                self.say_full(Some(&error));
+                self.refused(Refused::Note, &error);
                 return Ok((Until::Now, Answer::Refused(Outcome::Later, DISK_FULL)));
             }
             Err(broken) => return Err(broken),
@@ -320,7 +321,7 @@ impl Server {
                 Ok((Until::Written(self.last()), Answer::Accepted(id)))
             }
             Err(Trouble::Full(error)) => {
-                self.say_full(Some(&error));
+                self.refused(Refused::Note, &error);
                 Ok((Until::Now, Answer::Refused(Outcome::Later, DISK_FULL)))
             }
             Err(broken) => Err(broken),

@@ -20,7 +20,7 @@ use super::gather::Gather;
 use super::helper::Bell;
 use super::rights::Rules;
 use super::slots::Slots;
-use super::warnings::Warnings;
+use super::warnings::{Refused, Room, Warnings};
 
 /// Tokens that are not clients.
 pub(super) const LISTENER: u64 = 0;
@@ -90,6 +90,8 @@ pub(super) struct Server {
     warnings: Warnings,
     /// The disk was full the last time something was tried.
     full: bool,
+    /// What has been said of that.
+    room: Room,
 }
 
 impl Server {
@@ -134,6 +136,7 @@ impl Server {
             next_tending: Some(Duration::ZERO),
             warnings: Warnings::default(),
             full: false,
+            room: Room::default(),
         })
     }
 
@@ -216,8 +219,9 @@ impl Server {
         }
         let before = self.queue.synced();
         while let Err(trouble) = self.queue.poll() {
-            let Trouble::Full(error) = trouble else { return Err(trouble) };
-            self.say_full(Some(&error));
+            let Trouble::Full(_) = trouble else { return Err(trouble) };
+            // It was a spare, made ahead of need: nobody has been refused anything for it.
+            self.full = true;
             self.next_tending = Some(sys::clock::monotonic().saturating_add(SIGH));
         }
         if self.queue.synced() > before {
@@ -329,9 +333,11 @@ impl Server {
         self.busy = false;
         self.next_tending = None;
         match self.queue.tend() {
-            Ok(true) => self.next_tending = Some(now.saturating_add(STROLL)),
-            Ok(false) => {}
-            Err(Trouble::Full(error)) => self.say_full(Some(&error)),
+            Ok(more) => {
+                self.full = false;
+                self.next_tending = more.then(|| now.saturating_add(STROLL));
+            }
+            Err(Trouble::Full(_)) => self.full = true,
             Err(broken) => return Err(broken),
         }
         if self.full {
@@ -362,17 +368,20 @@ impl Server {
         }
     }
 
-    /// Says once that the disk is full, and once that it is not.
-    pub(super) fn say_full(&mut self, error: Option<&io::Error>) {
-        match error {
-            Some(error) if !self.full => log(format_args!(
-                "alert: new letters are refused, there is no room for the queue: {}",
-                sys::errno::text(error)
-            )),
-            None if self.full => log(format_args!("there is room again; letters are accepted")),
-            _ => {}
+    /// Says that something was refused because the disk is full.
+    pub(super) fn refused(&mut self, what: Refused, error: &io::Error) {
+        self.full = true;
+        let why = sys::errno::text(error);
+        if let Some(line) = self.room.refused(sys::clock::monotonic(), what, why) {
+            log(format_args!("{line}"));
         }
-        self.full = error.is_some();
+    }
+
+    /// Says, if it was said that letters are refused, that one has been accepted.
+    pub(super) fn accepted(&mut self) {
+        if let Some(line) = self.room.accepted() {
+            log(format_args!("{line}"));
+        }
     }
 
     /// Nothing can be promised any more: who waits for a promise hears `Z`.
