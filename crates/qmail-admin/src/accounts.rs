@@ -1,8 +1,11 @@
 //! Accounts: a line in `users/assign`, a password beside it, a Maildir.
 
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::Read;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use clap::Subcommand;
 use store::control::Control;
@@ -21,6 +24,10 @@ use crate::print::{self, say};
 const FIRST_UID: u32 = 48_000;
 /// A password's most bytes; the checkpassword interface carries 512 with the name.
 const PASSWORD: u64 = 256;
+/// How long another one's edit is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Time between two attempts to have the lock.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// What can be done with accounts.
 #[derive(Subcommand)]
@@ -198,12 +205,26 @@ fn owner(home: &Home, assign: &str) -> Ids {
     Ids { uid, gid: uid, groups: vec![uid] }
 }
 
-/// Held while `users/` or the pauses are edited, so that two administrators do not lose each other's lines.
-pub(crate) fn lock(home: &Home) -> Result<std::fs::File, Trouble> {
+/// Held from before a file of `users/` or `control/` is read until it is written, so that two
+/// administrators do not lose each other's lines. Whoever may open the file could hold it for ever:
+/// nobody but the owner may.
+pub(crate) fn lock(home: &Home) -> Result<File, Trouble> {
     let path = home.path("users/lock");
-    let file = about(&path, std::fs::File::create(&path))?;
-    about(&path, file.lock())?;
-    Ok(file)
+    let opened =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = about(&path, opened)?;
+    about(&path, file.set_permissions(Permissions::from_mode(0o600)))?;
+    let since = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return about(&path, Err(error)),
+            Err(TryLockError::WouldBlock) if since.elapsed() < PATIENCE => sys::clock::sleep(AGAIN),
+            Err(TryLockError::WouldBlock) => {
+                return Err(format!("{}: held by another qmailctl, try again", path.display()));
+            }
+        }
+    }
 }
 
 /// Compiles `users/assign`, so that the account exists for every program at once.

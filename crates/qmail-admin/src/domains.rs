@@ -1,10 +1,12 @@
 //! Domains whose mail is delivered here.
 
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use clap::Subcommand;
 use store::home::Home;
 
+use crate::accounts::lock;
 use crate::permissions::{about, replace};
 use crate::{Trouble, steer};
 
@@ -23,11 +25,15 @@ impl Domain {
     pub(crate) fn run(self, home: &Home) -> Result<(), Trouble> {
         let Self::Add { domain } = self;
         let domain = checked(&domain)?;
+        // Refused while anything is as it was: qmail-send would not read the new line.
+        steer::check(home, "not added")?;
         let control = home.path("control");
+        let _lock = lock(home)?;
         let local = has_line(&control.join("locals"), &domain)?;
         if !local {
             append(&control.join("virtualdomains"), &format!("{domain}:{domain}"))?;
         }
+        // Last: what is accepted without being known as ours would be sent back to this host.
         append(&control.join("rcpthosts"), &domain)?;
         steer::svc(home, "-h", &["qmail-send"])
     }
@@ -55,6 +61,9 @@ fn has_line(file: &Path, line: &str) -> Result<bool, Trouble> {
 
 /// A text file's content; empty if there is none.
 pub(crate) fn read(file: &Path) -> Result<String, Trouble> {
+    if std::fs::metadata(file).is_ok_and(|about| about.file_type().is_fifo()) {
+        return Err(format!("{} is a FIFO: put a plain file there", file.display()));
+    }
     match std::fs::read_to_string(file) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
         other => about(file, other),

@@ -1,7 +1,10 @@
 //! Destinations that get no mail for a while: `control/pauses`, which qmail-send reads on HUP.
 
-use store::control::Control;
+use std::net::Ipv4Addr;
+
+use store::control::{Control, Map};
 use store::home::Home;
+use store::users::Routing;
 
 use crate::accounts::lock;
 use crate::domains::{checked, read};
@@ -15,6 +18,7 @@ const LONGEST: u64 = 100 * 365 * 86_400;
 /// Pauses a domain (`.domain`: those below it) for a duration, or until it is resumed.
 pub(crate) fn pause(home: &Home, domain: &str, duration: &[String]) -> Result<(), Trouble> {
     let domain = destination(domain)?;
+    goes_elsewhere(home, &domain)?;
     let seconds = match duration {
         [] => None,
         [time] => Some(seconds(time)?),
@@ -23,6 +27,8 @@ pub(crate) fn pause(home: &Home, domain: &str, duration: &[String]) -> Result<()
     };
     let now = sys::clock::now().secs();
     let until = seconds.map_or(String::new(), |time| now.saturating_add(time).to_string());
+    // A file that qmail-send does not read pauses nothing.
+    steer::check(home, "not paused")?;
     rewrite(home, &domain, Some(&until))?;
     steer::svc(home, "-h", &["qmail-send"])?;
     match seconds {
@@ -35,6 +41,7 @@ pub(crate) fn pause(home: &Home, domain: &str, duration: &[String]) -> Result<()
 /// Ends a pause.
 pub(crate) fn resume(home: &Home, domain: &str) -> Result<(), Trouble> {
     let domain = destination(domain)?;
+    steer::check(home, "not resumed")?;
     if !rewrite(home, &domain, None)? {
         return Err(format!("mail to {domain} is not paused"));
     }
@@ -43,9 +50,14 @@ pub(crate) fn resume(home: &Home, domain: &str) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// The pauses as they stand in the file.
+pub(crate) fn all(home: &Home) -> Result<Map, Trouble> {
+    let pauses = Control::new(home).map("pauses").map_err(|e| e.to_string())?;
+    Ok(pauses.unwrap_or_default())
+}
+
 /// Prints every pause that is in force.
-pub(crate) fn show(home: &Home) -> Result<(), Trouble> {
-    let pauses = Control::new(home).map("pauses").map_err(|e| e.to_string())?.unwrap_or_default();
+pub(crate) fn show(pauses: &Map) -> Result<(), Trouble> {
     let now = sys::clock::now().secs();
     for (domain, until) in pauses.iter() {
         let (domain, until) = (String::from_utf8_lossy(domain), String::from_utf8_lossy(until));
@@ -61,11 +73,37 @@ pub(crate) fn show(home: &Home) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// A domain, or with a dot in front all that are below one.
+/// A domain, with a dot in front all that are below one, or an address of a host as in
+/// `[10.0.0.1]`; a dot behind it says nothing.
 fn destination(domain: &str) -> Result<String, Trouble> {
+    let domain = plain(domain);
+    let literal = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if literal.is_some_and(|address| address.parse::<Ipv4Addr>().is_ok()) {
+        return Ok(domain.to_owned());
+    }
     let name = domain.strip_prefix('.').unwrap_or(domain);
     let dot = if name.len() < domain.len() { "." } else { "" };
     checked(name).map(|name| format!("{dot}{name}"))
+}
+
+/// A domain without the dot that may end it.
+fn plain(domain: &str) -> &str {
+    domain.strip_suffix('.').filter(|domain| !domain.is_empty()).unwrap_or(domain)
+}
+
+/// Refuses a domain whose mail is delivered here: nothing of it would wait.
+fn goes_elsewhere(home: &Home, domain: &str) -> Result<(), Trouble> {
+    let routing = Routing::load(&Control::new(home)).map_err(|e| e.to_string())?;
+    let file = if routing.locals.contains(domain.as_bytes()) {
+        "locals"
+    } else if routing.prefix(domain.as_bytes()).is_some() {
+        "virtualdomains"
+    } else {
+        return Ok(());
+    };
+    Err(format!(
+        "mail to {domain} is delivered here, see control/{file}: only mail to other hosts can be paused"
+    ))
 }
 
 fn in_force(until: &str, now: u64) -> bool {
@@ -117,7 +155,7 @@ fn edited(text: &str, domain: &str, until: Option<&str>, now: u64) -> (String, b
     for line in text.lines() {
         let kept = match line.trim_end().split_once(':') {
             Some((key, value)) if !line.starts_with('#') => {
-                let same = key.eq_ignore_ascii_case(domain);
+                let same = plain(key).eq_ignore_ascii_case(domain);
                 had |= same;
                 !same && in_force(value.trim(), now)
             }
@@ -159,6 +197,17 @@ mod tests {
         let (out, had) = edited(text, "b.org", Some("200"), 100);
         assert_eq!((&out[..], had), ("# mine\nc.org:150\nd.org:x\nb.org:200\n", true));
         assert_eq!(edited("", "b.org", None, 100), (String::new(), false));
+    }
+
+    #[test]
+    fn a_destination_is_a_domain_all_below_one_or_a_hosts_address() {
+        let read =
+            ["A.org.", ".a.org", "a.org", "[10.0.0.1]"].map(|name| destination(name).unwrap());
+        assert_eq!(read, ["a.org", ".a.org", "a.org", "[10.0.0.1]"]);
+        for bad in ["", ".", "..", "a..", "[a]", "[10.0.0.1", "[::1]", "*", "a@b"] {
+            assert!(destination(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(edited("a.org.:\n", "a.org", None, 0), (String::new(), true));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, lchown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sys::user::Ids;
 
@@ -31,11 +31,19 @@ pub(crate) fn own(path: &Path, owner: &Ids) -> Result<(), Trouble> {
     about(path, lchown(path, Some(owner.uid), Some(owner.gid)))
 }
 
-/// Writes a file whole, or leaves what was there: written beside, synced, renamed over it.
+/// Writes a file whole, or leaves what was there: written beside, under a name that no other process
+/// uses, synced, renamed over it.
 pub(crate) fn replace(path: &Path, mode: u32, text: &[u8]) -> Result<(), Trouble> {
-    let fresh = path.with_extension("new");
-    about(&fresh, write(&fresh, mode, text))?;
-    about(path, fs::rename(&fresh, path))?;
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(format!(".{}.new", std::process::id()));
+    let fresh = PathBuf::from(fresh);
+    let done = about(&fresh, write(&fresh, mode, text));
+    let done = done.and_then(|()| about(path, fs::rename(&fresh, path)));
+    if done.is_err() {
+        // What was there stays; a half-written file beside it is of no use to anybody.
+        let _ = fs::remove_file(&fresh);
+    }
+    done?;
     let dir = path.parent().unwrap_or(Path::new("/"));
     about(dir, File::open(dir).and_then(|dir| dir.sync_all()))
 }

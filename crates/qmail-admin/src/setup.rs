@@ -64,7 +64,9 @@ impl Setup {
         let roles = roles(&home)?;
         tree(&home, &roles)?;
         links(&home)?;
+        let lock = accounts::lock(&home)?;
         settings(&home, self.host)?;
+        drop(lock);
         services(&home, &roles, &listen, &kept)?;
         first_account(&home)
     }

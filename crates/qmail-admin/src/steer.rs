@@ -71,6 +71,7 @@ impl Steer {
             }
             Self::Stop => stop(home)?,
             Self::Restart => {
+                check(home, "not restarted")?;
                 say!("Restarting qmail:\n* Stopping qmail-smtpd.");
                 svc(home, "-d", &front)?;
                 // A paused one would get its TERM only when it goes on.
@@ -86,7 +87,7 @@ impl Steer {
                 svc(home, "-a", &["qmail-send"])?;
             }
             Self::Reload => {
-                check(home)?;
+                check(home, "not reloaded")?;
                 say!("Sending HUP signal to qmail-send.");
                 svc(home, "-h", &["qmail-send"])?;
             }
@@ -104,7 +105,7 @@ impl Steer {
             Self::Queue { moving: Some(moving) } => return moving.run(home),
             Self::Queue { moving: None } => {
                 let counted = bin(home, "qmail-qstat", &[])?;
-                pauses::show(home)?;
+                tell_pauses(home)?;
                 let listed = bin(home, "qmail-qread", &[])?;
                 return Ok(if counted && listed { ExitCode::SUCCESS } else { 111.into() });
             }
@@ -161,8 +162,9 @@ fn forget_slow_hosts(home: &Home) -> Result<(), Trouble> {
     bin(home, "setuidgid", &[format!("{}:{}", role.uid, role.gid).into(), tcpok]).map(drop)
 }
 
-/// Has qmail-send, as the role that will, read its control files as at a start.
-fn check(home: &Home) -> Result<(), Trouble> {
+/// Has qmail-send, as the role that will, read its control files as at a start; what it cannot use
+/// it says itself, and what is `undone` for it is the trouble.
+pub(crate) fn check(home: &Home, undone: &str) -> Result<(), Trouble> {
     let role = home.roles().map_err(|e| e.to_string())?.qmails;
     let send: PathBuf = home.path("bin/qmail-send");
     let good = match home.is_private() {
@@ -174,7 +176,7 @@ fn check(home: &Home) -> Result<(), Trouble> {
     };
     match good? {
         true => Ok(()),
-        false => Err("not reloaded: mend the file first; what was read before is in force".into()),
+        false => Err(format!("{undone}: mend the file first; what was read before is in force")),
     }
 }
 
@@ -198,8 +200,21 @@ fn stat(home: &Home) -> Result<ExitCode, Trouble> {
     }
     services.sort();
     bin(home, "svstat", &services)?;
-    pauses::show(home)?;
+    tell_pauses(home)?;
     Ok(if bin(home, "qmail-qstat", &[])? { ExitCode::SUCCESS } else { 111.into() })
+}
+
+/// Shows the pauses; if that cannot be done the rest is shown all the same.
+fn tell_pauses(home: &Home) -> Result<(), Trouble> {
+    match pauses::all(home) {
+        Ok(pauses) => pauses::show(&pauses),
+        Err(why) => {
+            let _ = std::io::stdout().flush();
+            // With stderr closed too there is nobody left to tell.
+            let _ = writeln!(std::io::stderr(), "qmailctl: warning: {why}");
+            Ok(())
+        }
+    }
 }
 
 /// Where a service's directory lies.
