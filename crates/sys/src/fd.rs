@@ -44,6 +44,18 @@ pub fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Reads until `buf` is full or nothing more comes; how many bytes that were.
+pub fn read_full(fd: impl AsFd, buf: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0_usize;
+    while let Some(room) = buf.get_mut(done..).filter(|room| !room.is_empty()) {
+        match read(&fd, room)? {
+            0 => break,
+            n => done = done.saturating_add(n),
+        }
+    }
+    Ok(done)
+}
+
 /// One read, waiting at most `limit` for the first byte; then the error is `TimedOut`.
 pub fn read_within(fd: impl AsFd, buf: &mut [u8], limit: Duration) -> io::Result<usize> {
     let since = Instant::now();
@@ -180,6 +192,21 @@ pub fn memfd(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_read_goes_on_over_short_ones_until_the_end() {
+        let (from, to) = pipe().unwrap();
+        let writer = std::thread::spawn(move || {
+            for piece in [b"ab", b"cd", b"ef"] {
+                write_all(&to, piece).unwrap();
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let mut buf = [0; 4];
+        assert_eq!((read_full(&from, &mut buf).unwrap(), &buf), (4, b"abcd"));
+        assert_eq!((read_full(&from, &mut buf).unwrap(), &buf[..2]), (2, &b"ef"[..]));
+        writer.join().unwrap();
+    }
 
     #[test]
     fn a_sealed_memory_file_reads_back_and_refuses_writes() {

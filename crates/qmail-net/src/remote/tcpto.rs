@@ -220,13 +220,7 @@ impl Tcpto {
 fn table(file: &File, family: Family) -> io::Result<Table> {
     let size = family.sizes().0;
     let mut bytes = vec![0; RECORDS.saturating_mul(size)];
-    let mut have = 0_usize;
-    while let Some(rest) = bytes.get_mut(have..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, have as u64)? {
-            0 => break,
-            n => have = have.saturating_add(n),
-        }
-    }
+    sys::at::read(file, &mut bytes, 0)?;
     let mut table = [None; RECORDS];
     for (slot, record) in table.iter_mut().zip(bytes.chunks(size)) {
         *slot = Entry::decode(family, record);

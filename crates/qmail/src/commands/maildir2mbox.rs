@@ -5,12 +5,13 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use base::limits;
 use letter::mbox::{Quoted, from_line};
+use sys::fd::read_full;
 use sys::{clock, errno, file};
 
 use super::maildir::{self, Found};
@@ -119,10 +120,10 @@ impl New<'_> {
     /// would be part of its last.
     fn old(&mut self, mbox: &Path) -> Result<(), Stop> {
         let unread = |err| unable("read ", mbox, &err);
-        let mut old = File::open(mbox).map_err(unread)?;
+        let old = File::open(mbox).map_err(unread)?;
         let (mut buf, mut last) = (vec![0; limits::CHUNK], b'\n');
         loop {
-            let n = read(&mut old, &mut buf).map_err(unread)?;
+            let n = read_full(&old, &mut buf).map_err(unread)?;
             let piece = buf.get(..n).unwrap_or_default();
             let Some(&end) = piece.last() else { break };
             last = end;
@@ -134,17 +135,17 @@ impl New<'_> {
     /// Adds a letter; false if it has gone meanwhile.
     fn letter(&mut self, found: &Found) -> Result<bool, Stop> {
         let unread = |err| unable("read $MAILDIR/", &found.path, &err);
-        let mut letter = match File::open(&found.path) {
+        let letter = match File::open(&found.path) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(false),
             opened => opened.map_err(unread)?,
         };
         let mut buf = vec![0; limits::CHUNK];
-        let mut n = read(&mut letter, &mut buf).map_err(unread)?;
+        let mut n = read_full(&letter, &mut buf).map_err(unread)?;
         self.put(&from_line(sender(buf.get(..n).unwrap_or_default()), found.at))?;
         let mut quoted = Quoted::default();
         while n > 0 {
             self.put(&quoted.feed(buf.get(..n).unwrap_or_default()))?;
-            n = read(&mut letter, &mut buf).map_err(unread)?;
+            n = read_full(&letter, &mut buf).map_err(unread)?;
         }
         self.put(&quoted.finish())?;
         Ok(true)
@@ -160,20 +161,6 @@ impl New<'_> {
         let kept = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
         kept.map_err(|err| unable("write to ", self.name, &err))
     }
-}
-
-/// Reads until `buf` is full or the file ends.
-fn read(file: &mut File, buf: &mut [u8]) -> io::Result<usize> {
-    let mut done = 0_usize;
-    while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        match file.read(rest) {
-            Ok(0) => break,
-            Ok(n) => done = done.saturating_add(n),
-            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-            Err(err) => return Err(err),
-        }
-    }
-    Ok(done)
 }
 
 /// Whose letter it is, by the line that qmail-local has written on its top; `XXX` if there is none.

@@ -4,12 +4,13 @@
 //! *speaks to* nobody
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use super::{Stop, end, words};
+use crate::mbox_lock;
 
 const USAGE: &str = "maildirmake: usage: maildirmake name";
 
@@ -26,7 +27,9 @@ fn run(args: &[OsString]) -> Result<i32, Stop> {
         make(&Path::new(name).join(sub))?;
     }
     // Mail may come at once, and must find it after a power cut.
-    File::open(name).and_then(|dir| dir.sync_all()).map_err(|err| unable("sync ", name, &err))?;
+    sys::file::sync_dir(name).map_err(|err| unable("sync ", name, &err))?;
+    // Nor without its own name. Where mail is spooled, its owner may write and not read.
+    let _unreadable = mbox_lock::keep_name(Path::new(name));
     Ok(0)
 }
 

@@ -195,13 +195,8 @@ fn each(
 
 /// A letter's first bytes, up to a chunk.
 fn beginning(original: &OwnedFd) -> io::Result<Vec<u8>> {
-    let (mut first, mut len) = (vec![0; limits::CHUNK], 0_usize);
-    while let Some(room) = first.get_mut(len..).filter(|room| !room.is_empty()) {
-        match fd::read(original, room)? {
-            0 => break,
-            n => len = len.saturating_add(n),
-        }
-    }
+    let mut first = vec![0; limits::CHUNK];
+    let len = fd::read_full(original, &mut first)?;
     first.truncate(len);
     Ok(first)
 }
