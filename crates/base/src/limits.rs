@@ -20,7 +20,7 @@ pub const HURRIED_SESSION: core::time::Duration = core::time::Duration::from_sec
 pub const HURRIED_LIFE: core::time::Duration = core::time::Duration::from_secs(600);
 /// Recipients of one SMTP transaction before `452`.
 pub const SMTP_RECIPIENTS: usize = 1_000;
-/// One envelope address in bytes (spec: 1,002 before the NUL; SMTP refuses at 900 with its NUL).
+/// One envelope address in bytes (stock: 1,002 before the NUL; SMTP refuses at 900 with its NUL).
 pub const ADDRESS: usize = 1_002;
 /// One address said in SMTP, including a terminating NUL (stock `qmail-smtpd`).
 pub const SMTP_ADDRESS: usize = 900;
@@ -79,7 +79,7 @@ pub const QUEUED_CLIENTS_OF_A_USER: usize = 100;
 /// Letters and envelopes that queued holds in memory for all its clients; beyond it letters go to
 /// files, beyond twice as much they are refused.
 pub const QUEUED_MEMORY: usize = 128 << 20;
-/// Seconds that a letter may take to come (spec: 24 hours).
+/// Seconds that a letter may take to come (stock: 24 hours).
 pub const QUEUED_SECONDS: u64 = 86_400;
 /// Local deliveries that have been made and wait for the disk; beyond, none is started.
 pub const SETTLING: u32 = 4_096;
