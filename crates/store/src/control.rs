@@ -60,6 +60,11 @@ impl fmt::Display for ControlError {
         match &self.trouble {
             Trouble::Io(err) if err.kind() == io::ErrorKind::PermissionDenied => {
                 let why = errno::text(err);
+                // Passwords may stand there.
+                if self.name() == "smtproutes" {
+                    let mend = format!("chgrp qmail {path}; chmod g+r {path}");
+                    return write!(f, "unable to read {path}: {why} (mend: {mend})");
+                }
                 write!(f, "unable to read {path}: {why} (mend: chmod a+r {path})")
             }
             Trouble::Io(err) => write!(f, "unable to read {path}: {}", errno::text(err)),
@@ -318,6 +323,17 @@ mod tests {
             std::fs::write(dir.join(name), text).unwrap();
         }
         Control::at(dir)
+    }
+
+    #[test]
+    fn a_file_with_passwords_is_not_to_be_opened_to_everybody() {
+        let said = |name: &str| {
+            let trouble = Trouble::Io(io::ErrorKind::PermissionDenied.into());
+            ControlError { path: name.into(), trouble }.to_string()
+        };
+        assert!(said("c/locals").ends_with("(mend: chmod a+r c/locals)"));
+        let mend = "(mend: chgrp qmail c/smtproutes; chmod g+r c/smtproutes)";
+        assert!(said("c/smtproutes").ends_with(mend));
     }
 
     #[test]
