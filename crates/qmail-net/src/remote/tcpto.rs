@@ -2,6 +2,7 @@
 //! (qmail-tcpto(8)), and `queue/lock/tcpto6`, the same for IPv6 in records of 32. Where they
 //! neither are nor can be made nobody is slow.
 
+use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::IpAddr;
@@ -138,12 +139,15 @@ type Table = [Option<Entry>; RECORDS];
 #[derive(Debug)]
 pub(super) struct Tcpto {
     dir: PathBuf,
+    /// Somebody held a lock for too long: from then on nobody waits for one. Everybody may read the
+    /// tables, and so hold them.
+    is_held: Cell<bool>,
 }
 
 impl Tcpto {
     /// The tables of a home.
     pub(super) fn of(home: &Home) -> Self {
-        Self { dir: home.path("queue/lock") }
+        Self { dir: home.path("queue/lock"), is_held: Cell::new(false) }
     }
 
     /// Whether connecting to `ip` failed twice and not long ago: not worth another attempt.
@@ -210,7 +214,10 @@ impl Tcpto {
         let mut how = OpenOptions::new();
         let how = how.read(true).write(true).create(make).truncate(false).mode(0o644);
         let file = how.open(self.path(family)).ok()?;
-        lock_within(&file, PATIENCE)?;
+        let patience = if self.is_held.get() { Duration::ZERO } else { PATIENCE };
+        let locked = lock_within(&file, patience);
+        self.is_held.set(locked.is_none());
+        locked?;
         let table = table(&file, family).ok()?;
         Some((file, table))
     }
@@ -291,7 +298,7 @@ mod tests {
             let entry = Entry { ip, count, refused: false, time: now() - age };
             std::fs::write(dir.join(Family::of(ip).file()), entry.encode()).unwrap();
         }
-        Tcpto { dir }
+        Tcpto { dir, is_held: Cell::new(false) }
     }
 
     fn slow(tables: &Tcpto) -> [bool; 2] {
@@ -339,6 +346,10 @@ mod tests {
         lock::exclusive(&held).unwrap();
         let tried = File::open(tables.path(Family::V4)).unwrap();
         assert!(lock_within(&tried, Duration::from_millis(20)).is_none());
+        tables.is_held.set(true);
+        let since = clock::monotonic();
+        assert!((0..20).all(|_| tables.read(Family::V4, false).is_none()), "nobody waits twice");
+        assert!(clock::monotonic().saturating_sub(since) < PATIENCE);
         drop(held);
         assert_eq!(slow(&tables), [true; 2]);
     }
@@ -392,7 +403,7 @@ mod tests {
 
     #[test]
     fn without_the_file_nobody_is_slow() {
-        let table = Tcpto { dir: "/nonexistent".into() };
+        let table = Tcpto { dir: "/nonexistent".into(), is_held: Cell::new(false) };
         table.note(HOSTS[0].parse().unwrap(), Attempt::TimedOut);
         assert!(!table.is_slow(HOSTS[0].parse().unwrap()));
     }
