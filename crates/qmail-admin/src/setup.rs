@@ -237,13 +237,19 @@ pub(crate) fn compile_rules(home: &Home) -> Result<(), Trouble> {
 }
 
 /// An account for whoever runs this, its password in a file only they can read; postmaster and
-/// the other names every site must have lead to it.
+/// the other names every site must have lead to it. None in a home that somebody has arranged: an
+/// account goes before `alias/`, and would take the letters of whom `.qmail-NAME` there leads to.
 fn first_account(home: &Home) -> Result<(), Trouble> {
     let file = home.path("account");
     if file.exists() {
         return Ok(());
     }
     let name = caller()?;
+    let arranged = |name: &str| home.path("alias").join(format!(".qmail-{name}")).exists();
+    let names = [name.as_str(), "postmaster", "mailer-daemon"];
+    if home.path("users/assign").exists() || names.into_iter().any(arranged) {
+        return Ok(());
+    }
     let password = accounts::random_password()?;
     accounts::add(home, &name, password.as_bytes())?;
     for alias in ["postmaster", "mailer-daemon", "abuse"] {
