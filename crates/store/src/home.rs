@@ -123,7 +123,10 @@ impl Home {
     /// It is not there, or cannot be looked at.
     pub fn replacement(&self, program: &str) -> io::Result<Option<PathBuf>> {
         let bin = self.path("bin");
-        let ours = std::fs::metadata(bin.join("qmail")).ok();
+        let ours = match std::fs::metadata(bin.join("qmail")) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
+            found => found.ok(),
+        };
         let program = bin.join(program);
         let file = |meta: &std::fs::Metadata| (meta.dev(), meta.ino());
         match std::fs::metadata(&program) {
