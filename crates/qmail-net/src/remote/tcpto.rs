@@ -179,7 +179,7 @@ impl Tcpto {
                 Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
                 opened => opened.map_err(|err| ("open tcpto", err))?,
             };
-            lock::exclusive(&file).map_err(|err| ("lock tcpto", err))?;
+            locked(&file)?;
             let zeros = [0; RECORDS * LONGEST];
             let zeros = zeros.get(..RECORDS.saturating_mul(family.sizes().0)).unwrap_or(&zeros);
             file.write_all_at(zeros, 0).map_err(|err| ("write tcpto", err))?;
@@ -198,7 +198,7 @@ impl Tcpto {
                 Err(err) if err.kind() == io::ErrorKind::NotFound && family == Family::V6 => break,
                 opened => opened.map_err(|err| ("open tcpto", err))?,
             };
-            lock::exclusive(&file).map_err(|err| ("lock tcpto", err))?;
+            locked(&file)?;
             let table = table(&file, family).map_err(|err| ("read tcpto", err))?;
             entries.extend(table.into_iter().flatten());
         }
@@ -233,6 +233,12 @@ fn table(file: &File, family: Family) -> io::Result<Table> {
         *slot = Entry::decode(family, record);
     }
     Ok(table)
+}
+
+/// Takes the lock for an administrator, who is told if somebody does not give it up.
+fn locked(file: &File) -> Result<(), Trouble> {
+    let late = ("lock tcpto", io::ErrorKind::WouldBlock.into());
+    lock_within(file, PATIENCE.saturating_mul(5)).ok_or(late)
 }
 
 /// Takes the lock if it comes free in time. Whoever may open the file may hold it for ever, and no
