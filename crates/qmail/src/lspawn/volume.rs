@@ -9,9 +9,9 @@ use std::time::Duration;
 
 /// How long after a sync the next one begins if less than [`MANY`] wait for it or some are just being
 /// shown: it covers what comes meanwhile, too. A sync makes everybody wait who writes to the disk.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(25);
 /// So many are worth a sync at once.
-const MANY: usize = 200;
+const MANY: usize = 400;
 /// How long a sync may take before nobody waits for this file system's syncs any more.
 const SLOW: Duration = Duration::from_secs(10);
 
@@ -216,15 +216,15 @@ mod tests {
         assert_eq!(volume.turn(false, MS).0, None);
         assert_eq!(volume.synced(true, 2, MS * 5), [Step::Show(vec![1])]);
         let (step, again) = volume.turn(false, MS * 6);
-        assert_eq!((step, again), (None, Some(MS * 9)));
+        assert_eq!((step, again), (None, Some(MS * 24)));
         volume.shown(1, true);
-        assert_eq!(volume.turn(false, MS * 6), (None, Some(MS * 9)), "more may come");
-        assert_eq!(volume.turn(false, MS * 15).0, Some(Step::Sync));
-        let steps = volume.synced(true, 2, MS * 18);
+        assert_eq!(volume.turn(false, MS * 6), (None, Some(MS * 24)), "more may come");
+        assert_eq!(volume.turn(false, MS * 30).0, Some(Step::Sync));
+        let steps = volume.synced(true, 2, MS * 33);
         assert_eq!(steps, [Step::Over(vec![1]), Step::Show(vec![2])]);
         // One that will not show itself is not waited for long.
         volume.staged(3, 3);
-        assert_eq!(volume.turn(false, MS * 28).0, Some(Step::Sync));
+        assert_eq!(volume.turn(false, MS * 58).0, Some(Step::Sync));
     }
 
     #[test]
@@ -235,7 +235,7 @@ mod tests {
         volume.synced(true, 1, MS * 2);
         volume.shown(1, true);
         (2..MANY as u32).for_each(|slot| _ = volume.staged(slot, 2));
-        assert_eq!(volume.turn(false, MS * 3), (None, Some(MS * 9)));
+        assert_eq!(volume.turn(false, MS * 3), (None, Some(MS * 24)));
         volume.staged(MANY as u32, 2);
         assert_eq!(volume.turn(false, MS * 3).0, Some(Step::Sync));
     }
@@ -248,7 +248,7 @@ mod tests {
         volume.synced(true, 1, MS);
         volume.shown(1, true);
         volume.staged(2, 2);
-        volume.turn(false, MS * 11);
+        volume.turn(false, MS * 26);
         volume.staged(3, 3);
         assert_eq!(volume.synced(false, 4, MS), [Step::Withdraw(vec![2, 1, 3])]);
         assert_eq!(volume.staged(4, 4), Some(Step::Alone(vec![4])));
@@ -290,8 +290,8 @@ mod tests {
         volume.turn(false, MS);
         assert_eq!(volume.synced(true, 1, MS), [Step::Show(vec![1])]);
         volume.staged(2, 2);
-        assert_eq!(volume.turn(false, MS * 20).0, Some(Step::Sync));
-        assert_eq!(volume.synced(false, 2, MS * 21), [Step::Withdraw(vec![2])]);
+        assert_eq!(volume.turn(false, MS * 40).0, Some(Step::Sync));
+        assert_eq!(volume.synced(false, 2, MS * 41), [Step::Withdraw(vec![2])]);
         assert_eq!(volume.shown(1, true), Some(Step::Withdraw(vec![1])));
         assert!(volume.is_idle());
         assert_eq!(volume.shown(3, true), Some(Step::Alone(vec![3])), "another volume's");
@@ -306,11 +306,11 @@ mod tests {
             volume.synced(true, 1, MS);
             volume.shown(1, true);
             if late {
-                assert_eq!(volume.turn(false, MS * 20).0, Some(Step::Sync));
+                assert_eq!(volume.turn(false, MS * 40).0, Some(Step::Sync));
             }
             volume.lost(1);
-            volume.turn(false, MS * 20);
-            assert!(volume.synced(true, 1, MS * 21).is_empty());
+            volume.turn(false, MS * 40);
+            assert!(volume.synced(true, 1, MS * 41).is_empty());
         }
     }
 }
