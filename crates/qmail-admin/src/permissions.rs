@@ -1,6 +1,6 @@
 //! Making directories and files with the owner and mode they are meant to have.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
@@ -44,8 +44,7 @@ pub(crate) fn replace(path: &Path, mode: u32, text: &[u8]) -> Result<(), Trouble
         let _ = fs::remove_file(&fresh);
     }
     done?;
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    about(dir, File::open(dir).and_then(|dir| dir.sync_all()))
+    about(path.parent().unwrap_or(path), sys::file::sync_name(path))
 }
 
 fn write(path: &Path, mode: u32, text: &[u8]) -> std::io::Result<()> {

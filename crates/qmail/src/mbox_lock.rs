@@ -1,9 +1,8 @@
 //! An mbox file opened and locked, so that nobody else's letter is lost: every program of ours that
 //! writes one goes through here (dot-qmail(5)).
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -35,16 +34,12 @@ pub(crate) fn append(name: &Path) -> Result<File, NoLock> {
         wait(&file, until)?;
         let locked = file.metadata().map_err(NoLock::Open)?;
         match std::fs::metadata(name) {
-            Ok(named) if is_same(&locked, &named) => return Ok(file),
+            Ok(named) if sys::file::is_same(&locked, &named) => return Ok(file),
             Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(NoLock::Open(err)),
             _ if sys::clock::monotonic() >= until => return Err(NoLock::Busy),
             _ => {}
         }
     }
-}
-
-fn is_same(one: &Metadata, other: &Metadata) -> bool {
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 /// Waits for the lock.
@@ -60,12 +55,6 @@ fn wait(file: &File, until: Duration) -> Result<(), NoLock> {
         }
         sys::clock::sleep(TRY);
     }
-}
-
-/// Makes the name of a file as durable as its bytes: syncs its directory.
-pub(crate) fn keep_name(name: &Path) -> io::Result<()> {
-    let dir = name.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]
@@ -94,14 +83,6 @@ mod tests {
         });
         assert_eq!(std::fs::read(&name).unwrap(), b"before\nlater\n");
         std::fs::remove_dir_all(&dir).unwrap();
-    }
-
-    #[test]
-    fn a_files_name_is_synced_wherever_it_lies() {
-        for name in ["./Mailbox", "Mailbox", "/Mailbox", "src/Mailbox"] {
-            assert!(keep_name(Path::new(name)).is_ok(), "{name}");
-        }
-        assert!(keep_name(Path::new("./no/such/Mailbox")).is_err());
     }
 
     #[test]

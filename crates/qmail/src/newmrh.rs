@@ -6,10 +6,10 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 
 use base::{cdb, limits};
 use store::home::Home;
+use sys::file::{Step, replace};
 
 /// 0, or 111 with a `fatal:` line.
 pub(crate) fn main(_args: &[OsString]) -> i32 {
@@ -40,15 +40,15 @@ fn compile() -> Result<(), String> {
     let hosts = cdb::build(hosts(&text).map(|host| (host, b"")));
     let hosts =
         hosts.map_err(|err| format!("unable to write to control/morercpthosts.tmp: {err}"))?;
-    let mut options = fs::OpenOptions::new();
     // Stock's umask 033: everybody may read it, only the owner may write.
-    options.write(true).create(true).truncate(true).mode(0o644);
-    let opened = options.open(at("morercpthosts.tmp"));
-    let written = opened.and_then(|mut out| out.write_all(&hosts).and_then(|()| out.sync_all()));
-    written.map_err(unable("write to control/morercpthosts.tmp"))?;
-    let moved = fs::rename(at("morercpthosts.tmp"), at("morercpthosts.cdb"));
-    let moved = moved.and_then(|()| fs::File::open(home.path("control"))?.sync_all());
-    moved.map_err(unable("move control/morercpthosts.tmp to control/morercpthosts.cdb"))
+    let made = replace(&at("morercpthosts.cdb"), &at("morercpthosts.tmp"), &hosts);
+    made.map_err(|(step, err)| {
+        let doing = match step {
+            Step::Open | Step::Write => "write to control/morercpthosts.tmp",
+            Step::Move => "move control/morercpthosts.tmp to control/morercpthosts.cdb",
+        };
+        unable(doing)(err)
+    })
 }
 
 /// The lines that count, as qmail-smtpd asks for them.

@@ -7,13 +7,13 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 
 use base::limits;
 use store::control::Control;
 use store::home::Home;
 use store::passwords;
 use store::users::assign;
+use sys::file::{Step, replace};
 
 /// The largest `users/assign` that is compiled: a cdb file cannot be larger.
 const ASSIGN: u64 = u32::MAX as u64;
@@ -60,16 +60,16 @@ fn assignments(home: &Home) -> Result<(), Fatal> {
     let read = file.map_err(trouble("unable to open users/assign"))?;
     read.take(ASSIGN).read_to_end(&mut text).map_err(trouble("unable to read users/assign"))?;
     let cdb = assign::compile(&text).map_err(fatal("bad format in users/assign"))?;
-    let tmp = home.path("users/cdb.tmp");
     // Stock's umask 033: everybody may read who has which mailbox, only the owner may write.
-    let mut options = fs::OpenOptions::new();
-    let opened = options.write(true).create(true).truncate(true).mode(0o644).open(&tmp);
-    let mut out = opened.map_err(trouble("unable to open users/cdb.tmp"))?;
-    let written = out.write_all(&cdb).and_then(|()| out.sync_all());
-    written.map_err(trouble("unable to write users/cdb.tmp"))?;
-    let moved = fs::rename(&tmp, home.path("users/cdb"));
-    let moved = moved.and_then(|()| fs::File::open(home.path("users"))?.sync_all());
-    moved.map_err(trouble("unable to move users/cdb.tmp to users/cdb"))
+    let made = replace(&home.path("users/cdb"), &home.path("users/cdb.tmp"), &cdb);
+    made.map_err(|(step, err)| {
+        let doing = match step {
+            Step::Open => "unable to open users/cdb.tmp",
+            Step::Write => "unable to write users/cdb.tmp",
+            Step::Move => "unable to move users/cdb.tmp to users/cdb",
+        };
+        trouble(doing)(err)
+    })
 }
 
 /// `users/passwords` → `users/passwords.cdb`, if there are passwords here.

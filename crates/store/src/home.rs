@@ -128,9 +128,10 @@ impl Home {
             found => found.ok(),
         };
         let program = bin.join(program);
-        let file = |meta: &std::fs::Metadata| (meta.dev(), meta.ino());
         match std::fs::metadata(&program) {
-            Ok(meta) if ours.as_ref().map(file) == Some(file(&meta)) => Ok(None),
+            Ok(meta) if ours.as_ref().is_some_and(|ours| sys::file::is_same(ours, &meta)) => {
+                Ok(None)
+            }
             Ok(_) => Ok(Some(program)),
             Err(err) if err.kind() == io::ErrorKind::NotFound && ours.is_none() => Ok(None),
             Err(err) => Err(err),

@@ -1,9 +1,12 @@
 //! Files as the supervision programs open them: never hanging on a FIFO, never inherited.
 
+use base::time::Moment;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
-use std::fs::File;
-use std::io;
+use rustix::io::retry_on_intr;
+use std::fs::{File, Metadata};
+use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Opens for reading.
@@ -33,7 +36,7 @@ pub fn create_new(path: impl AsRef<Path>, mode: u32) -> io::Result<File> {
 
 fn open(path: &Path, how: OFlags, mode: u32) -> io::Result<File> {
     let how = how | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    Ok(rustix::fs::open(path, how, Mode::from_raw_mode(mode))?.into())
+    Ok(retry_on_intr(|| rustix::fs::open(path, how, Mode::from_raw_mode(mode)))?.into())
 }
 
 /// Makes a FIFO.
@@ -45,8 +48,50 @@ pub fn mkfifo(path: impl AsRef<Path>, mode: u32) -> io::Result<()> {
 /// Waits until the names in a directory are on the disk: after a link, rename or unlink in it.
 pub fn sync_dir(path: impl AsRef<Path>) -> io::Result<()> {
     let how = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = rustix::fs::open(path.as_ref(), how, Mode::empty())?;
-    Ok(rustix::fs::fsync(dir)?)
+    let dir = retry_on_intr(|| rustix::fs::open(path.as_ref(), how, Mode::empty()))?;
+    Ok(retry_on_intr(|| rustix::fs::fsync(&dir))?)
+}
+
+/// The same of the directory that a file is in: its name is then as durable as its bytes.
+pub fn sync_name(path: impl AsRef<Path>) -> io::Result<()> {
+    let dir = path.as_ref().parent().filter(|dir| !dir.as_os_str().is_empty());
+    sync_dir(dir.unwrap_or(Path::new(".")))
+}
+
+/// A step of [`replace`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Opening the file beside.
+    Open,
+    /// Writing it, and syncing it.
+    Write,
+    /// Giving it the name.
+    Move,
+}
+
+/// Puts a file with these bytes in the place of another in one step: writes it whole as `tmp` (made
+/// with mode 0644 less the umask, or what a writer that died left there), syncs it, gives it the name
+/// and syncs that.
+///
+/// # Errors
+/// Which step failed, and why; up to the last the old file stays.
+pub fn replace(path: &Path, tmp: &Path, bytes: &[u8]) -> Result<(), (Step, io::Error)> {
+    let mut file = open_trunc(tmp).map_err(|err| (Step::Open, err))?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    written.map_err(|err| (Step::Write, err))?;
+    let moved = std::fs::rename(tmp, path).and_then(|()| sync_name(path));
+    moved.map_err(|err| (Step::Move, err))
+}
+
+/// When a file was last written, in whole microseconds.
+pub fn modified(file: &Metadata) -> Moment {
+    let secs = u64::try_from(file.mtime()).unwrap_or(0).saturating_mul(1_000_000);
+    Moment::from_micros(secs.saturating_add(u64::try_from(file.mtime_nsec() / 1_000).unwrap_or(0)))
+}
+
+/// Are these two looks at one file?
+pub fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 /// Sets the mode bits new files do not get; returns the old ones.
@@ -88,4 +133,17 @@ pub fn syncs_as_a_whole(fd: impl AsFd) -> io::Result<bool> {
     ];
     let kind = rustix::fs::fstatfs(fd)?.f_type;
     Ok(u64::try_from(kind).is_ok_and(|kind| KINDS.contains(&(kind & 0xffff_ffff))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_files_name_is_synced_wherever_it_lies() {
+        for name in ["./Mailbox", "Mailbox", "/Mailbox", "src/Mailbox"] {
+            assert!(sync_name(Path::new(name)).is_ok(), "{name}");
+        }
+        assert!(sync_name(Path::new("./no/such/Mailbox")).is_err());
+    }
 }

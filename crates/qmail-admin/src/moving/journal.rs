@@ -77,8 +77,7 @@ impl Journal {
         let end = if std::mem::take(&mut self.torn) { "\n" } else { "" };
         about(&self.path, file.write_all(format!("{end}{lines}").as_bytes()))?;
         about(&self.path, file.sync_all())?;
-        let dir = self.path.parent().unwrap_or(&self.path);
-        about(dir, File::open(dir).and_then(|dir| dir.sync_all()))
+        about(self.path.parent().unwrap_or(&self.path), sys::file::sync_name(&self.path))
     }
 }
 

@@ -183,7 +183,7 @@ impl Target {
 
     fn sync_dir(&self, name: &str) -> Result<(), Trouble> {
         let dir = self.at(name);
-        about(&dir, File::open(&dir).and_then(|dir| dir.sync_all()))
+        about(&dir, sys::file::sync_dir(&dir))
     }
 }
 

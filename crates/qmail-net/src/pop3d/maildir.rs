@@ -256,9 +256,9 @@ impl Maildir {
         let (Ok(a), Ok(b)) = (file(new).symlink_metadata(), file(cur).symlink_metadata()) else {
             return false;
         };
-        (a.dev(), a.ino()) == (b.dev(), b.ino())
+        sys::file::is_same(&a, &b)
             && a.nlink() > 1
-            && File::open(self.path.join("cur")).and_then(|dir| dir.sync_all()).is_ok()
+            && sys::file::sync_dir(self.path.join("cur")).is_ok()
             && fs::remove_file(file(new)).is_ok()
     }
 

@@ -46,7 +46,7 @@ pub(super) fn letters(dirs: &[&str]) -> Result<Vec<Found>, Stop> {
     let mut found = Vec::new();
     for dir in dirs {
         let files = files(dir).map_err(|err| Stop::unable(format!("scan $MAILDIR/{dir}"), &err))?;
-        found.extend(files.map(|(path, file)| Found { at: modified(&file), path }));
+        found.extend(files.map(|(path, file)| Found { at: sys::file::modified(&file), path }));
     }
     found.sort_unstable();
     Ok(found)
@@ -59,10 +59,4 @@ fn files(dir: &str) -> io::Result<impl Iterator<Item = (PathBuf, Metadata)>> {
     let paths = shown.map(move |name| Path::new(dir).join(name));
     let files = paths.filter_map(|path| fs::metadata(&path).ok().map(|file| (path, file)));
     Ok(files.filter(|(_, file)| file.is_file()))
-}
-
-/// When a file was last written.
-pub(super) fn modified(file: &Metadata) -> Moment {
-    let micros = u64::try_from(file.mtime_nsec()).unwrap_or(0) / 1_000;
-    Moment::from_secs(u64::try_from(file.mtime()).unwrap_or(0)).plus_micros(micros)
 }

@@ -78,7 +78,7 @@ fn put_in_place(mbox: &Path, new: &Path, moved: &[Found]) -> Result<(), Stop> {
         let names = [new.as_os_str().as_bytes(), b" to ", mbox.as_os_str().as_bytes()].concat();
         Stop::unable([b"move ", &names[..]].concat(), &err)
     })?;
-    mbox_lock::keep_name(mbox).map_err(|err| unable("sync the directory of ", mbox, &err))?;
+    file::sync_name(mbox).map_err(|err| unable("sync the directory of ", mbox, &err))?;
     for Found { path, .. } in moved {
         if let Err(err) = fs::remove_file(path) {
             say(twice(path, &err));
@@ -86,7 +86,7 @@ fn put_in_place(mbox: &Path, new: &Path, moved: &[Found]) -> Result<(), Stop> {
     }
     // Else a power cut brings them back, and they are moved a second time.
     for dir in ["new", "cur"] {
-        let _ = File::open(dir).and_then(|dir| dir.sync_all());
+        let _ = file::sync_dir(dir);
     }
     Ok(())
 }

@@ -10,7 +10,6 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use super::{Stop, end, words};
-use crate::mbox_lock;
 
 const USAGE: &str = "maildirmake: usage: maildirmake name";
 
@@ -29,7 +28,7 @@ fn run(args: &[OsString]) -> Result<i32, Stop> {
     // Mail may come at once, and must find it after a power cut.
     sys::file::sync_dir(name).map_err(|err| unable("sync ", name, &err))?;
     // Nor without its own name. Where mail is spooled, its owner may write and not read.
-    let _unreadable = mbox_lock::keep_name(Path::new(name));
+    let _unreadable = sys::file::sync_name(name);
     Ok(0)
 }
 

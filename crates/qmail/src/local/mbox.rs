@@ -28,7 +28,7 @@ pub(super) fn deliver(name: &[u8], lines: &Lines, letter: &File) -> Result<(), S
     })?;
     let size = file.metadata().map_err(|err| unable(b"open ", err))?.len();
     let appended = append(&file, lines, letter).and_then(|()| match size {
-        0 => mbox_lock::keep_name(path).map_err(Failure::File),
+        0 => sys::file::sync_name(path).map_err(Failure::File),
         _ => Ok(()),
     });
     appended.map_err(|failure| {

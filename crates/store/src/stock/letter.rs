@@ -1,6 +1,5 @@
 //! The records of one letter.
 
-use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -67,12 +66,6 @@ pub struct Found {
     pub bounce: Vec<u8>,
     /// Its file.
     pub kind: Kind,
-}
-
-/// When a file was last changed, in whole microseconds.
-pub(super) fn changed(about: &Metadata) -> Moment {
-    let secs = u64::try_from(about.mtime()).unwrap_or(0).saturating_mul(1_000_000);
-    Moment::from_micros(secs.saturating_add(u64::try_from(about.mtime_nsec() / 1000).unwrap_or(0)))
 }
 
 impl Stock {

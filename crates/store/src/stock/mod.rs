@@ -201,7 +201,7 @@ impl Stock {
         if bytes.len() as u64 > FILE {
             return Err(Damage(format!("{}: is longer than {FILE} bytes", path.display())));
         }
-        Ok(Some((bytes, letter::changed(&about))))
+        Ok(Some((bytes, sys::file::modified(&about))))
     }
 
     /// The letter, open, and where.

@@ -12,11 +12,11 @@ mod expand;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
-use std::fs::{File, Metadata, Permissions};
+use std::fs::{File, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use base::limits;
@@ -105,7 +105,7 @@ impl Replaced<'_> {
             return Err(Stop::later([b"unable to move ", tmp, b" to ", path, why].concat()));
         }
         let moved = std::fs::rename(self.tmp, self.path);
-        let moved = moved.and_then(|()| file::sync_dir(directory(self.path)));
+        let moved = moved.and_then(|()| file::sync_name(self.path));
         moved.map_err(|err| unable(&[b"move ", tmp, b" to ", path], &err))
     }
 }
@@ -120,16 +120,8 @@ fn new_file(path: &OsStr) -> io::Result<File> {
 
 /// Whether a file still has that name.
 fn is_at(file: &File, path: &OsStr) -> bool {
-    let known = |about: io::Result<Metadata>| about.map(|about| (about.dev(), about.ino())).ok();
-    known(file.metadata()).is_some_and(|it| known(std::fs::symlink_metadata(path)) == Some(it))
-}
-
-/// The directory a file is in.
-fn directory(path: &OsStr) -> &Path {
-    match Path::new(path).parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => Path::new("."),
-    }
+    let looks = file.metadata().and_then(|file| Ok((file, std::fs::symlink_metadata(path)?)));
+    looks.is_ok_and(|(file, named)| file::is_same(&file, &named))
 }
 
 /// A path with an ending.
