@@ -19,6 +19,7 @@ pub mod pass;
 pub mod poll;
 pub mod process;
 pub mod random;
+pub mod renew;
 pub mod rlimit;
 pub mod sandbox;
 pub mod sched;

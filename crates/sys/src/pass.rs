@@ -12,12 +12,17 @@ use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The most descriptors one message carries, whatever a caller asks for.
 const FDS: usize = 16;
 /// How long a connect waits for room in the listener's queue.
 const CONNECT: Duration = Duration::from_secs(10);
+/// How long a listener that nobody answers for may take to be there. At an upgrade the old one leaves
+/// within three seconds.
+const BACK: Duration = Duration::from_secs(5);
+/// The pause between two tries to reach it.
+const AGAIN: Duration = Duration::from_millis(5);
 
 /// The process at the other end of a UNIX socket, as the kernel recorded it at connect time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +174,23 @@ pub fn connect(path: &Path, kind: Kind) -> io::Result<OwnedFd> {
     }
     sockopt::set_socket_timeout(&sock, sockopt::Timeout::Send, None)?;
     Ok(sock)
+}
+
+/// [`connect`] to a listener that should be there: one that is just being started, or started again,
+/// is looked for up to [`BACK`].
+pub fn connect_soon(path: &Path, kind: Kind) -> io::Result<OwnedFd> {
+    let since = Instant::now();
+    loop {
+        match connect(path, kind) {
+            Err(err) if is_away(&err) && since.elapsed() < BACK => crate::clock::sleep(AGAIN),
+            connected => return connected,
+        }
+    }
+}
+
+/// Whether an error says that nobody answers there, rather than that somebody said no.
+fn is_away(err: &io::Error) -> bool {
+    matches!(err.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound)
 }
 
 /// [`connect`] that never waits: `WouldBlock` if the listener's queue is full.

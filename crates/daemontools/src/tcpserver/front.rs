@@ -122,6 +122,11 @@ impl Front {
         self.nursery.greeting().is_some() || (self.nursery.open() && !crowd.full())
     }
 
+    /// Whether nobody waits and nobody is served.
+    pub(super) fn is_idle(&self) -> bool {
+        self.lounge.oldest().is_none() && self.nursery.is_idle()
+    }
+
     /// When something has to be done that nobody tells.
     pub(super) fn due(&self) -> Option<Instant> {
         let late = self.lounge.oldest().and_then(|(_, since)| self.deadline(since));

@@ -18,6 +18,7 @@ mod nursery;
 mod options;
 mod packet;
 mod regulars;
+mod renew;
 mod rules;
 mod server;
 mod source;
@@ -29,6 +30,7 @@ use front::Front;
 use nursery::Nursery;
 pub(crate) use options::number;
 use options::{Options, Task};
+use renew::Renewal;
 use server::{Means, Server};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -37,6 +39,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Instant;
 use sys::poll::Poller;
+use sys::renew::Inherited;
 use sys::rlimit::{self, Resource};
 use sys::signal::{self, Signal, Signals};
 
@@ -50,22 +53,28 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
         Ok(task) => task,
         Err(code) => return code,
     };
-    match start(&task) {
+    let inherited = sys::renew::inherited(renew::VARIABLE);
+    let trial = inherited.as_ref().is_some_and(|inherited| inherited.trial);
+    match start(&task, inherited) {
+        Ok(mut server) if trial => server.prove(),
         Ok(mut server) => server.run(),
         Err(code) => code,
     }
 }
 
 /// Everything up to the loop, in the order whose failures scripts know.
-fn start<'a>(task: &'a Task<'a>) -> Result<Server<'a>, i32> {
+fn start<'a>(task: &'a Task<'a>, inherited: Option<Inherited>) -> Result<Server<'a>, i32> {
     let options = &task.options;
     let port = address::port(task.port).ok_or_else(|| {
         options.fatal(&[&"unable to figure out port number for ", &task.port], None)
     })?;
-    let signals = Signals::catch(&[Signal::Chld, Signal::Term])
+    let signals = Signals::catch(&[Signal::Chld, Signal::Term, Signal::Hup])
         .map_err(|e| options.fatal(&[&"unable to block signals"], Some(&e)))?;
     signal::ignore(Signal::Pipe);
-    let sock = listen(options, SocketAddr::new(host(task)?, port))?;
+    let sock = match inherited {
+        Some(Inherited { sock, .. }) => sock,
+        None => listen(options, SocketAddr::new(host(task)?, port))?,
+    };
     drop_ids(options)?;
     detach(options, &sock)?;
     let fatal = |text: &str, error: std::io::Error| options.fatal(&[&text], Some(&error));
@@ -75,6 +84,7 @@ fn start<'a>(task: &'a Task<'a>) -> Result<Server<'a>, i32> {
     let means = means(task, &poller)?;
     let crowd = Crowd::new(options.limit, options.per_address);
     let (program, pause, listening, news) = (task.program, None, false, false);
+    let renewal = Renewal::Unasked;
     Ok(Server {
         options,
         program,
@@ -87,6 +97,7 @@ fn start<'a>(task: &'a Task<'a>) -> Result<Server<'a>, i32> {
         pause,
         listening,
         news,
+        renewal,
     })
 }
 

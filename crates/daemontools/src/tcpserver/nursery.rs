@@ -130,6 +130,16 @@ impl Nursery {
         self.current.as_ref().is_some_and(Brood::ready) && self.waiting.len() < WAITING
     }
 
+    /// Whether no connection is with a clean parent or a child.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty() && self.orphans.is_empty()
+    }
+
+    /// Lets the children go that wait for further connections of their clients.
+    pub(super) fn part_with_regulars(&mut self) {
+        self.regulars.part_with_all();
+    }
+
     /// What may be said to a client before it is handed over.
     pub(super) fn greeting(&self) -> Option<Rc<Greeting>> {
         self.greeting.clone()

@@ -6,6 +6,7 @@ use super::conn;
 use super::crowd::{Crowd, neighbourhood};
 use super::front::Front;
 use super::options::Options;
+use super::renew::Renewal;
 use super::source::Source;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -50,6 +51,8 @@ pub(super) struct Server<'a> {
     pub(super) listening: bool,
     /// The number of served connections has changed since it was last told.
     pub(super) news: bool,
+    /// How far we are on our way to our successor.
+    pub(super) renewal: Renewal,
 }
 
 impl Server<'_> {
@@ -99,7 +102,7 @@ impl Server<'_> {
             return Ok(Some(code));
         }
         self.tend();
-        Ok(None)
+        Ok(self.look_at_renewal())
     }
 
     /// Tells the log what happened in this turn.
@@ -116,7 +119,7 @@ impl Server<'_> {
             Means::Fork(_) => !self.crowd.full(),
             Means::Clean(front) => front.accepting(&self.crowd),
         };
-        able && self.pause.is_none_or(|until| Instant::now() >= until)
+        able && !self.is_remainder() && self.pause.is_none_or(|until| Instant::now() >= until)
     }
 
     /// Waits for signals, clean parents, guests, and as far as one could be taken, a connection.
@@ -133,6 +136,7 @@ impl Server<'_> {
         if let Means::Clean(front) = &self.means {
             until = until.into_iter().chain(front.due()).min();
         }
+        until = until.into_iter().chain(self.renewal.due(now)).min();
         let limit = until.map(|until| until.saturating_duration_since(now));
         self.poller.wait(events, limit)
     }
@@ -140,11 +144,16 @@ impl Server<'_> {
     /// Takes the signals that came and buries children; true for SIGTERM.
     fn take_signals(&mut self) -> io::Result<bool> {
         while let Some(signal) = self.signals.next()? {
-            if signal == Signal::Term {
-                return Ok(true);
+            match signal {
+                Signal::Term => return Ok(true),
+                Signal::Hup => self.begin_renewal(),
+                _ => {}
             }
         }
         while let Some((pid, status)) = spawn::reap()? {
+            if self.trial_ended(pid, status)? {
+                continue;
+            }
             let Means::Fork(children) = &mut self.means else {
                 if let spawn::Status::Killed(_) = status {
                     self.options.warning(&[&format!("child {pid} {status}")], None);
@@ -165,6 +174,10 @@ impl Server<'_> {
     }
 
     fn status(&self) {
+        // The listener tells of those it has; who is left over is not among them.
+        if self.is_remainder() {
+            return;
+        }
         self.options.tell(&self.crowd.line());
     }
 
