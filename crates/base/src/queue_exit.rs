@@ -2,9 +2,71 @@
 //! (qmail-queue(8)).
 
 use crate::outcome::Outcome;
+use crate::spoken::Unspoken;
 
 /// Why a letter is not queued: when to come again, and the words for it.
 pub type Refused<'a> = (Outcome, &'a [u8]);
+
+/// The exit codes that our programs give (qmail-queue(8), qmail-qmqpc(8)), and those that we say for
+/// a program that did not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// An address or the whole envelope is too long.
+    AddressTooLong = 11,
+    /// The server refuses the letter for good.
+    Refused = 31,
+    /// No memory.
+    Memory = 51,
+    /// It took too long.
+    Timeout = 52,
+    /// The disk is full, or cannot be written.
+    Write = 53,
+    /// The letter or the envelope cannot be read.
+    Read = 54,
+    /// A control file cannot be read, or cannot be meant.
+    Control = 55,
+    /// There is no socket to be had.
+    Network = 56,
+    /// There is no home.
+    Home = 61,
+    /// There is no queue in the home.
+    NoQueue = 62,
+    /// queued cannot be reached, or has trouble with its files.
+    Queue = 63,
+    /// The server refuses the letter for now.
+    RefusedNow = 71,
+    /// No server took the connection in time.
+    ConnectTimeout = 72,
+    /// Every server refused the connection.
+    ConnectRefused = 73,
+    /// The server fell silent, or talks nonsense.
+    Communication = 74,
+    /// The envelope is none.
+    Format = 91,
+    /// The program cannot be run.
+    NoProgram = 120,
+}
+
+impl Exit {
+    /// The number.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// What it means.
+    pub const fn meaning(self) -> Refused<'static> {
+        text(self.code())
+    }
+}
+
+impl From<Unspoken> for Exit {
+    fn from(why: Unspoken) -> Self {
+        match why {
+            Unspoken::Format => Self::Format,
+            Unspoken::TooLong => Self::AddressTooLong,
+        }
+    }
+}
 
 /// The code with which a program refuses in its own words, said on descriptor 6.
 pub const OWN_WORDS: u8 = 82;
@@ -18,7 +80,7 @@ pub fn judge(code: Option<u8>, deaf: bool, words: &[u8]) -> Result<(), Refused<'
     match (code, words) {
         (None, _) => Err((Outcome::Later, b"qq crashed (#4.3.0)")),
         // It cannot have seen the whole envelope.
-        (Some(0), _) if deaf => Err(text(54)),
+        (Some(0), _) if deaf => Err(Exit::Read.meaning()),
         (Some(0), _) => Ok(()),
         (Some(OWN_WORDS), [b'D', own @ ..]) if own.len() > 1 => Err((Outcome::Never, own)),
         (Some(OWN_WORDS), [_, own @ ..]) if own.len() > 1 => Err((Outcome::Later, own)),
@@ -27,7 +89,7 @@ pub fn judge(code: Option<u8>, deaf: bool, words: &[u8]) -> Result<(), Refused<'
 }
 
 /// What an exit code but 0 means.
-pub const fn text(code: u8) -> Refused<'static> {
+const fn text(code: u8) -> Refused<'static> {
     let never: &[u8] = match code {
         11 | 115 => b"envelope address too long for qq (#5.1.3)",
         31 => b"mail server permanently rejected message (#5.3.0)",

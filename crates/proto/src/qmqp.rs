@@ -34,7 +34,7 @@ impl Session {
                 return Vec::new();
             }
             Some(_) => {
-                let (outcome, text) = queue_exit::text(11);
+                let (outcome, text) = queue_exit::Exit::AddressTooLong.meaning();
                 let refused = Verdict::Refused(outcome, text.to_vec());
                 self.refusal = self.refusal.take().or_else(|| packet::refusal(refused));
             }

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use base::limits;
 use base::outcome::Outcome;
-use base::spoken::{Ear, Unspoken};
+use base::queue_exit::Exit;
+use base::spoken::Ear;
 use base::wire::queue::{Envelope, Origin};
 use store::client::{QueueClient, Refusal};
 use store::home::Home;
@@ -35,43 +36,18 @@ const IGNORED: [Signal; 8] = [
     Signal::Xfsz,
 ];
 
-/// Why the letter is not queued: the exit codes callers know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failure {
-    AddressTooLong = 11,
-    Memory = 51,
-    Timeout = 52,
-    Write = 53,
-    Read = 54,
-    Home = 61,
-    /// There is no queue in the home.
-    NoQueue = 62,
-    /// queued cannot be reached, or has trouble with its files.
-    Queue = 63,
-    Format = 91,
-}
-
-impl From<Unspoken> for Failure {
-    fn from(why: Unspoken) -> Self {
-        match why {
-            Unspoken::Format => Self::Format,
-            Unspoken::TooLong => Self::AddressTooLong,
-        }
-    }
-}
-
 /// Exit 0 when the letter is on disk, else as qmail-queue(8) says.
 pub(crate) fn main(_args: &[OsString]) -> i32 {
     IGNORED.into_iter().for_each(signal::ignore);
     match queue() {
         Ok(()) => 0,
-        Err(failure) => failure as i32,
+        Err(exit) => exit.code().into(),
     }
 }
 
-fn queue() -> Result<(), Failure> {
+fn queue() -> Result<(), Exit> {
     let patience = Patience::begin()?;
-    let home = Home::find().map_err(|_| Failure::Home)?;
+    let home = Home::find().map_err(|_| Exit::Home)?;
     let mut client = QueueClient::connect_soon(&home).map_err(|_| unreachable_in(&home))?;
     // queued knows our uid, and says `from network` or `for bounce` if that is a role's.
     client.begin(Origin::Local).map_err(refused)?;
@@ -79,17 +55,17 @@ fn queue() -> Result<(), Failure> {
         .each_piece(&fd::take(0), |piece| client.chunk(piece).map_err(refused).map(|()| false))?;
     let mut ear = Ear::default();
     let ended =
-        patience.each_piece(&fd::take(1), |piece| ear.take(piece).map_err(Failure::from))?;
+        patience.each_piece(&fd::take(1), |piece| ear.take(piece).map_err(Exit::from))?;
     if !ended {
-        return Err(Failure::Read);
+        return Err(Exit::Read);
     }
-    let envelope = Envelope::new(ear.block()).map_err(|_| Failure::AddressTooLong)?;
+    let envelope = Envelope::new(ear.block()).map_err(|_| Exit::AddressTooLong)?;
     client.commit(&envelope).map_err(refused).map(|_| ())
 }
 
 /// Why queued cannot be reached.
-fn unreachable_in(home: &Home) -> Failure {
-    if home.path("queue").is_dir() { Failure::Queue } else { Failure::NoQueue }
+fn unreachable_in(home: &Home) -> Exit {
+    if home.path("queue").is_dir() { Exit::Queue } else { Exit::NoQueue }
 }
 
 /// How long the caller is waited for: until the limit, or until ALRM says that it is over.
@@ -99,9 +75,9 @@ struct Patience {
 }
 
 impl Patience {
-    fn begin() -> Result<Self, Failure> {
+    fn begin() -> Result<Self, Exit> {
         let until = sys::clock::monotonic().saturating_add(LIMIT);
-        let alarm = Signals::catch(&[Signal::Alrm]).map_err(|_| Failure::Memory)?;
+        let alarm = Signals::catch(&[Signal::Alrm]).map_err(|_| Exit::Memory)?;
         Ok(Self { until, alarm })
     }
 
@@ -109,16 +85,16 @@ impl Patience {
     fn each_piece(
         &self,
         from: &OwnedFd,
-        mut take: impl FnMut(&[u8]) -> Result<bool, Failure>,
-    ) -> Result<bool, Failure> {
+        mut take: impl FnMut(&[u8]) -> Result<bool, Exit>,
+    ) -> Result<bool, Exit> {
         // Where nothing can ever be read (a pipe's other end) waiting would not end.
-        fd::read(from, &mut []).map_err(|_| Failure::Read)?;
+        fd::read(from, &mut []).map_err(|_| Exit::Read)?;
         let mut piece = vec![0; PIECE];
         loop {
             self.wait(from)?;
             let n = match fd::read(from, &mut piece) {
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => continue,
-                read => read.map_err(|_| Failure::Read)?,
+                read => read.map_err(|_| Exit::Read)?,
             };
             if n == 0 || take(piece.get(..n).unwrap_or_default())? {
                 return Ok(n > 0);
@@ -127,16 +103,16 @@ impl Patience {
     }
 
     /// Waits for something to read.
-    fn wait(&self, from: &OwnedFd) -> Result<(), Failure> {
+    fn wait(&self, from: &OwnedFd) -> Result<(), Exit> {
         let both = [from.as_fd(), self.alarm.as_fd()];
         loop {
             let left = self.until.saturating_sub(sys::clock::monotonic());
             let ready =
-                poll::ready(&both, Interest::READ, Some(left)).map_err(|_| Failure::Read)?;
+                poll::ready(&both, Interest::READ, Some(left)).map_err(|_| Exit::Read)?;
             match ready.as_slice() {
-                [_, true] => return Err(Failure::Timeout),
+                [_, true] => return Err(Exit::Timeout),
                 [true, _] => return Ok(()),
-                _ if left.is_zero() => return Err(Failure::Timeout),
+                _ if left.is_zero() => return Err(Exit::Timeout),
                 _ => (),
             }
         }
@@ -144,14 +120,14 @@ impl Patience {
 }
 
 /// The exit code for what queued says.
-fn refused(refusal: Refusal) -> Failure {
+fn refused(refusal: Refusal) -> Exit {
     let Refusal { outcome, text } = refusal;
     let says = |word: &[u8]| text.windows(word.len()).any(|window| window == word);
     match outcome {
-        Outcome::Never => Failure::AddressTooLong,
-        Outcome::Later | Outcome::Done if says(b"disk full") => Failure::Write,
-        Outcome::Later | Outcome::Done if says(b"memory") => Failure::Memory,
-        Outcome::Later | Outcome::Done => Failure::Queue,
+        Outcome::Never => Exit::AddressTooLong,
+        Outcome::Later | Outcome::Done if says(b"disk full") => Exit::Write,
+        Outcome::Later | Outcome::Done if says(b"memory") => Exit::Memory,
+        Outcome::Later | Outcome::Done => Exit::Queue,
     }
 }
 
@@ -161,11 +137,10 @@ mod tests {
 
     #[test]
     fn what_queued_says_has_its_code() {
-        let code = |outcome, text: &str| refused(Refusal { outcome, text: text.into() }) as i32;
-        for code_of_it in [11, 51, 53, 63] {
-            let Refusal { outcome, text } = Refusal::of_exit(code_of_it);
-            assert_eq!(code(outcome, &String::from_utf8(text).unwrap()), code_of_it.into());
+        for exit in [Exit::AddressTooLong, Exit::Memory, Exit::Write, Exit::Queue] {
+            assert_eq!(refused(Refusal::of_exit(exit)), exit);
         }
-        assert_eq!(code(Outcome::Later, "something else"), 63);
+        let other = Refusal { outcome: Outcome::Later, text: b"something else".to_vec() };
+        assert_eq!(refused(other), Exit::Queue);
     }
 }

@@ -6,7 +6,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use base::{limits, queue_exit, text0};
+use base::queue_exit::{self, Exit};
+use base::{limits, text0};
 use sys::poll::{self, Interest};
 use sys::process::Held;
 use sys::signal::Signal;
@@ -69,7 +70,7 @@ impl Program {
         drop(self.envelope);
         let Some(words) = last_words(&self.held, &self.words, self.patience) else {
             kill(self.pid);
-            return Err(Refusal::of_exit(52));
+            return Err(Refusal::of_exit(Exit::Timeout));
         };
         let Ok(status) = spawn::wait(self.pid) else {
             return Err(Refusal::later("qq waitpid surprise (#4.3.0)"));

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
+use base::queue_exit::Exit;
 use base::wire::queue::{Envelope, Origin};
 use proto::smtp::server::Verdict;
 use store::client::{QueueClient, Refusal};
@@ -61,7 +62,7 @@ impl<'a> Intake<'a> {
         let begun = match self.program.clone() {
             Some(path) => {
                 self.start(path).map(Letter::Program).map_err(|err| match program::is_exec(&err) {
-                    true => refused(Refusal::of_exit(120)),
+                    true => refused(Refusal::of_exit(Exit::NoProgram)),
                     false => Verdict::NoQueue,
                 })
             }
@@ -127,9 +128,10 @@ impl<'a> Intake<'a> {
     }
 
     fn commit_queued(&mut self, envelope: &[u8]) -> Result<(), Refusal> {
-        let envelope = Envelope::new(envelope).map_err(|_| Refusal::of_exit(11))?;
+        let envelope =
+            Envelope::new(envelope).map_err(|_| Refusal::of_exit(Exit::AddressTooLong))?;
         // A connection that has refused once is not asked again.
-        let mut client = self.client.take().ok_or_else(|| Refusal::of_exit(63))?;
+        let mut client = self.client.take().ok_or_else(|| Refusal::of_exit(Exit::Queue))?;
         client.commit(&envelope)?;
         *self.client = Some(client);
         Ok(())

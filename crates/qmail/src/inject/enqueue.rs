@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use base::limits;
 use base::outcome::Outcome;
+use base::queue_exit::Exit;
 use base::wire::queue::{Envelope, Origin};
 use store::client::{QueueClient, Refusal};
 use store::home::Home;
@@ -29,13 +30,13 @@ pub(crate) enum Outlet {
 
 /// An address that no envelope can carry.
 pub(super) fn too_long() -> Fatal {
-    Refusal::of_exit(11).into()
+    Refusal::of_exit(Exit::AddressTooLong).into()
 }
 
 /// A program that did not start: it cannot be run, or there are no processes or pipes for it.
 fn not_started(err: &std::io::Error) -> Fatal {
     match program::is_exec(err) {
-        true => Refusal::of_exit(120).into(),
+        true => Refusal::of_exit(Exit::NoProgram).into(),
         false => Fatal::temporary("unable to run qmail-queue"),
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use base::outcome::Outcome;
-use base::queue_exit;
+use base::queue_exit::{Exit, Refused};
 
 /// Why a letter was not queued: in the words of qmail-queue(8), without the letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,9 +16,9 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// As if `qmail-queue` had ended with this code.
-    pub fn of_exit(code: u8) -> Self {
-        queue_exit::text(code).into()
+    /// As if `qmail-queue` had ended so.
+    pub fn of_exit(exit: Exit) -> Self {
+        exit.meaning().into()
     }
 
     /// To come again, in these words.
@@ -27,8 +27,8 @@ impl Refusal {
     }
 }
 
-impl From<queue_exit::Refused<'_>> for Refusal {
-    fn from((outcome, text): queue_exit::Refused<'_>) -> Self {
+impl From<Refused<'_>> for Refusal {
+    fn from((outcome, text): Refused<'_>) -> Self {
         Self { outcome, text: text.to_vec() }
     }
 }
@@ -44,6 +44,6 @@ impl std::error::Error for Refusal {}
 impl From<io::Error> for Refusal {
     /// queued cannot be reached or has gone away: `qq trouble creating files in queue (#4.3.0)`.
     fn from(_: io::Error) -> Self {
-        Self::of_exit(63)
+        Self::of_exit(Exit::Queue)
     }
 }
