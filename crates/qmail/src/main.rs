@@ -9,6 +9,7 @@ mod config_fast;
 mod fences;
 mod getpw;
 mod inject;
+mod leaving;
 mod local;
 mod login;
 mod lspawn;

@@ -11,13 +11,13 @@ mod refusal;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use base::limits;
 use base::wire::frame::{self, Frame};
 use base::wire::queue::{Answer, Entry, Envelope, MAX_ANSWER, Origin, Request};
-use sys::clock;
+use sys::net::ReadLimit;
 use sys::pass::{self, Kind};
 use sys::poll::{self, Interest};
 
@@ -25,14 +25,9 @@ pub use refusal::Refusal;
 
 use crate::home::Home;
 
-/// How long a queued that nobody answers for may take to be there.
-const BACK: Duration = Duration::from_secs(2);
-/// The pause between two tries to reach it.
-const AGAIN: Duration = Duration::from_millis(5);
-
-/// Whether an error says that nobody answers at queued's socket, rather than that it said no.
-fn is_away(err: &io::Error) -> bool {
-    matches!(err.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
+/// Whether an error says that queued has closed the connection with something of ours unread.
+fn is_unread(err: &io::Error) -> bool {
+    matches!(err.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// How long queued may take to take a request or to answer one. A letter waits for the disk.
@@ -52,16 +47,19 @@ const UNREAD: usize = 2 * MAX_ANSWER;
 #[derive(Debug)]
 pub struct QueueClient {
     socket: OwnedFd,
+    /// Where queued, or its successor, is.
+    at: PathBuf,
     inbox: Vec<u8>,
     /// Bytes at the front of the inbox that were given out.
     taken: usize,
     fds: VecDeque<OwnedFd>,
     outbox: Vec<u8>,
+    /// A letter has begun, and all of it is in the outbox.
+    whole: bool,
     /// Where bytes are received; grows while queued has more to say than fits.
     room: Vec<u8>,
     patience: Duration,
-    /// After so long a receive that waits ends by itself.
-    limited: Option<Duration>,
+    limit: ReadLimit,
 }
 
 /// Bytes of a small letter and all that is said of it.
@@ -87,22 +85,17 @@ impl QueueClient {
     /// # Errors
     /// queued is not running, or does not answer in time.
     pub fn connect_at(socket: &Path) -> io::Result<Self> {
-        Ok(Self::on(pass::connect(socket, Kind::Stream)?))
+        Ok(Self::on(pass::connect(socket, Kind::Stream)?, socket))
     }
 
     /// Connects to the queued of a home that should be running: one that is just being started, or
-    /// started again, is waited for up to [`BACK`], as its letter would otherwise wait for minutes.
+    /// started again, is waited for up to five seconds, as its letter would otherwise wait for minutes.
     ///
     /// # Errors
     /// As [`QueueClient::connect_at`].
     pub fn connect_soon(home: &Home) -> io::Result<Self> {
-        let since = Instant::now();
-        loop {
-            match Self::connect(home) {
-                Err(err) if is_away(&err) && since.elapsed() < BACK => clock::sleep(AGAIN),
-                connected => return connected,
-            }
-        }
+        let at = home.path("queue/queued");
+        Ok(Self::on(pass::connect_soon(&at, Kind::Stream)?, &at))
     }
 
     /// Connects to the queued of a home without waiting: `WouldBlock` if it is behind.
@@ -110,19 +103,22 @@ impl QueueClient {
     /// # Errors
     /// queued is not running, or has no room for one more at the moment.
     pub fn connect_now(home: &Home) -> io::Result<Self> {
-        pass::connect_now(&home.path("queue/queued"), Kind::Stream).map(Self::on)
+        let at = home.path("queue/queued");
+        Ok(Self::on(pass::connect_now(&at, Kind::Stream)?, &at))
     }
 
     /// Whatever must not wait says so by itself: the socket need not be told.
-    fn on(socket: OwnedFd) -> Self {
-        let (inbox, outbox, room, fds, limited) = Default::default();
-        Self { socket, inbox, taken: 0, fds, outbox, room, patience: PATIENCE, limited }
+    fn on(socket: OwnedFd, at: &Path) -> Self {
+        let (inbox, outbox, room, fds) = Default::default();
+        let (patience, limit) = (PATIENCE, ReadLimit::new(PATIENCE));
+        let (at, whole) = (at.to_path_buf(), false);
+        Self { socket, at, inbox, taken: 0, fds, outbox, whole, room, patience, limit }
     }
 
     /// Waits so long for queued to take a request or to answer one, instead of 120 seconds.
     #[must_use]
     pub fn patient(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+        Self { patience, limit: ReadLimit::new(patience), ..self }
     }
 
     /// Says that a letter begins.
@@ -138,6 +134,7 @@ impl QueueClient {
     pub fn begin_with_next(&mut self, origin: Origin) {
         // It need not move as it grows.
         self.outbox.reserve(SMALL);
+        self.whole = self.outbox.is_empty();
         Request::Begin(origin).encode(&mut self.outbox);
     }
 
@@ -185,8 +182,47 @@ impl QueueClient {
     /// As for [`QueueClient::commit`].
     pub fn commit_with(&mut self, last: &[u8], envelope: &Envelope<'_>) -> Result<u64, Refusal> {
         last.chunks(limits::CHUNK).for_each(|piece| Request::Chunk(piece).encode(&mut self.outbox));
-        self.say(&Request::Envelope(*envelope))?;
-        self.accepted()
+        if !self.whole {
+            self.say(&Request::Envelope(*envelope))?;
+            return self.accepted();
+        }
+        Request::Envelope(*envelope).encode(&mut self.outbox);
+        let mut letter = std::mem::take(&mut self.outbox);
+        let mut answer = self.hand_in(&letter);
+        if answer.as_ref().is_err_and(is_unread) {
+            answer = self.turn_to_successor().and_then(|()| self.hand_in(&letter));
+        }
+        letter.clear();
+        letter.shrink_to(PIECE * 2);
+        self.outbox = letter;
+        answer?
+    }
+
+    /// Sends all of a letter at once; the answer. The error tells by [`is_unread`] that queued has not
+    /// read all of it, and will not: then it is in no queue.
+    fn hand_in(&mut self, letter: &[u8]) -> io::Result<Result<u64, Refusal>> {
+        self.whole = false;
+        if let Err(error) = self.write(letter) {
+            // If queued has gone, it may have said why.
+            return match self.next(Duration::ZERO) {
+                Ok(Some(Answer::Refused(outcome, text))) => {
+                    Ok(Err(Refusal { outcome, text: text.to_vec() }))
+                }
+                _ => Err(error),
+            };
+        }
+        match self.answer()? {
+            Answer::Accepted(id) => Ok(Ok(id)),
+            Answer::Refused(outcome, text) => Ok(Err(Refusal { outcome, text: text.to_vec() })),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// The queued there was has left; its successor is looked for.
+    fn turn_to_successor(&mut self) -> io::Result<()> {
+        let socket = pass::connect_soon(&self.at, Kind::Stream)?;
+        *self = Self::on(socket, &self.at).patient(self.patience);
+        Ok(())
     }
 
     /// The bytes of a letter, as a descriptor at its beginning, and how many they are.
@@ -317,6 +353,7 @@ impl QueueClient {
         &mut self,
         requests: impl IntoIterator<Item = Request<'a>>,
     ) -> io::Result<()> {
+        self.whole = false;
         let mut outbox = std::mem::take(&mut self.outbox);
         requests.into_iter().for_each(|request| request.encode(&mut outbox));
         let outcome = self.write(&outbox);
@@ -410,9 +447,7 @@ impl QueueClient {
 
     /// Reads what has come, waiting at most `patience` for it; false if nothing has.
     fn fill(&mut self, patience: Duration) -> io::Result<bool> {
-        // The wait that the socket itself ends, to within a second.
-        let all = patience.saturating_add(Duration::from_secs(1)) >= self.patience;
-        let waits = !patience.is_zero() && all && self.limit();
+        let waits = self.limit.ends(&self.socket, patience);
         if !patience.is_zero() && !waits {
             poll::ready(&[self.socket.as_fd()], Interest::READ, Some(patience))?;
         }
@@ -421,15 +456,6 @@ impl QueueClient {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(e) => Err(e),
         }
-    }
-
-    /// Has a receive that waits end after our patience; false if the socket cannot.
-    fn limit(&mut self) -> bool {
-        if self.limited != Some(self.patience) {
-            let set = sys::net::limit_reads(&self.socket, self.patience);
-            self.limited = set.ok().map(|()| self.patience);
-        }
-        self.limited.is_some()
     }
 
     /// Takes what has come, or what comes if it `waits`; `UnexpectedEof` at the end.
@@ -481,7 +507,7 @@ mod tests {
 
     fn pair() -> (QueueClient, OwnedFd) {
         let (socket, other) = pass::pair(Kind::Stream).unwrap();
-        (QueueClient::on(socket), other)
+        (QueueClient::on(socket, Path::new("")), other)
     }
 
     fn answer(to: &OwnedFd, answer: &Answer<'_>, fds: &[BorrowedFd<'_>]) {
@@ -499,7 +525,7 @@ mod tests {
         let socket = dir.join("queue/queued");
         std::thread::scope(|scope| {
             let connected = scope.spawn(|| QueueClient::connect_soon(&home).is_ok());
-            clock::sleep(AGAIN * 4);
+            sys::clock::sleep(Duration::from_millis(20));
             let _listener = pass::listen(&socket, Kind::Stream, 0o600, 8).unwrap();
             assert!(connected.join().unwrap());
         });
@@ -522,7 +548,7 @@ mod tests {
     #[test]
     fn a_small_letter_is_one_write() {
         let (socket, queued) = pass::pair(Kind::Seqpacket).unwrap();
-        let mut client = QueueClient::on(socket);
+        let mut client = QueueClient::on(socket, Path::new(""));
         client.begin_with_next(Origin::Network);
         answer(&queued, &Answer::Accepted(9), &[]);
         let envelope = Envelope::new(b"a@b\0c@d\0").unwrap();
@@ -537,6 +563,39 @@ mod tests {
         assert!(client.is_open());
         drop(queued);
         assert!(!client.is_open());
+    }
+
+    #[test]
+    fn a_small_letter_that_nobody_has_read_goes_to_the_successor() {
+        let dir = std::env::temp_dir().join(format!("client-again-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let at = dir.join("queued");
+        let old = pass::listen(&at, Kind::Stream, 0o600, 8).unwrap();
+        let client = || {
+            let mut client = QueueClient::connect_at(&at).unwrap();
+            client.begin_with_next(Origin::Network);
+            client
+        };
+        let (mut unread, mut heard) = (client(), client());
+        let (first, second) = (pass::accept(&old).unwrap(), pass::accept(&old).unwrap());
+        drop((old, first));
+        std::fs::remove_file(&at).unwrap();
+        let new = pass::listen(&at, Kind::Stream, 0o600, 8).unwrap();
+        let envelope = Envelope::new(b"a@b\0c@d\0").unwrap();
+        std::thread::scope(|scope| {
+            let queued = scope.spawn(|| unread.commit_with(b"x\n", &envelope));
+            let successor = pass::accept(&new).unwrap();
+            let got = sys::fd::read(&successor, &mut [0; 1_000]).unwrap();
+            assert!(got > b"x\n".len());
+            answer(&successor, &Answer::Accepted(9), &[]);
+            assert_eq!(queued.join().unwrap(), Ok(9));
+            // Read, and no answer: it may be in the queue.
+            let queued = scope.spawn(|| heard.commit_with(b"x\n", &envelope));
+            assert_eq!(sys::fd::read(&second, &mut [0; 1_000]).unwrap(), got);
+            drop(second);
+            assert_eq!(queued.join().unwrap().unwrap_err().outcome, Outcome::Later);
+        });
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Who checks a secret and opens the mailbox: pspawn, or a program with the checkpassword
-//! interface.
+//! interface, which may have to be started by another process than the one that hears the client.
 
 use std::ffi::OsString;
 use std::io;
@@ -16,7 +16,7 @@ use sys::poll::{self, Interest};
 use sys::spawn::{self, Command, Status};
 
 use super::ends::Ends;
-use super::{Circumstances, say};
+use super::{Circumstances, keeper, say};
 
 /// How long pspawn may think: many logins at once wait for their turn at a slow hash.
 const PSPAWN_PATIENCE: Duration = Duration::from_secs(60);
@@ -28,6 +28,8 @@ pub(super) enum Entry {
     Pspawn(Home),
     /// This program and its arguments, started for each secret.
     Program(Vec<OsString>),
+    /// The process that starts such a program where this one may not.
+    Keeper(OwnedFd),
 }
 
 impl Entry {
@@ -46,7 +48,12 @@ impl Entry {
     ) -> Verdict {
         let asked = match self {
             Self::Pspawn(home) => ask_pspawn(home, credentials, timestamp, ends),
-            Self::Program(command) => ask_program(command, credentials, timestamp, ends, about),
+            Self::Program(command) => {
+                let (name, secret) = (&credentials.name[..], &credentials.secret[..]);
+                let login = Login { verb: Verb::Open, name, secret, timestamp };
+                ask_program(command, &login, ends, about)
+            }
+            Self::Keeper(keeper) => keeper::ask(keeper, credentials, timestamp),
         };
         asked.unwrap_or_else(|text| {
             say(&format!("warning: {text}"));
@@ -69,7 +76,7 @@ fn ask_pspawn(
     let (name, secret) = (&credentials.name[..], &credentials.secret[..]);
     let mut message = Vec::with_capacity(limits::LOGIN);
     Login { verb: Verb::Open, name, secret, timestamp }.encode(&mut message);
-    let sock = pass::connect(&path, Kind::Seqpacket).map_err(trouble)?;
+    let sock = pass::connect_soon(&path, Kind::Seqpacket).map_err(trouble)?;
     let sent = pass::send(&sock, &message, &[ends.input()]);
     wipe(message);
     sent.map_err(trouble)?;
@@ -93,10 +100,9 @@ fn ask_pspawn(
 
 /// Runs the program with the login on descriptor 3 and waits for it; it, or what it starts, serves
 /// the client on 0 and 1.
-fn ask_program(
+pub(super) fn ask_program(
     command: &[OsString],
-    credentials: &Credentials,
-    timestamp: &[u8],
+    login: &Login<'_>,
     ends: &Ends,
     about: &Circumstances,
 ) -> Result<Verdict, String> {
@@ -110,7 +116,7 @@ fn ask_program(
     let child = child.fd(ends.input(), 0).fd(ends.output(), 1).fd(read, 3);
     let pid = child.spawn().map_err(trouble)?;
     drop(child);
-    tell(write, credentials, timestamp);
+    tell(write, login);
     let status = spawn::wait(pid).map_err(trouble)?;
     sys::log::bury(pid, status);
     Ok(match status {
@@ -122,9 +128,9 @@ fn ask_program(
 
 /// Writes `name\0secret\0timestamp\0`. A program that does not read it has its own reasons, and an
 /// exit code to tell them.
-fn tell(pipe: OwnedFd, credentials: &Credentials, timestamp: &[u8]) {
+fn tell(pipe: OwnedFd, login: &Login<'_>) {
     let mut message = Vec::with_capacity(limits::LOGIN);
-    for field in [&credentials.name[..], &credentials.secret[..], timestamp] {
+    for field in [login.name, login.secret, login.timestamp] {
         text0::put(&mut message, field);
     }
     let _gone = sys::fd::write_all(&pipe, &message);
@@ -134,7 +140,7 @@ fn tell(pipe: OwnedFd, credentials: &Credentials, timestamp: &[u8]) {
 }
 
 /// Overwrites what held a secret.
-fn wipe(mut message: Vec<u8>) {
+pub(super) fn wipe(mut message: Vec<u8>) {
     message.fill(0);
     std::hint::black_box(&message);
 }

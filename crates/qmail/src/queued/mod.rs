@@ -13,6 +13,7 @@ mod crowd;
 mod feed;
 mod gather;
 mod helper;
+mod leave;
 mod moving;
 mod outbox;
 mod request;
@@ -107,6 +108,7 @@ fn serve(
     queue.set_helper(Box::new(threads));
     let mut server = Server::new(queue, rules, listener, signals, Some(bell))
         .map_err(|e| Stop::cannot("wait for clients", &e))?;
+    server.door = Some(dir.join("queued"));
     server.most = take_descriptors().map_or(limits::QUEUED_CLIENTS, clients_for);
     match server.run() {
         End::Asked => {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use base::limits;
@@ -21,6 +22,7 @@ use super::helper::Bell;
 use super::rights::Rules;
 use super::slots::Slots;
 use super::warnings::{Refused, Room, Warnings};
+use crate::leaving::Leaving;
 
 /// Tokens that are not clients.
 pub(super) const LISTENER: u64 = 0;
@@ -56,6 +58,10 @@ pub(super) struct Server {
     pub(super) released: VecDeque<(u64, bool)>,
     pub(super) poller: Poller,
     pub(super) listener: OwnedFd,
+    /// Where the listener's name is.
+    pub(super) door: Option<PathBuf>,
+    /// Told to stop, and on the way out.
+    pub(super) leaving: Option<Leaving>,
     signals: Signals,
     /// Rings when work given away is done; none in a test.
     bell: Option<Bell>,
@@ -116,6 +122,8 @@ impl Server {
             released: VecDeque::new(),
             poller,
             listener,
+            door: None,
+            leaving: None,
             signals,
             bell,
             clients: Slots::default(),
@@ -171,7 +179,8 @@ impl Server {
         }
     }
 
-    /// One turn; false if a signal asked to stop.
+    /// One turn; false if it was the last: a signal has asked to stop, and nobody is in the middle
+    /// of something, or it has asked twice.
     fn turn(&mut self) -> Result<bool, End> {
         for token in std::mem::take(&mut self.stalled) {
             self.resume(token).map_err(End::Broken)?;
@@ -179,6 +188,7 @@ impl Server {
         let mut events = Vec::new();
         let at_once = self.more_to_feed || !self.stalled.is_empty();
         let limit = if at_once { Duration::ZERO } else { self.patience() };
+        let limit = if self.leaving.is_some() { limit.min(Leaving::patience()) } else { limit };
         self.poller.wait(&mut events, Some(limit)).map_err(End::Poll)?;
         for event in &events {
             if !self.event(*event)? {
@@ -187,7 +197,7 @@ impl Server {
         }
         self.settle().map_err(End::Broken)?;
         self.round();
-        Ok(true)
+        Ok(!self.may_leave(!events.is_empty()))
     }
 
     /// How long nothing needs to be done by itself.
@@ -205,7 +215,15 @@ impl Server {
     fn event(&mut self, event: Event) -> Result<bool, End> {
         match event.token {
             LISTENER => self.accept(),
-            SIGNALS => return Ok(!matches!(self.signals.next(), Ok(Some(_)))),
+            SIGNALS => {
+                let asked = matches!(self.signals.next(), Ok(Some(_)));
+                if asked && self.leaving.is_some() {
+                    return Ok(false);
+                }
+                if asked {
+                    self.begin_to_leave();
+                }
+            }
             BELL => self.hear_bell().map_err(End::Broken)?,
             token => self.client_event(token, event).map_err(End::Broken)?,
         }

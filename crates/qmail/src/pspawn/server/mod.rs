@@ -1,6 +1,7 @@
 //! Logins in, answers out. What has been found out lately is answered from memory and its
 //! connection handed to its account's clean parent; the rest is done by children.
 
+mod leave;
 mod logins;
 mod mailboxes;
 mod peers;
@@ -23,6 +24,7 @@ use super::check::{Check, Verdict};
 use super::crowd::{Crowd, Key};
 use super::files::{Files, State};
 use super::nests::Nests;
+use crate::leaving::Leaving;
 
 use self::peers::{Peer, Request};
 use self::token::Token;
@@ -58,6 +60,8 @@ pub(super) struct Server {
     /// Until when nobody is accepted; `None`: the listener is waited for.
     deaf_until: Option<Duration>,
     looked: Duration,
+    /// Told to stop, and on the way out.
+    leaving: Option<Leaving>,
     next: u64,
     peers: BTreeMap<u64, Peer>,
     waiting: VecDeque<Request>,
@@ -86,6 +90,7 @@ impl Server {
             at_once: cores.saturating_mul(2).clamp(2, CHECKS),
             deaf_until: None,
             looked: clock::monotonic(),
+            leaving: None,
             next: 0,
             peers: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -96,7 +101,7 @@ impl Server {
         })
     }
 
-    /// Until SIGTERM. Open mailboxes stay open: their processes need us no more.
+    /// Until SIGTERM, and a moment longer for who has asked already. Open mailboxes stay open: their processes need us no more.
     pub(super) fn run(&mut self) -> io::Result<()> {
         let mut events = Vec::new();
         loop {
@@ -108,11 +113,17 @@ impl Server {
             }
             self.enforce(clock::monotonic());
             self.begin();
+            if self.may_leave(!events.is_empty()) {
+                return Ok(());
+            }
         }
     }
 
     /// How long nothing need be looked at.
     fn limit(&self) -> Option<Duration> {
+        if self.leaving.is_some() {
+            return Some(Leaving::patience());
+        }
         let idle = self.peers.is_empty() && self.checks.is_empty() && self.nests.is_empty();
         match self.deaf_until {
             // Without room the pause's end changes nothing: somebody has to go first.
@@ -139,7 +150,10 @@ impl Server {
     fn heed_signals(&mut self) -> io::Result<bool> {
         let mut end = false;
         while let Some(signal) = self.signals.next()? {
-            end |= signal == Signal::Term;
+            end |= signal == Signal::Term && self.leaving.is_some();
+            if signal == Signal::Term && !end {
+                self.begin_to_leave();
+            }
         }
         while let Some((pid, status)) = spawn::reap()? {
             sys::log::bury(pid, status);
