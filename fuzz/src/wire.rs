@@ -2,6 +2,7 @@
 
 use base::event::Event;
 use base::outcome::Outcome;
+use base::service::{Facts, Identity, Status};
 use base::tai::Label;
 use base::time::Moment;
 use base::wire::frame::{self, Frame};
@@ -175,6 +176,23 @@ fn labels(bytes: &[u8]) {
     let label = Label::at(moment);
     assert_eq!(label.moment(), moment);
     assert!(moment.plus_secs(raw.u64()) >= moment);
+    service(bytes);
+}
+
+/// What supervise writes, and reads again after another one.
+fn service(bytes: &[u8]) {
+    if let Some(status) = Status::decode(bytes) {
+        assert_eq!(Status::decode(&status.encode()).map(|again| again.encode()), Some(status.encode()));
+    }
+    if let Some(facts) = Facts::parse(bytes) {
+        let lines = facts.encode();
+        let again = Facts::parse(lines.as_bytes()).expect("facts read back");
+        assert_eq!(again.encode(), lines);
+    }
+    if let Some((identity, _)) = std::str::from_utf8(bytes).ok().and_then(Identity::parse) {
+        let line = identity.to_string();
+        assert_eq!(Identity::parse(&line), Some((identity, None)));
+    }
 }
 
 fn texts(bytes: &[u8]) {

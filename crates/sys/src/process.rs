@@ -1,10 +1,13 @@
 //! A process seen from outside: which one it is, whether it still lives, its session.
 
+use crate::poll::{self, Interest};
 use crate::signal::Signal;
+use base::service::Identity;
 use rustix::process::{Pid, PidfdFlags};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// A process held by descriptor: the number cannot come to mean another one. The descriptor is
 /// readable when the process has ended.
@@ -23,6 +26,27 @@ impl Held {
         Ok(Held(rustix::process::pidfd_open(number(pid)?, PidfdFlags::empty())?))
     }
 
+    /// Takes hold of just this process; `None` if it is gone, and its number another's or nobody's.
+    pub fn of(whom: &Identity) -> io::Result<Option<Held>> {
+        let held = match Held::open(whom.pid) {
+            Ok(held) => held,
+            Err(_) if gone(whom.pid) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // The descriptor first, the question after: the number cannot change hands in between.
+        match identity(whom.pid) {
+            Ok(now) => Ok((now == *whom).then_some(held)),
+            Err(_) if gone(whom.pid) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether it has ended.
+    pub fn ended(&self) -> bool {
+        let ready = poll::ready(&[self.as_fd()], Interest::READ, Some(Duration::ZERO));
+        ready.is_ok_and(|ready| ready.contains(&true))
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         let signal = rustix::process::Signal::from_named_raw(signal.number())
@@ -34,6 +58,16 @@ impl Held {
 fn number(pid: u32) -> io::Result<Pid> {
     let raw = i32::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
     Ok(Pid::from_raw(raw).ok_or(io::ErrorKind::InvalidInput)?)
+}
+
+/// Which process has a number now.
+pub fn identity(pid: u32) -> io::Result<Identity> {
+    Ok(Identity { pid, started: started(pid)?, boot: boot()? })
+}
+
+/// No process has this number.
+fn gone(pid: u32) -> bool {
+    started(pid).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// From now on a descendant whose parent ends becomes a child of this process, not of process 1:
@@ -113,5 +147,14 @@ mod tests {
         assert!(boot().unwrap().len() > 30);
         assert!(Held::open(pid).is_ok());
         assert!(Held::open(0).is_err());
+    }
+
+    #[test]
+    fn this_process_is_itself_and_no_other() {
+        let me = identity(std::process::id()).unwrap();
+        assert!(Held::of(&me).unwrap().is_some_and(|me| !me.ended()));
+        let other = Identity { started: me.started + 1, ..me.clone() };
+        assert!(Held::of(&other).unwrap().is_none());
+        assert!(Held::of(&Identity { pid: i32::MAX as u32, ..me }).unwrap().is_none());
     }
 }

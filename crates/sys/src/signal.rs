@@ -133,6 +133,15 @@ pub fn kill_group(leader: u32, signal: Signal) -> io::Result<()> {
     Ok(sig::killpg(Pid::from_raw(leader), signal.kernel())?)
 }
 
+/// Sends a signal to every process but this one. Only for process 1, of a machine or a container:
+/// whose end is everybody's; for anybody else it is `InvalidInput`.
+pub fn kill_everybody(signal: Signal) -> io::Result<()> {
+    if std::process::id() != 1 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    Ok(sig::kill(Pid::from_raw(-1), signal.kernel())?)
+}
+
 /// Signals that wait in a descriptor until they are read.
 #[derive(Debug)]
 pub struct Signals {
@@ -186,6 +195,12 @@ mod tests {
             assert_eq!(ours.kernel(), kernel);
             assert_eq!(Signal::from_number(ours.number()), Some(ours));
         }
+    }
+
+    #[test]
+    fn only_process_1_may_kill_everybody() {
+        let error = kill_everybody(Signal::Cont).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 
     #[test]

@@ -22,6 +22,11 @@ impl Watch {
         Self::for_these(&[dir], names())
     }
 
+    /// The same of several directories.
+    pub fn on_all(dirs: &[&Path]) -> io::Result<Watch> {
+        Self::for_these(dirs, names())
+    }
+
     /// Starts watching the names in directories and what is in their files. A file that is a link
     /// to one elsewhere is watched as a name only.
     pub fn on_contents(dirs: &[&Path]) -> io::Result<Watch> {
