@@ -4,6 +4,7 @@
 mod envdir;
 mod fences;
 mod fghack;
+mod look;
 mod message;
 mod multilog;
 mod pgrphack;
@@ -13,15 +14,17 @@ mod setlock;
 mod setuidgid;
 mod softlimit;
 mod splogger;
-mod status;
 mod supervise;
 mod svc;
 mod svok;
 mod svscan;
+mod svscanboot;
 mod svstat;
+mod svwait;
 mod tai64n;
 mod tcprules;
 mod tcpserver;
+mod waiting;
 
 use sys::multicall::{self, Program};
 
@@ -78,9 +81,19 @@ const PROGRAMS: &[Program] = &[
         main: svscan::main,
     },
     Program {
+        name: "svscanboot",
+        sentence: "start svscan, with its log where ps shows it",
+        main: svscanboot::main,
+    },
+    Program {
         name: "svstat",
         sentence: "print the state of supervised services",
         main: svstat::main,
+    },
+    Program {
+        name: "svwait",
+        sentence: "wait until supervised services are up, ready, down or restarted",
+        main: svwait::main,
     },
     Program {
         name: "tai64nlocal",

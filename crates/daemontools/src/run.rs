@@ -2,6 +2,7 @@
 
 use crate::message::Voice;
 use std::ffi::{OsStr, OsString};
+use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use sys::signal::{self, Signal};
 
@@ -44,6 +45,23 @@ pub(crate) fn run(voice: Voice, argv: &[OsString], env: Option<&Environment>) ->
     let error = sys::spawn::exec_search(argv, env.map(|env| env.0.as_slice()));
     let name = argv.first().map(OsString::as_os_str).unwrap_or_default();
     voice.fatal(&[&"unable to run ", &name], Some(&error))
+}
+
+/// Becomes a program of our own, `argv[0]`: the one that lies beside this very binary, or the one
+/// `$PATH` finds, or, where neither has that name, this binary under it. Returns only if that failed.
+pub(crate) fn become_ours(argv: &[OsString], env: Option<&[(OsString, OsString)]>) -> io::Error {
+    let Some(name) = argv.first() else { return ErrorKind::InvalidInput.into() };
+    if let Ok(me) = std::env::current_exe() {
+        let sibling = me.with_file_name(name);
+        if sibling.exists() {
+            return sys::spawn::exec(sibling.as_os_str(), argv, env);
+        }
+    }
+    let error = sys::spawn::exec_search(argv, env);
+    if error.kind() == ErrorKind::NotFound {
+        return sys::spawn::exec("/proc/self/exe".as_ref(), argv, env);
+    }
+    error
 }
 
 #[cfg(test)]

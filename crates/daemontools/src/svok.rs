@@ -2,10 +2,11 @@
 //!
 //! *Runs as* anybody · *hears* nobody · *opens* `DIR/supervise/ok` · *speaks to* nobody.
 
+use crate::look;
 use crate::message::{PERMANENT, Voice};
-use crate::svc::no_reader;
 use std::ffi::OsString;
 use std::io::ErrorKind;
+use std::path::Path;
 
 const VOICE: Voice = Voice("svok");
 
@@ -15,9 +16,10 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
     if let Err(error) = std::env::set_current_dir(dir) {
         return VOICE.fatal(&[&"unable to chdir to ", dir], Some(&error));
     }
-    match sys::file::open_write("supervise/ok") {
-        Ok(_) => 0,
-        Err(error) if error.kind() == ErrorKind::NotFound || no_reader(&error) => PERMANENT,
+    match look::listens(Path::new(".")) {
+        Ok(true) => 0,
+        Ok(false) => PERMANENT,
+        Err(error) if error.kind() == ErrorKind::NotFound => PERMANENT,
         Err(error) => VOICE.fatal(&[&"unable to open ", dir, &"/supervise/ok"], Some(&error)),
     }
 }

@@ -25,6 +25,12 @@ fn main() {
     refused("multilog", &fence, &REFUSED);
     killed("multilog", &fence);
 
+    // What it writes to is open: its own memory.
+    let title = fences::readproctitle();
+    refused("readproctitle", &title, &[Act::Read("/etc/passwd".into()), Act::Udp, Act::Fork]);
+    refused("readproctitle", &title, &REFUSED);
+    killed("readproctitle", &title);
+
     let splogger = fences::splogger();
     let log = dir.join("log");
     let _syslog = std::os::unix::net::UnixListener::bind(&log).unwrap();

@@ -169,3 +169,185 @@ fn a_second_svscan_gives_up_at_once_and_the_first_goes_on() {
     assert_eq!([stage.pid("made/c"), stage.pid("made/c/log")], pids);
     end(&stage, svscan);
 }
+
+#[test]
+fn hup_ends_services_that_are_no_longer_there_and_then_their_logs() {
+    let mut stage = Stage::new("hup");
+    counter(&stage);
+    stage.script("service/other/run", "exec sleep 1000");
+    let mut svscan = stage.start(&["svscan", "service"]);
+    eventually("lines are logged", || lines(&stage) > 1000);
+    let other = stage.pid("service/other");
+    std::fs::remove_file(stage.path("service/c")).unwrap();
+    kill("HUP", svscan.id());
+    eventually("both supervises have left", || {
+        ["made/c", "made/c/log"].iter().all(|dir| stage.run(&["svok", dir]).code == Some(100))
+    });
+    let last: u64 = stage.read("made/c/last").trim().parse().unwrap();
+    assert_complete(&logged(&stage.path("made/c/log/main")), last);
+    assert!(other.is_some() && stage.pid("service/other") == other);
+    // It may come back.
+    std::os::unix::fs::symlink("../made/c", stage.path("service/c")).unwrap();
+    eventually("up again", || stage.pid("made/c").is_some());
+    kill("TERM", svscan.id());
+    assert_eq!(svscan.wait().unwrap().code(), Some(0));
+    assert_eq!(stage.read("err"), "");
+}
+
+#[test]
+fn trouble_with_a_name_is_told_once_however_often_it_is_looked_at() {
+    let mut stage = Stage::new("told");
+    std::fs::create_dir(stage.path("service")).unwrap();
+    std::os::unix::fs::symlink("nowhere", stage.path("service/dangling")).unwrap();
+    stage.write("service/file", "");
+    let mut svscan = stage.start(&["svscan", "service"]);
+    let line = "svscan: warning: unable to stat dangling: file does not exist\n";
+    eventually("the trouble", || stage.read("err") == line);
+    for _ in 0..5 {
+        kill("ALRM", svscan.id());
+        millis(50);
+    }
+    std::fs::remove_file(stage.path("service/dangling")).unwrap();
+    kill("ALRM", svscan.id());
+    millis(100);
+    std::os::unix::fs::symlink("nowhere", stage.path("service/dangling")).unwrap();
+    kill("ALRM", svscan.id());
+    eventually("the trouble is back", || stage.read("err") == [line, line].concat());
+    kill("TERM", svscan.id());
+    assert_eq!(svscan.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_signal_runs_the_program_of_its_name() {
+    let mut stage = Stage::new("signals");
+    stage.script("service/s/run", "exec sleep 1000");
+    stage.script("service/.svscan/SIGUSR1", "echo usr1 >> ../heard");
+    stage.script("service/.svscan/SIGHUP", "echo hup >> ../heard");
+    let mut svscan = stage.start(&["svscan", "service"]);
+    eventually("up", || stage.pid("service/s").is_some());
+    kill("USR1", svscan.id());
+    eventually("USR1 was heard", || stage.read("heard") == "usr1\n");
+    // Given another meaning, HUP does not have its own.
+    std::fs::rename(stage.path("service/s"), stage.path("s")).unwrap();
+    kill("HUP", svscan.id());
+    eventually("HUP was heard", || stage.read("heard") == "usr1\nhup\n");
+    kill("USR2", svscan.id());
+    millis(500);
+    assert!(stage.pid("s").is_some() && svscan.try_wait().unwrap().is_none());
+    kill("TERM", svscan.id());
+    assert_eq!(svscan.wait().unwrap().code(), Some(0));
+    assert!(stage.pid("s").is_none(), "a service that was moved away is ended as well");
+}
+
+#[test]
+fn a_service_has_as_long_to_end_as_its_file_gives_it() {
+    let mut stage = Stage::new("patience");
+    stage.script("service/s/run", "trap '' TERM\nwhile :; do sleep 0.1; done");
+    stage.write("service/s/timeout-kill", "500");
+    let mut svscan = stage.start(&["svscan", "service"]);
+    eventually("up", || stage.pid("service/s").is_some());
+    millis(300);
+    let began = std::time::Instant::now();
+    kill("TERM", svscan.id());
+    assert_eq!(svscan.wait().unwrap().code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(stage.read("err").contains("s: run did not end in its time (timeout-kill): killed"));
+}
+
+#[test]
+fn a_service_whose_directory_is_removed_is_ended_with_the_others() {
+    let mut stage = Stage::new("rmdir");
+    stage.script("service/s/run", "exec sleep 1000");
+    stage.script("service/s/log/run", "exec cat > /dev/null");
+    let mut svscan = stage.start(&["svscan", "service"]);
+    eventually("up", || stage.pid("service/s").is_some());
+    eventually("its log too", || stage.pid("service/s/log").is_some());
+    let pids = [stage.pid("service/s").unwrap(), stage.pid("service/s/log").unwrap()];
+    std::fs::remove_dir_all(stage.path("service/s")).unwrap();
+    millis(1200);
+    kill("TERM", svscan.id());
+    let began = std::time::Instant::now();
+    assert_eq!(svscan.wait().unwrap().code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    for pid in pids {
+        assert!(!std::path::Path::new(&format!("/proc/{pid}/fd/0")).exists());
+    }
+}
+
+#[test]
+fn svscanboot_becomes_svscan_and_shows_its_log_to_ps() {
+    let mut stage = Stage::new("boot");
+    stage.script("service/s/run", "env > ../../env\nexec sleep 1000");
+    std::os::unix::fs::symlink("nowhere", stage.path("service/dangling")).unwrap();
+    let dir = stage.path("service").to_string_lossy().into_owned();
+    let mut boot = stage.start(&["svscanboot", &dir]);
+    eventually("up", || stage.pid("service/s").is_some());
+    let name = std::fs::read(format!("/proc/{}/cmdline", boot.id())).unwrap();
+    assert!(name.starts_with(b"svscan\0"), "{name:?}");
+    let title = || {
+        let children = format!("/proc/{0}/task/{0}/children", boot.id());
+        let children = std::fs::read_to_string(children).unwrap();
+        let lines = children.split_whitespace().map(|pid| format!("/proc/{pid}/cmdline"));
+        lines
+            .filter_map(|path| std::fs::read(path).ok())
+            .map(|line| String::from_utf8_lossy(&line).into_owned())
+            .find(|line| line.starts_with("readproctitle\0"))
+            .unwrap_or_default()
+    };
+    eventually("the log is shown", || {
+        title().ends_with("svscan: warning: unable to stat dangling: file does not exist\n\0")
+    });
+    assert!(title().starts_with("readproctitle\0service errors: \0..."), "{}", title());
+    eventually("the service's variables", || stage.read("env").contains("PATH="));
+    let env = stage.read("env");
+    let ours = std::path::Path::new(env!("CARGO_BIN_EXE_daemontools")).parent().unwrap();
+    let path = format!(":/usr/X11R6/bin:{}\n", ours.display());
+    // The stage's own scripts put a directory in front.
+    assert!(env.contains(&path) && env.contains(":/command:/usr/local/bin:"), "{env}");
+    assert!(!env.contains("HOME="), "{env}");
+    kill("TERM", boot.id());
+    assert_eq!(boot.wait().unwrap().code(), Some(0));
+    assert_eq!(stage.run(&["svok", "service/s"]).code, Some(100));
+}
+
+#[test]
+fn as_process_1_it_buries_orphans_and_takes_nobody_by_surprise() {
+    let stage = Stage::new("container");
+    let svscan = stage.bin("svscan");
+    let mut unshare = std::process::Command::new("unshare");
+    unshare.args(["--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    if !unshare.arg("true").status().is_ok_and(|status| status.success()) {
+        eprintln!("no namespaces here: not tested");
+        return;
+    }
+    // Its child goes into the background and outlives the service.
+    let orphan = "trap 'echo told >> told; exit' TERM; while :; do sleep 0.1; done";
+    stage.script("service/s/run", &format!("(({orphan}) &)\nsh -c 'sleep 0.3 &'\nexec sleep 1000"));
+    stage.script("service/s/log/run", "exec cat > lines");
+    let mut unshare = std::process::Command::new("unshare");
+    unshare.args(["--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
+    // What the shell says is where its process 1's signals come from: from outside.
+    unshare.arg(svscan).arg("service").current_dir(&stage.dir);
+    let mut outside = unshare.spawn().unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", outside.id());
+    let first = || -> Option<u32> {
+        std::fs::read_to_string(&children).ok()?.split_whitespace().next()?.parse().ok()
+    };
+    eventually("the services' supervises listen", || {
+        stage.run(&["svok", "service/s"]).code == Some(0)
+            && stage.run(&["svok", "service/s/log"]).code == Some(0)
+    });
+    millis(800);
+    let one = first().unwrap();
+    // No zombie is left of the short-lived one.
+    let below = std::fs::read_to_string(format!("/proc/{one}/task/{one}/children")).unwrap();
+    for pid in below.split_whitespace() {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        assert!(!stat.contains(") Z "), "{stat}");
+    }
+    kill("TERM", one);
+    let began = std::time::Instant::now();
+    assert_eq!(outside.wait().unwrap().code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert_eq!(stage.read("service/s/told"), "told\n");
+}

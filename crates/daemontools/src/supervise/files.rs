@@ -1,22 +1,38 @@
 //! The files of `DIR/supervise`: lock, FIFOs, status. All paths are relative: we work in DIR.
 
+use super::told::Told;
 use crate::message::Voice;
-use crate::status::Status;
+use base::service::Facts;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use sys::file;
 
-const STATUS: &str = "supervise/status";
-const STATUS_NEW: &str = "supervise/status.new";
+/// A file that is replaced by renaming a new one.
+struct Kept {
+    name: &'static str,
+    new: &'static str,
+    /// What it is called behind its directory's name.
+    short: &'static str,
+}
+
+/// The 18 bytes that everybody reads.
+const STATUS: Kept =
+    Kept { name: "supervise/status", new: "supervise/status.new", short: "status" };
+/// What they have no room for.
+const STATE: Kept = Kept { name: "supervise/state", new: "supervise/state.new", short: "state" };
+/// The channel on which the service says that it is ready.
+const READY: &str = "supervise/ready";
 
 /// What is open while supervise lives. All of it closes on exec.
 #[derive(Debug)]
 pub(super) struct Files {
     /// Held locked. A forked child shares the lock until it execs, and records itself before: so
     /// whoever gets the lock finds every service that runs in the record (`heir`).
-    _lock: File,
+    pub(super) lock: File,
     /// Commands come here.
     pub(super) control: File,
     /// Kept so that reading `control` never meets an end.
@@ -41,7 +57,11 @@ impl Files {
             file::open_read("supervise/control").map_err(|e| fatal("read", "control", e))?;
         let writer =
             file::open_write("supervise/control").map_err(|e| fatal("write", "control", e))?;
-        Ok(Files { _lock: lock, control, _control_writer: writer, ok: None })
+        if !is_fifo(&control) {
+            // We would read its end again and again.
+            return Err(fatal("read", "control", ErrorKind::InvalidInput.into()));
+        }
+        Ok(Files { lock, control, _control_writer: writer, ok: None })
     }
 
     /// Opens `ok`: from now on svok says yes, so the status must be written before.
@@ -52,6 +72,11 @@ impl Files {
         self.ok = Some(ok);
         Ok(())
     }
+}
+
+fn is_fifo(file: &File) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    file.metadata().is_ok_and(|meta| meta.file_type().is_fifo())
 }
 
 /// Makes `supervise`; where it is a link to a directory still missing, that directory.
@@ -73,12 +98,9 @@ fn make_directory() -> io::Result<()> {
 /// Warns where the service's own log is: descriptor 1, if that is a pipe. supervise must not wait for
 /// who reads there, so it opens the pipe anew for itself; if that is no use, it warns on descriptor 2.
 pub(super) fn log(voice: Voice, dir: &OsStr, text: &str) {
-    let is_pipe = |file: &File| {
-        file.metadata().is_ok_and(|meta| std::os::unix::fs::FileTypeExt::is_fifo(&meta.file_type()))
-    };
     let dir = &known_as(dir);
     let line = voice.line("warning", &[dir, &text], None);
-    let ours = file::open_write("/proc/self/fd/1").ok().filter(is_pipe);
+    let ours = file::open_write("/proc/self/fd/1").ok().filter(is_fifo);
     if ours.is_none_or(|mut log| log.write_all(&line).is_err()) {
         voice.warning(&[dir, &text], None);
     }
@@ -94,33 +116,83 @@ fn known_as(dir: &OsStr) -> OsString {
     }
 }
 
-/// Replaces the status file; trouble is only a warning.
-pub(super) fn write_status(voice: Voice, dir: &OsStr, status: &Status) {
-    let warn = |verb: &str, e: &io::Error| {
-        voice.warning(&[&"unable to ", &verb, &" ", &dir, &"/", &STATUS_NEW], Some(e));
-    };
-    let mut new = match file::open_trunc(STATUS_NEW) {
-        Ok(new) => new,
-        Err(error) => return warn("open", &error),
-    };
-    let bytes = status.encode();
-    match new.write(&bytes) {
-        Ok(n) if n == bytes.len() => {}
-        Ok(_) => {
-            let pieces: [&dyn AsRef<OsStr>; 4] =
-                [&"unable to write ", &dir, &"/supervise/status.new", &": partial write"];
-            return voice.warning(&pieces, None);
-        }
-        Err(error) => return warn("write", &error),
-    }
-    if let Err(error) = std::fs::rename(STATUS_NEW, STATUS) {
-        let pieces: [&dyn AsRef<OsStr>; 4] =
-            [&"unable to rename ", &dir, &"/supervise/status.new", &" to status"];
-        voice.warning(&pieces, Some(&error));
+/// Replaces both status files; trouble is only a warning, told once.
+pub(super) fn write_status(voice: Voice, dir: &OsStr, facts: &Facts, told: &mut Told) {
+    // The new words first: who waits for a change is woken by the file that is written last.
+    let state = replace(&STATE, facts.encode().as_bytes()).map_err(|trouble| (&STATE, trouble));
+    let status = replace(&STATUS, &facts.status.encode()).map_err(|trouble| (&STATUS, trouble));
+    match status.and(state) {
+        Ok(()) => told.over(),
+        Err((file, trouble)) if told.news(trouble.error()) => warn(voice, dir, file, &trouble),
+        Err(_) => {}
     }
 }
 
-/// The status an earlier supervise left.
-pub(super) fn read_status() -> Option<Status> {
-    Status::decode(&sys::fd::read_to_end(file::open_read(STATUS).ok()?, 4096).ok()?)
+/// Where writing went wrong.
+enum Trouble {
+    Open(io::Error),
+    Write(io::Error),
+    Partial(io::Error),
+    Rename(io::Error),
+}
+
+impl Trouble {
+    fn error(&self) -> &io::Error {
+        match self {
+            Trouble::Open(e) | Trouble::Write(e) | Trouble::Partial(e) | Trouble::Rename(e) => e,
+        }
+    }
+}
+
+fn replace(file: &Kept, bytes: &[u8]) -> Result<(), Trouble> {
+    let mut new = file::open_trunc(file.new).map_err(Trouble::Open)?;
+    match new.write(bytes) {
+        Ok(n) if n == bytes.len() => {}
+        Ok(_) => return Err(Trouble::Partial(ErrorKind::WriteZero.into())),
+        Err(error) => return Err(Trouble::Write(error)),
+    }
+    std::fs::rename(file.new, file.name).map_err(Trouble::Rename)
+}
+
+fn warn(voice: Voice, dir: &OsStr, file: &Kept, trouble: &Trouble) {
+    let new: [&dyn AsRef<OsStr>; 3] = [&dir, &"/", &file.new];
+    let say = |before: &str, after: &str, cause| {
+        let [dir, slash, name] = new;
+        voice.warning(&[&"unable to ", &before, dir, slash, name, &after], cause);
+    };
+    match trouble {
+        Trouble::Open(error) => say("open ", "", Some(error)),
+        Trouble::Write(error) => say("write ", "", Some(error)),
+        Trouble::Partial(_) => say("write ", ": partial write", None),
+        Trouble::Rename(error) => say("rename ", &format!(" to {}", file.short), Some(error)),
+    }
+}
+
+/// Makes a new channel for the service's newline, so that nobody from an earlier life can speak for
+/// it: our end, and the service's. It has a name so that our heir finds it; and the service's end is
+/// open for reading as well, so that it is no broken pipe while there is no supervise.
+pub(super) fn new_channel() -> io::Result<(File, OwnedFd)> {
+    match std::fs::remove_file(READY) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => file::mkfifo(READY, 0o600)?,
+    }
+    let ours = file::open_read(READY)?;
+    let theirs = std::fs::OpenOptions::new().read(true).write(true).open(READY)?;
+    Ok((ours, theirs.into()))
+}
+
+/// Our end of the channel an earlier supervise made.
+pub(super) fn old_channel() -> Option<File> {
+    file::open_read(READY).ok().filter(is_fifo)
+}
+
+/// Whether our directory has been removed: it has no name any more.
+pub(super) fn removed() -> bool {
+    std::fs::metadata(".").is_ok_and(|meta| meta.nlink() == 0)
+}
+
+/// Which `./run` there is: its file, and when that was changed last.
+pub(super) fn run_stamp() -> Option<(u64, i64, i64)> {
+    let meta = std::fs::metadata("run").ok()?;
+    Some((meta.ino(), meta.ctime(), meta.ctime_nsec()))
 }

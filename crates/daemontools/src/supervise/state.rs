@@ -1,12 +1,18 @@
 //! What supervise does next: a pure machine. Time comes as an argument, deeds go out as a list.
 
-use crate::status::{Status, Want};
+use base::service::{End, Facts, Identity, Ready, Status, Want};
 use base::tai::Label;
 use std::time::Duration;
 use sys::signal::Signal;
 
 /// A service is not started sooner than this after its last start.
 pub(super) const THROTTLE: Duration = Duration::from_secs(1);
+/// The same for one that fails again and again.
+const SLOW: Duration = Duration::from_secs(5);
+/// So many runs in a row, each ended within [`THROTTLE`] of its start, are "again and again".
+const PATIENCE: u32 = 10;
+/// The exit code by which `finish` says that the service must not be started again (as in s6).
+const NEVER_AGAIN: u8 = 125;
 
 /// When something happens: for the status file and for intervals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +28,16 @@ pub(super) struct Now {
 enum Service {
     /// No process.
     Down,
-    /// No process; to be started at this tick.
-    Due(Duration),
+    /// No process; to be started at this tick, or if `./run` is another one by `look`.
+    Due { at: Duration, look: Duration },
     /// We asked for a process and have not heard yet.
     Starting,
-    /// A process.
-    Up { pid: u32, paused: bool },
+    /// A process; after `kill` it is killed.
+    Up { pid: u32, paused: bool, ready: Ready, kill: Option<Duration> },
+    /// It ended; we asked for `./finish` and have not heard yet.
+    Ended,
+    /// `./finish` runs; after `kill` it is killed.
+    Finishing { pid: u32, kill: Option<Duration> },
 }
 
 /// Everything supervise remembers.
@@ -38,8 +48,17 @@ pub(super) struct State {
     exiting: bool,
     /// When the pid last changed.
     since: Label,
+    /// The tick of the last start.
+    started: Duration,
     /// The tick before which nothing is started.
     earliest: Duration,
+    /// Runs in a row that ended at once.
+    quick: u32,
+    starts: u64,
+    last: Option<(End, Label)>,
+    failed: bool,
+    /// "Once" was said while `./finish` was still at work.
+    once_more: bool,
 }
 
 /// What happens to supervise.
@@ -47,27 +66,58 @@ pub(super) struct State {
 pub(super) enum Event {
     /// Everything is ready: begin.
     Begin,
-    /// A byte from `supervise/control`.
+    /// A byte from `supervise/control`, but `d`.
     Command(u8),
-    /// The process asked for runs.
-    Started(u32),
+    /// The byte `d`, and how long the service may take over it.
+    Down(Option<Duration>),
+    /// The process asked for runs; it will say when it is ready, or will not.
+    Started { pid: u32, tells: bool },
     /// The process asked for could not be made.
     NotStarted,
+    /// The process asked for could not become `./run`.
+    NotRun,
+    /// There is no directory any more.
+    Removed,
+    /// The service says that it can be used.
+    Ready,
     /// The service's process has ended.
-    Died,
-    /// The tick of `wake()` has come.
-    Tick,
+    Died(End),
+    /// `./finish` runs, and how long it may.
+    FinishStarted { pid: u32, limit: Option<Duration> },
+    /// It has ended with this code, if with any; or there is none.
+    Finished(Option<u8>),
+    /// The tick of `wake()` has come; `./run` is not the one that was started last, or it is.
+    Tick { changed: bool },
+}
+
+/// What is worth a line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// It ended at once for the tenth time.
+    Slow(End),
+    /// It did not end in the time it was given, and was killed.
+    Killed,
+    /// The same of `./finish`.
+    FinishKilled,
+    /// `./finish` said never again.
+    Failed,
 }
 
 /// What supervise is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Start `./run`, then report `Started` or `NotStarted`.
+    /// Start `./run`, then report `Started`, `NotStarted`, `NotRun` or `Removed`.
     Start,
+    /// Start `./finish`, then report `FinishStarted` or `Finished`.
+    Finish(End),
     /// Signal the service.
     Signal(Signal),
-    /// Write the status file.
+    /// Kill `./finish` and what it started.
+    KillFinish,
+    /// Write the status files.
     Write,
+    /// Tell the log.
+    Tell(News),
     /// Exit 0.
     Leave,
 }
@@ -75,50 +125,101 @@ pub(super) enum Action {
 impl State {
     /// At supervise's start: down, wanted up unless there is a `down` file.
     pub(super) fn new(down: bool, now: Now) -> Self {
-        let want = if down { Want::Down } else { Want::Up };
         State {
             service: Service::Down,
-            want,
+            want: if down { Want::Down } else { Want::Up },
             exiting: false,
             since: now.label,
+            started: Duration::ZERO,
             earliest: Duration::ZERO,
+            quick: 0,
+            starts: 0,
+            last: None,
+            failed: false,
+            once_more: false,
         }
+    }
+
+    /// The same, with an earlier supervise's count and memory of how the last run ended.
+    pub(super) fn after(mut self, old: &Facts) -> Self {
+        (self.starts, self.last) = (old.starts, old.last);
+        self
     }
 
     /// At the start of a supervise that finds its forerunner's service alive: its life goes on,
     /// and what was wanted of it is still wanted.
-    pub(super) fn adopted(old: &Status) -> Self {
-        State {
-            service: Service::Up { pid: old.pid, paused: old.paused },
-            want: old.want,
-            exiting: false,
-            since: old.since,
-            earliest: Duration::ZERO,
-        }
+    pub(super) fn adopted(self, old: &Status, ready: Ready) -> Self {
+        let service = Service::Up { pid: old.pid, paused: old.paused, ready, kill: None };
+        State { service, want: old.want, since: old.since, ..self }
+    }
+
+    /// The same if it finds `./finish` running.
+    pub(super) fn finishing(self, pid: u32, old: &Status, kill: Option<Duration>) -> Self {
+        let service = Service::Finishing { pid, kill };
+        State { service, want: old.want, since: old.since, ..self }
     }
 
     /// What the status file is to say.
     pub(super) fn status(&self) -> Status {
         let (pid, paused) = match self.service {
-            Service::Up { pid, paused } => (pid, paused),
-            Service::Down | Service::Due(_) | Service::Starting => (0, false),
+            Service::Up { pid, paused, .. } => (pid, paused),
+            Service::Down
+            | Service::Due { .. }
+            | Service::Starting
+            | Service::Ended
+            | Service::Finishing { .. } => (0, false),
         };
         Status { since: self.since, pid, paused, want: self.want }
     }
 
+    /// What the file beside it is to say.
+    pub(super) fn facts(&self, supervise: Option<Identity>) -> Facts {
+        Facts {
+            supervise,
+            status: self.status(),
+            ready: self.ready(),
+            finish: self.finish().unwrap_or(0),
+            starts: self.starts,
+            last: self.last,
+            failed: self.failed,
+        }
+    }
+
+    /// What the service says of itself.
+    fn ready(&self) -> Ready {
+        match self.service {
+            Service::Up { ready, .. } => ready,
+            Service::Down
+            | Service::Due { .. }
+            | Service::Starting
+            | Service::Ended
+            | Service::Finishing { .. } => Ready::Untold,
+        }
+    }
+
     /// The service's pid, if it has one.
     pub(super) fn pid(&self) -> Option<u32> {
+        Some(self.status().pid).filter(|pid| *pid != 0)
+    }
+
+    /// The pid of `./finish`, if it runs.
+    pub(super) fn finish(&self) -> Option<u32> {
         match self.service {
-            Service::Up { pid, .. } => Some(pid),
-            Service::Down | Service::Due(_) | Service::Starting => None,
+            Service::Finishing { pid, .. } => Some(pid),
+            Service::Down
+            | Service::Due { .. }
+            | Service::Starting
+            | Service::Up { .. }
+            | Service::Ended => None,
         }
     }
 
     /// The tick at which to report `Tick`.
     pub(super) fn wake(&self) -> Option<Duration> {
         match self.service {
-            Service::Due(at) => Some(at),
-            Service::Down | Service::Starting | Service::Up { .. } => None,
+            Service::Due { at, look } => Some(at.min(look)),
+            Service::Up { kill, .. } | Service::Finishing { kill, .. } => kill,
+            Service::Down | Service::Starting | Service::Ended => None,
         }
     }
 
@@ -126,54 +227,142 @@ impl State {
     pub(super) fn step(mut self, event: Event, now: Now) -> (State, Vec<Action>) {
         let mut actions = Vec::new();
         match event {
-            Event::Begin => {
-                if self.want == Want::Up {
-                    self.start(now, &mut actions);
-                }
-            }
+            Event::Begin if self.want == Want::Up => self.start(now, &mut actions),
+            Event::Begin => {}
             Event::Command(byte) => self.command(byte, now, &mut actions),
-            Event::Started(pid) => {
-                self.service = Service::Up { pid, paused: false };
-                self.since = now.label;
-                self.earliest = now.ticks.saturating_add(THROTTLE);
-                actions.push(Action::Write);
-            }
+            Event::Down(limit) => self.bring_down(limit, now, &mut actions),
+            Event::Started { pid, tells } => self.up(pid, tells, now, &mut actions),
             Event::NotStarted => {
                 self.earliest = now.ticks.saturating_add(THROTTLE);
-                self.service = Service::Due(self.earliest);
+                self.due(now);
             }
-            Event::Died => self.died(now, &mut actions),
-            Event::Tick => {
-                if matches!(self.service, Service::Due(_)) {
-                    self.start(now, &mut actions);
-                }
+            Event::NotRun => self.not_run(now, &mut actions),
+            Event::Removed => {
+                self.service = Service::Down;
+                actions.push(Action::Leave);
             }
+            Event::Ready => self.usable(now, &mut actions),
+            Event::Died(end) => self.died(end, now, &mut actions),
+            Event::FinishStarted { pid, limit } => {
+                let kill = limit.map(|limit| now.ticks.saturating_add(limit));
+                self.service = Service::Finishing { pid, kill };
+                actions.push(Action::Write);
+            }
+            Event::Finished(code) => self.finished(code, now, &mut actions),
+            Event::Tick { changed } => self.tick(changed, now, &mut actions),
         }
         (self, actions)
     }
 
-    /// Starts the service if it is down: at once, or when the last start is a second ago.
+    /// Starts the service if it is down: at once, or when the last start is long enough ago.
     fn start(&mut self, now: Now, actions: &mut Vec<Action>) {
         match self.service {
-            Service::Up { .. } | Service::Starting => {}
-            Service::Down | Service::Due(_) if now.ticks < self.earliest => {
-                self.service = Service::Due(self.earliest);
-            }
-            Service::Down | Service::Due(_) => {
+            Service::Down | Service::Due { .. } if now.ticks < self.earliest => self.due(now),
+            Service::Down | Service::Due { .. } => {
                 self.service = Service::Starting;
+                self.once_more = false;
                 actions.push(Action::Start);
+            }
+            // What has not ended yet is followed by its next life when it has.
+            Service::Up { .. } | Service::Starting | Service::Ended | Service::Finishing { .. } => {
             }
         }
     }
 
-    fn died(&mut self, now: Now, actions: &mut Vec<Action>) {
-        self.service = Service::Down;
+    /// To be started as soon as it may. Where that is not within the usual second, a changed `./run`
+    /// is a reason not to wait longer.
+    fn due(&mut self, now: Now) {
+        let look = now.ticks.saturating_add(THROTTLE).min(self.earliest);
+        self.service = Service::Due { at: self.earliest, look };
+    }
+
+    fn up(&mut self, pid: u32, tells: bool, now: Now, actions: &mut Vec<Action>) {
+        let ready = if tells { Ready::NotYet } else { Ready::Untold };
+        self.service = Service::Up { pid, paused: false, ready, kill: None };
         self.since = now.label;
+        self.started = now.ticks;
+        self.earliest = now.ticks.saturating_add(THROTTLE);
+        self.starts = self.starts.saturating_add(1);
         actions.push(Action::Write);
+    }
+
+    fn not_run(&mut self, now: Now, actions: &mut Vec<Action>) {
+        self.service = Service::Down;
+        self.started = now.ticks;
+        self.hurry_less(true);
         if self.exiting {
             actions.push(Action::Leave);
         } else if self.want == Want::Up {
+            self.due(now);
+        }
+    }
+
+    /// Sets when the next start may be, by how the last one went.
+    fn hurry_less(&mut self, at_once: bool) {
+        self.quick = if at_once { self.quick.saturating_add(1) } else { 0 };
+        let pause = if self.quick >= PATIENCE { SLOW } else { THROTTLE };
+        self.earliest = self.started.saturating_add(pause);
+    }
+
+    fn usable(&mut self, now: Now, actions: &mut Vec<Action>) {
+        if let Service::Up { ready: ready @ Ready::NotYet, .. } = &mut self.service {
+            *ready = Ready::Since(now.label);
+            actions.push(Action::Write);
+        }
+    }
+
+    fn died(&mut self, end: End, now: Now, actions: &mut Vec<Action>) {
+        let asked = matches!(self.service, Service::Up { kill: Some(_), .. });
+        self.service = Service::Ended;
+        self.since = now.label;
+        self.last = Some((end, now.label));
+        let lived = now.ticks.saturating_sub(self.started);
+        self.hurry_less(lived < THROTTLE && !asked);
+        if self.quick == PATIENCE && self.want == Want::Up && !self.exiting {
+            actions.push(Action::Tell(News::Slow(end)));
+        }
+        // The files say that it is down when they can also say whether `./finish` runs.
+        actions.push(Action::Finish(end));
+    }
+
+    fn finished(&mut self, code: Option<u8>, now: Now, actions: &mut Vec<Action>) {
+        self.service = Service::Down;
+        if code == Some(NEVER_AGAIN) {
+            (self.want, self.failed) = (Want::Down, true);
+            actions.push(Action::Tell(News::Failed));
+        }
+        actions.push(Action::Write);
+        if self.exiting {
+            actions.push(Action::Leave);
+        } else if self.want == Want::Up || self.once_more {
             self.start(now, actions);
+        }
+    }
+
+    fn tick(&mut self, changed: bool, now: Now, actions: &mut Vec<Action>) {
+        match &mut self.service {
+            Service::Due { at, look } => {
+                if changed {
+                    (self.quick, self.earliest) = (0, now.ticks);
+                } else if now.ticks < *at {
+                    *look = now.ticks.saturating_add(THROTTLE);
+                    return;
+                }
+                self.start(now, actions);
+            }
+            Service::Up { kill, .. } if kill.is_some_and(|at| now.ticks >= at) => {
+                *kill = None;
+                actions.extend([Action::Signal(Signal::Kill), Action::Tell(News::Killed)]);
+            }
+            Service::Finishing { kill, .. } if kill.is_some_and(|at| now.ticks >= at) => {
+                *kill = None;
+                actions.extend([Action::KillFinish, Action::Tell(News::FinishKilled)]);
+            }
+            Service::Down
+            | Service::Starting
+            | Service::Up { .. }
+            | Service::Ended
+            | Service::Finishing { .. } => {}
         }
     }
 
@@ -181,7 +370,6 @@ impl State {
         match byte {
             b'u' => self.bring_up(Want::Up, now, actions),
             b'o' => self.bring_up(Want::Once, now, actions),
-            b'd' => self.bring_down(actions),
             b'p' => self.pause(true, Signal::Stop, actions),
             b'c' => self.pause(false, Signal::Cont, actions),
             b'h' => self.signal(Signal::Hup, actions),
@@ -192,7 +380,7 @@ impl State {
             b'x' => {
                 self.exiting = true;
                 actions.push(Action::Write);
-                if matches!(self.service, Service::Down | Service::Due(_)) {
+                if matches!(self.service, Service::Down | Service::Due { .. }) {
                     actions.push(Action::Leave);
                 }
             }
@@ -202,14 +390,26 @@ impl State {
 
     fn bring_up(&mut self, want: Want, now: Now, actions: &mut Vec<Action>) {
         self.want = want;
+        self.failed = false;
+        self.once_more = want == Want::Once && self.finish().is_some();
+        // Somebody is looking after it: what went wrong before is no reason to wait longer.
+        self.quick = 0;
+        self.earliest = self.earliest.min(self.started.saturating_add(THROTTLE));
+        if let Service::Up { kill, .. } = &mut self.service {
+            *kill = None;
+        }
         actions.push(Action::Write);
         self.start(now, actions);
     }
 
-    fn bring_down(&mut self, actions: &mut Vec<Action>) {
+    fn bring_down(&mut self, limit: Option<Duration>, now: Now, actions: &mut Vec<Action>) {
         self.want = Want::Down;
-        if let Service::Due(_) = self.service {
+        self.once_more = false;
+        if let Service::Due { .. } = self.service {
             self.service = Service::Down;
+        }
+        if let Service::Up { kill: kill @ None, .. } = &mut self.service {
+            *kill = limit.map(|limit| now.ticks.saturating_add(limit));
         }
         self.signal(Signal::Term, actions);
         self.pause(false, Signal::Cont, actions);
@@ -231,132 +431,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Action::{Leave, Start, Write};
-    use super::*;
-
-    fn at(millis: u64) -> Now {
-        let secs = 1_700_000_000 + millis / 1000;
-        Now { label: Label::new(secs, 500), ticks: Duration::from_millis(100_000 + millis) }
-    }
-
-    /// Runs events given with their milliseconds and returns the last actions.
-    fn play(state: State, events: &[(u64, Event)]) -> (State, Vec<Action>) {
-        events
-            .iter()
-            .fold((state, Vec::new()), |(state, _), &(millis, event)| state.step(event, at(millis)))
-    }
-
-    fn up() -> State {
-        play(State::new(false, at(0)), &[(0, Event::Begin), (0, Event::Started(7))]).0
-    }
-
-    fn signal(signal: Signal) -> Action {
-        Action::Signal(signal)
-    }
-
-    #[test]
-    fn it_starts_at_once_unless_a_down_file_says_no() {
-        assert_eq!(State::new(false, at(0)).step(Event::Begin, at(0)).1, [Start]);
-        assert_eq!(State::new(true, at(0)).step(Event::Begin, at(0)).1, []);
-    }
-
-    #[test]
-    fn who_lived_longer_than_a_second_is_back_at_once() {
-        assert_eq!(up().step(Event::Died, at(1000)).1, [Write, Start]);
-    }
-
-    #[test]
-    fn who_died_at_once_is_back_a_second_after_its_start_and_no_sooner() {
-        let (state, actions) = up().step(Event::Died, at(10));
-        assert_eq!(actions, [Write]);
-        assert_eq!(state.wake(), Some(at(1000).ticks));
-        assert_eq!(state.clone().step(Event::Tick, at(999)).1, []);
-        assert_eq!(state.step(Event::Tick, at(1000)).1, [Start]);
-    }
-
-    #[test]
-    fn commands_are_heard_while_a_restart_is_due() {
-        let (state, _) = up().step(Event::Died, at(10));
-        let (state, actions) = state.step(Event::Command(b'd'), at(20));
-        assert_eq!(actions, [Write]);
-        assert_eq!((state.wake(), state.status().want), (None, Want::Down));
-        let (state, actions) = state.step(Event::Command(b'u'), at(30));
-        assert_eq!((actions, state.wake()), (vec![Write], Some(at(1000).ticks)));
-        assert_eq!(state.step(Event::Command(b'x'), at(40)).1, [Write, Leave]);
-    }
-
-    #[test]
-    fn down_means_term_and_cont_and_ends_a_pause() {
-        let (state, actions) = play(up(), &[(1, Event::Command(b'p'))]);
-        assert_eq!(actions, [signal(Signal::Stop), Write]);
-        assert!(state.status().paused);
-        let (state, actions) = state.step(Event::Command(b'd'), at(2));
-        assert_eq!(actions, [signal(Signal::Term), signal(Signal::Cont), Write]);
-        assert!(!state.status().paused);
-        assert_eq!(state.step(Event::Died, at(3000)).1, [Write]);
-    }
-
-    #[test]
-    fn once_is_not_started_again() {
-        let (state, actions) = State::new(true, at(0)).step(Event::Command(b'o'), at(0));
-        assert_eq!(actions, [Write, Start]);
-        let (state, actions) = play(state, &[(0, Event::Started(7)), (5000, Event::Died)]);
-        assert_eq!((actions, state.status().want), (vec![Write], Want::Once));
-    }
-
-    #[test]
-    fn exit_waits_for_the_service_and_cannot_be_taken_back() {
-        let (state, actions) = up().step(Event::Command(b'x'), at(1));
-        assert_eq!(actions, [Write]);
-        let (state, _) = state.step(Event::Command(b'u'), at(2));
-        assert_eq!(state.step(Event::Died, at(5000)).1, [Write, Leave]);
-    }
-
-    #[test]
-    fn up_and_exit_on_a_down_service_runs_it_once() {
-        let (state, actions) = State::new(true, at(0)).step(Event::Command(b'u'), at(0));
-        assert_eq!(actions, [Write, Start]);
-        let (_, actions) = play(state, &[(0, Event::Started(7)), (0, Event::Command(b'x'))]);
-        assert_eq!(actions, [Write]);
-    }
-
-    #[test]
-    fn signals_go_to_a_process_only_and_write_nothing() {
-        for (byte, sent) in [
-            (b'h', Signal::Hup),
-            (b'a', Signal::Alrm),
-            (b'i', Signal::Int),
-            (b't', Signal::Term),
-            (b'k', Signal::Kill),
-        ] {
-            assert_eq!(up().step(Event::Command(byte), at(1)).1, [signal(sent)]);
-            assert_eq!(State::new(true, at(0)).step(Event::Command(byte), at(1)).1, []);
-        }
-        assert_eq!(up().step(Event::Command(b'?'), at(1)).1, []);
-    }
-
-    #[test]
-    fn a_pause_while_down_is_written_and_forgotten() {
-        let (state, actions) = State::new(true, at(0)).step(Event::Command(b'p'), at(0));
-        assert_eq!(actions, [Write]);
-        assert!(!state.status().paused);
-    }
-
-    #[test]
-    fn a_fork_that_failed_is_tried_again_in_a_second() {
-        let (state, _) =
-            play(State::new(false, at(0)), &[(0, Event::Begin), (0, Event::NotStarted)]);
-        assert_eq!(state.wake(), Some(at(1000).ticks));
-    }
-
-    #[test]
-    fn an_adopted_service_keeps_its_pid_its_age_and_what_was_wanted() {
-        let old = Status { since: at(0).label, pid: 9, paused: true, want: Want::Down };
-        let (state, actions) = State::adopted(&old).step(Event::Begin, at(9000));
-        assert_eq!((state.status(), actions), (old, vec![]));
-        assert_eq!(state.step(Event::Died, at(9001)).1, [Write]);
-        let old = Status { want: Want::Up, ..old };
-        assert_eq!(State::adopted(&old).step(Event::Died, at(9001)).1, [Write, Start]);
-    }
-}
+mod tests;

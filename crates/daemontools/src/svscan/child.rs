@@ -2,7 +2,8 @@
 
 use super::VOICE;
 use super::pipe::Pipe;
-use std::ffi::{OsStr, OsString};
+use crate::run;
+use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -63,24 +64,9 @@ fn become_supervise(name: &OsStr, part: Part, pipe: Option<&Pipe>) -> ! {
     }
     signal::unblock_all();
     signal::default(Signal::Pipe);
-    give_up(&"unable to start supervise ", name, part, &exec(operand));
-}
-
-/// Becomes the supervise that lies beside this very program, or the one `$PATH` finds, or, where
-/// neither has that name, this binary under it.
-fn exec(operand: &OsStr) -> io::Error {
-    let argv: [OsString; 2] = ["supervise".into(), operand.into()];
-    if let Ok(me) = std::env::current_exe() {
-        let sibling = me.with_file_name("supervise");
-        if sibling.exists() {
-            return spawn::exec(sibling.as_os_str(), &argv, None);
-        }
-    }
-    let error = spawn::exec_search(&argv, None);
-    if error.kind() == ErrorKind::NotFound {
-        return spawn::exec("/proc/self/exe".as_ref(), &argv, None);
-    }
-    error
+    super::descriptors::give_back();
+    let argv = ["supervise".into(), operand.into()];
+    give_up(&"unable to start supervise ", name, part, &run::become_ours(&argv, None));
 }
 
 fn give_up(what: &&'static str, name: &OsStr, part: Part, error: &io::Error) -> ! {

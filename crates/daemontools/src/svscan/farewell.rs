@@ -1,16 +1,43 @@
 //! How one service and then its log are brought down when svscan is told to end: a pure machine.
 
+use std::path::Path;
 use std::time::Duration;
 
-/// What a service gets between TERM and KILL, and a log between its end of input and TERM.
+/// What a service gets between TERM and KILL if it has no `timeout-kill`, and a log between its end
+/// of input and TERM.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The most a `timeout-kill` can give it.
+const MOST: Duration = Duration::from_secs(600);
 /// What either gets after the harder word, before we go without it.
 const LAST: Duration = Duration::from_secs(5);
+
+/// How long a service may take to go down: as long as its supervise gives it, and a moment more.
+pub(super) fn patience(service: &Path) -> Duration {
+    match std::fs::read_to_string(service.join("timeout-kill")) {
+        Ok(text) => lenient(text.trim().parse().ok()),
+        Err(_) => PATIENCE,
+    }
+}
+
+/// The same for what the file says.
+fn lenient(millis: Option<u32>) -> Duration {
+    match millis {
+        Some(0) => MOST,
+        Some(millis) => Duration::from_millis(u64::from(millis).saturating_add(1000)).min(MOST),
+        None => PATIENCE,
+    }
+}
+
+/// How long the end of a service and its log takes at most.
+pub(super) fn longest(patience: Duration) -> Duration {
+    // After the service's own time: its last, then the log's three.
+    patience.saturating_add(LAST).saturating_add(PATIENCE).saturating_add(LAST).saturating_add(LAST)
+}
 
 /// How far one service is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Nothing said yet.
+    /// Not at all.
     Running,
     /// Told `dx`.
     Stopping(Duration),
@@ -38,12 +65,19 @@ pub(super) enum Order {
 }
 
 impl Stage {
-    /// One step; `service` and `log` tell whether their supervises live.
-    pub(super) fn step(self, service: bool, log: bool, now: Duration) -> (Stage, Option<Order>) {
+    /// One step; `service` and `log` tell whether their supervises live, `patience` how long the
+    /// service may take.
+    pub(super) fn step(
+        self,
+        service: bool,
+        log: bool,
+        now: Duration,
+        patience: Duration,
+    ) -> (Stage, Option<Order>) {
         let late = |since: Duration, limit: Duration| now.saturating_sub(since) >= limit;
         match self {
             Stage::Running if service => (Stage::Stopping(now), Some(Order::Service(b"dx"))),
-            Stage::Stopping(since) if service && late(since, PATIENCE) => {
+            Stage::Stopping(since) if service && late(since, patience) => {
                 (Stage::Killed(now), Some(Order::Service(b"k")))
             }
             Stage::Stopping(_) if service => (self, None),
@@ -83,7 +117,7 @@ mod tests {
         let (mut stage, mut orders) = (Stage::Running, Vec::new());
         for second in 0..100 {
             let (next, order) =
-                stage.step(second < service_dies, second < log_dies, secs(1000 + second));
+                stage.step(second < service_dies, second < log_dies, secs(1000 + second), PATIENCE);
             orders.extend(order.map(|order| (second, order)));
             stage = next;
             if stage == Stage::Gone {
@@ -109,6 +143,19 @@ mod tests {
             (30, Order::Log(b"k")),
         ];
         assert_eq!(play(99, 99), (orders, 35));
+    }
+
+    #[test]
+    fn a_service_gets_the_time_its_file_gives_it_but_not_for_ever() {
+        assert_eq!(lenient(Some(2500)), Duration::from_millis(3500));
+        assert_eq!(lenient(Some(0)), MOST);
+        assert_eq!(lenient(Some(u32::MAX)), MOST);
+        assert_eq!(lenient(None), PATIENCE);
+        assert_eq!(longest(PATIENCE), secs(35));
+        let stopping = Stage::Stopping(secs(1000));
+        assert_eq!(stopping.step(true, true, secs(1011), secs(30)), (stopping, None));
+        let (stage, order) = stopping.step(true, true, secs(1030), secs(30));
+        assert_eq!((stage, order), (Stage::Killed(secs(1030)), Some(Order::Service(b"k"))));
     }
 
     #[test]

@@ -1,49 +1,54 @@
 //! svscan: start and watch a supervise for every service, and another for its log.
 //!
-//! *Runs as* whoever starts it, root as a rule · *hears* signals, and changes of its directory ·
-//! *opens* the directory and each service's pipe · *speaks to* the supervises, when told to end.
+//! *Runs as* whoever starts it, root as a rule, and as process 1 of a container · *hears* signals,
+//! and changes of its directory · *opens* the directory and each service's pipe · *speaks to* the
+//! supervises, when told to end.
 //!
-//! TERM or INT: every service is stopped, then its log has met the end of its input, then svscan
-//! exits 0. Killed outright it leaves everything running; the next svscan takes over. While one is
-//! there a second one for the same directory gives up at once.
+//! TERM, INT or QUIT: every service is stopped, then its log has met the end of its input, then
+//! svscan exits 0. Killed outright it leaves everything running; the next svscan takes over. While
+//! one is there a second one for the same directory gives up at once.
 
 mod alone;
 mod child;
+mod descriptors;
 mod farewell;
 mod keeper;
+mod orders;
+mod orphans;
 mod pipe;
+mod post;
+mod scan;
 mod service;
+mod systemd;
+mod told;
 
 use crate::message::{TEMPORARY, Voice};
 use alone::Alone;
-use farewell::Stage;
+use orders::{Order, Programs};
+use orphans::Orphans;
 use service::Service;
-use std::ffi::{OsStr, OsString};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 use sys::clock::monotonic;
-use sys::dir::Dir;
 use sys::poll::{self, Interest};
 use sys::signal::{self, Signal, Signals};
 use sys::watch::Watch;
+use systemd::Systemd;
+use told::Told;
 
 const VOICE: Voice = Voice("svscan");
-/// The directory is read at least this often.
-const RESCAN: Duration = Duration::from_secs(5);
 /// A changed directory is read after this: who makes a service by hand needs a moment to put its
 /// `log` there, and that is looked at once only.
 const SETTLE: Duration = Duration::from_millis(300);
-/// How often the end of the last services is looked for.
+/// How often the end of services is looked for that are on their way out.
 const FAREWELL: Duration = Duration::from_millis(100);
-/// The longest end: a little more than every stage of the longest farewell.
-const GOODBYE: Duration = Duration::from_secs(45);
-/// Services kept at once.
-const SERVICES: usize = 1000;
-/// Names looked at in the directory.
-const NAMES: usize = 100_000;
+/// What process 1 gives to those that are left when the services are gone, before it takes all with
+/// it.
+const LEFTOVERS: Duration = Duration::from_secs(2);
 
 /// `svscan [dir]`.
 pub(crate) fn main(args: &[OsString]) -> i32 {
@@ -64,13 +69,33 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
     };
     // Whoever started us may have ignored it; then deaths would never be told.
     signal::default(Signal::Chld);
-    let signals = match Signals::catch(&[Signal::Chld, Signal::Term, Signal::Int]) {
+    let signals = match Signals::catch(&orders::HEARD) {
         Ok(signals) => signals,
         Err(error) => return VOICE.fatal(&[&"unable to catch signals"], Some(&error)),
     };
-    let mut scan = Svscan { signals, watch: Watch::on(Path::new(".")).ok(), services: Vec::new() };
-    scan.run();
-    scan.farewell()
+    descriptors::take();
+    let mut svscan = Svscan {
+        signals,
+        watch: Watch::on(Path::new(".")).ok(),
+        services: BTreeMap::new(),
+        programs: Programs::default(),
+        orphans: Orphans::ours(),
+        systemd: Systemd::here(),
+        told: Told::default(),
+        beyond: 0,
+        next: Duration::ZERO,
+    };
+    svscan.run();
+    svscan.farewell()
+}
+
+/// A trouble with a name of the directory.
+#[derive(Debug)]
+struct Refusal {
+    what: &'static str,
+    /// What messages put behind the name.
+    suffix: &'static str,
+    error: io::Error,
 }
 
 /// A svscan at work.
@@ -78,141 +103,193 @@ struct Svscan {
     signals: Signals,
     /// None where the kernel cannot tell of changes: then the rescan finds them.
     watch: Option<Watch>,
-    services: Vec<Service>,
+    /// By device and inode.
+    services: BTreeMap<(u64, u64), Service>,
+    programs: Programs,
+    /// If we are process 1.
+    orphans: Option<Orphans>,
+    systemd: Systemd,
+    told: Told,
+    /// Directories there was no room for at the last scan.
+    beyond: usize,
+    /// When to read the directory next.
+    next: Duration,
 }
 
 /// What a wait ended with.
 #[derive(Clone, Copy, Debug, Default)]
 struct Woken {
     end: bool,
-    child: bool,
+    scan: bool,
+    retire: bool,
     changed: bool,
 }
 
 impl Svscan {
-    /// Scans until told to end.
+    /// Keeps the services until told to end.
     fn run(&mut self) {
-        let mut next = Duration::ZERO;
+        self.scan();
+        self.systemd.ready();
         loop {
             let now = monotonic();
-            if now >= next {
+            if now >= self.due() {
                 self.scan();
-                next = self.next_scan();
                 continue;
             }
-            let woken = self.wait(next.saturating_sub(now));
+            let parting = self.part();
+            self.systemd.round(now);
+            let limit = self.limit(parting).saturating_sub(now).min(self.systemd.patience());
+            let woken = self.wait(limit);
             if woken.end {
                 return;
             }
-            if woken.child {
-                self.reap();
-                next = self.next_scan().min(next);
+            if woken.scan || woken.retire {
+                self.services.values_mut().for_each(Service::hurry);
+                self.scan();
+            }
+            if woken.retire {
+                self.retire();
             }
             if woken.changed {
-                next = next.min(monotonic().saturating_add(SETTLE));
+                self.next = self.next.min(monotonic().saturating_add(SETTLE));
             }
         }
     }
 
-    /// When to scan next if nothing happens: after the usual time, or when a supervise is due.
-    fn next_scan(&self) -> Duration {
-        let usual = monotonic().saturating_add(RESCAN);
-        self.services.iter().filter_map(Service::wake).fold(usual, Duration::min)
+    /// When to scan if nothing happens: after the usual time, or when something is to be started. A
+    /// service that was removed is then not started any more.
+    fn due(&self) -> Duration {
+        self.services.values().filter_map(Service::start_at).fold(self.next, Duration::min)
     }
 
-    /// Waits for a signal or a change, at most `limit`; buries children.
-    fn wait(&self, limit: Duration) -> Woken {
+    /// The tick to wait for.
+    fn limit(&self, parting: bool) -> Duration {
+        let look = self.services.values().filter_map(Service::look_at).min();
+        let part = parting.then(|| monotonic().saturating_add(FAREWELL));
+        look.into_iter().chain(part).fold(self.due(), Duration::min)
+    }
+
+    /// Waits for a signal, a change, or the end of a supervise, at most `limit`; buries children.
+    fn wait(&mut self, limit: Duration) -> Woken {
         let mut fds = vec![self.signals.as_fd()];
         fds.extend(self.watch.as_ref().map(AsFd::as_fd));
-        if poll::ready(&fds, Interest::READ, Some(limit)).is_err() {
+        let first = fds.len();
+        fds.extend(self.services.values().flat_map(Service::fds));
+        let ready = poll::ready(&fds, Interest::READ, Some(limit)).unwrap_or_else(|_| {
             // Nothing but lack of memory: no reason to spin.
             sys::clock::sleep(FAREWELL);
+            Vec::new()
+        });
+        let mut ended = ready.into_iter().skip(first);
+        for service in self.services.values_mut() {
+            service.look(&mut ended);
         }
-        let mut woken = Woken::default();
-        while let Ok(Some(signal)) = self.signals.next() {
-            woken.end |= signal != Signal::Chld;
-            woken.child |= signal == Signal::Chld;
-        }
+        let mut woken = self.hear();
         woken.changed = self.watch.as_ref().is_some_and(Watch::drain);
         woken
     }
 
-    /// Clears the pids of children that ended.
+    /// What signals ask for.
+    fn hear(&mut self) -> Woken {
+        let mut woken = Woken::default();
+        while let Ok(Some(signal)) = self.signals.next() {
+            if self.programs.run(signal) {
+                continue;
+            }
+            match orders::order(signal) {
+                Order::End => woken.end = true,
+                Order::Reap => self.reap(),
+                Order::Scan => woken.scan = true,
+                Order::Retire => woken.retire = true,
+                Order::Nothing => {}
+            }
+        }
+        woken
+    }
+
+    /// Clears the pids of children that ended. As process 1 we are the parent of everybody whose
+    /// parent is gone.
     fn reap(&mut self) {
         while let Ok(Some((pid, status))) = sys::spawn::reap() {
             let now = monotonic();
-            for service in &mut self.services {
-                service.ended(pid, status, now);
+            let mut services = self.services.values_mut();
+            if !services.any(|service| service.ended(pid, status, now)) {
+                self.programs.ended(pid);
             }
         }
     }
 
-    /// Reads the directory, starts what is not running, forgets what is gone.
-    fn scan(&mut self) {
-        self.reap();
-        for service in &mut self.services {
-            service.active = false;
-        }
-        match Dir::open(".").and_then(|dir| Ok((dir.names(NAMES)?, dir))) {
-            Ok((names, dir)) => {
-                for name in names.iter().filter(|name| !name.as_bytes().starts_with(b".")) {
-                    self.look(&dir, name);
-                }
-                self.services.retain_mut(|service| service.active || service.lingers());
-            }
-            Err(error) => VOICE.warning(&[&"unable to read directory"], Some(&error)),
+    /// Sends those on their way that are no longer in the directory.
+    fn retire(&mut self) {
+        for service in self.services.values_mut().filter(|service| !service.active) {
+            service.leave();
         }
     }
 
-    /// One name of the directory.
-    fn look(&mut self, dir: &Dir, name: &OsStr) {
-        let stat = match dir.stat(name) {
-            Ok(stat) if stat.directory => stat,
-            Ok(_) => return,
-            Err(error) => return VOICE.warning(&[&"unable to stat ", &name], Some(&error)),
-        };
-        let known = self.services.iter().position(|each| each.identity == stat.identity);
-        if known.is_none() {
-            if self.services.len() >= SERVICES {
-                let words = ": running too many services";
-                return VOICE.warning(&[&"unable to start ", &name, &words], None);
+    /// One step for each service on its way out; true while there is one. When one is gone the
+    /// directory is read again: it may have come back.
+    fn part(&mut self) -> bool {
+        let mut parting = false;
+        for service in self.services.values_mut().filter(|service| service.leaving()) {
+            if step(service) {
+                self.next = Duration::ZERO;
+            } else {
+                parting = true;
             }
-            let Some(service) = Service::discover(dir, name, stat.identity) else { return };
-            self.services.push(service);
         }
-        let at = known.unwrap_or(self.services.len().saturating_sub(1));
-        if let Some(service) = self.services.get_mut(at).filter(|service| !service.active) {
-            service.active = true;
-            service.keep(name);
-        }
+        parting
     }
 
     /// Ends every service and then its log; 0 if all went.
     fn farewell(&mut self) -> i32 {
-        let until = monotonic().saturating_add(GOODBYE);
-        let mut again = true;
-        while again && monotonic() < until {
-            self.reap();
-            again = false;
-            for service in &mut self.services {
-                again |= service.part_with() != Stage::Gone;
-            }
-            if again {
-                self.wait(FAREWELL);
-            }
+        let longest = self.services.values_mut().map(Service::leave).max().unwrap_or_default();
+        let longest = longest.saturating_add(LEFTOVERS);
+        let until = monotonic().saturating_add(longest);
+        self.systemd.stopping(longest.saturating_add(LEFTOVERS));
+        self.reap();
+        while self.part() && monotonic() < until {
+            self.tell_orphans();
+            self.wait(FAREWELL);
+            self.systemd.round(monotonic());
         }
         let mut code = 0;
-        for service in &mut self.services {
+        for service in self.services.values_mut() {
             if service.lingers() {
                 VOICE.warning(&[&"unable to end ", &service.name], None);
                 code = TEMPORARY;
             }
         }
+        if self.orphans.is_some() {
+            self.last_rites();
+        }
         code
+    }
+
+    /// When the services are down, those whose parents they were are told.
+    fn tell_orphans(&mut self) {
+        let Some(orphans) = &mut self.orphans else { return };
+        if self.services.values().all(Service::is_down) {
+            orphans.tell(&self.services.values().flat_map(Service::pids).collect());
+        }
+    }
+
+    /// Process 1 of a container takes everybody with it: who is left is told, and gets a moment.
+    fn last_rites(&mut self) {
+        let until = monotonic().saturating_add(LEFTOVERS);
+        let _ = signal::kill_everybody(Signal::Term);
+        // Who sleeps wakes up to hear it; and while there is somebody this is no error.
+        while signal::kill_everybody(Signal::Cont).is_ok() && monotonic() < until {
+            self.wait(FAREWELL);
+        }
     }
 }
 
-/// Trouble while a service is taken up, as a warning.
-fn refuse(what: &'static str, name: &OsStr, suffix: &'static str, error: &io::Error) {
-    VOICE.warning(&[&what, &name, &suffix], Some(error));
+/// One step of a service's end; true when it is gone.
+fn step(service: &mut Service) -> bool {
+    let (gone, killed) = service.part_with();
+    if let Some(suffix) = killed {
+        let words = " did not end in its time: killed";
+        VOICE.warning(&[&service.name, &suffix, &words], None);
+    }
+    gone
 }

@@ -1,152 +1,176 @@
 //! One service of the directory: its supervise, its log's supervise, the pipe between them.
 
-use super::child::{self, Part};
-use super::farewell::{Order, Stage};
-use super::keeper::Keeper;
+use super::Refusal;
+use super::child::Part;
+use super::farewell::{self, Order, Stage};
 use super::pipe::Pipe;
-use super::refuse;
+use super::post::Post;
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use sys::clock::monotonic;
 use sys::dir::Dir;
 use sys::spawn::Status;
 
-/// A service, known by device and inode: it keeps its identity when its link is renamed.
+/// A service. Its number in the directory's file system is its identity (the map's key), so that it
+/// stays the same when its link is renamed.
 #[derive(Debug)]
 pub(super) struct Service {
-    pub(super) identity: (u64, u64),
     /// The name it was last seen under.
     pub(super) name: OsString,
-    /// Where it lies, whatever its name in the directory is by now.
-    place: PathBuf,
-    /// Seen in this scan.
+    /// Seen in the last scan.
     pub(super) active: bool,
-    own: Keeper,
-    log: Option<Keeper>,
+    own: Post,
+    log: Option<Post>,
     pipe: Option<Pipe>,
+    /// How far its end is.
     stage: Stage,
+    /// It is to end.
+    leaving: bool,
+    /// How long it may take to go down.
+    patience: Duration,
+    place: PathBuf,
 }
 
 impl Service {
-    /// Takes up a new service; `None`, after a warning, to try again at the next scan. Whether it
-    /// is logged is decided here, for as long as it is known.
-    pub(super) fn discover(dir: &Dir, name: &OsStr, identity: (u64, u64)) -> Option<Service> {
+    /// Takes up a new service; an error: to be tried again at the next scan. Whether it is logged is
+    /// decided here, for as long as it is known.
+    pub(super) fn discover(dir: &Dir, name: &OsStr) -> Result<Service, Refusal> {
         let logged = match dir.stat(Path::new(name).join("log")) {
             Ok(_) => true,
             Err(error) if error.kind() == ErrorKind::NotFound => false,
-            Err(error) => {
-                refuse("unable to stat ", name, "/log", &error);
-                return None;
-            }
+            Err(error) => return Err(Refusal { what: "unable to stat ", suffix: "/log", error }),
         };
-        let pipe = if logged {
-            match Pipe::open(name) {
-                Ok(pipe) => Some(pipe),
-                Err(error) => {
-                    refuse("unable to create pipe for ", name, "", &error);
-                    return None;
-                }
-            }
-        } else {
-            None
-        };
-        Some(Service {
-            identity,
+        let refuse = |error| Refusal { what: "unable to create pipe for ", suffix: "", error };
+        let pipe = if logged { Some(Pipe::open(name).map_err(refuse)?) } else { None };
+        let place = std::fs::canonicalize(name).unwrap_or_else(|_| PathBuf::from(name));
+        Ok(Service {
             name: name.to_os_string(),
-            place: std::fs::canonicalize(name).unwrap_or_else(|_| PathBuf::from(name)),
             active: false,
-            own: Keeper::NEW,
-            log: logged.then_some(Keeper::NEW),
+            own: Post::new(Part::Service, &place),
+            log: logged.then(|| Post::new(Part::Log, &place)),
             pipe,
             stage: Stage::Running,
+            leaving: false,
+            patience: Duration::ZERO,
+            place,
         })
     }
 
+    fn posts(&self) -> impl Iterator<Item = &Post> {
+        std::iter::once(&self.own).chain(&self.log)
+    }
+
+    fn posts_mut(&mut self) -> impl Iterator<Item = &mut Post> {
+        std::iter::once(&mut self.own).chain(&mut self.log)
+    }
+
     /// Starts what does not run but should.
-    pub(super) fn keep(&mut self, name: &OsStr) {
-        self.name = name.to_os_string();
+    pub(super) fn keep(&mut self) {
+        if self.leaving {
+            return;
+        }
         let pipe = self.pipe.as_ref();
-        keep(&mut self.own, name, Part::Service, pipe);
+        self.own.keep(&self.name, pipe);
         if let Some(log) = &mut self.log {
-            keep(log, name, Part::Log, pipe);
+            log.keep(&self.name, pipe);
         }
     }
 
-    /// A child ended: perhaps one of ours.
-    pub(super) fn ended(&mut self, pid: u32, status: Status, now: Duration) {
-        if !self.own.ended(pid, status, now)
-            && let Some(log) = &mut self.log
-        {
-            log.ended(pid, status, now);
-        }
+    /// A child ended; true if it was one of this service's.
+    pub(super) fn ended(&mut self, pid: u32, status: Status, now: Duration) -> bool {
+        self.posts_mut().any(|post| post.ended(pid, status, now))
     }
 
-    /// The tick at which something is to be done for it.
-    pub(super) fn wake(&self) -> Option<Duration> {
-        if !self.active {
+    /// The tick at which something of it is to be started.
+    pub(super) fn start_at(&self) -> Option<Duration> {
+        if !self.active || self.leaving {
             return None;
         }
-        let log = self.log.and_then(Keeper::wake);
-        self.own.wake().into_iter().chain(log).min()
+        self.posts().filter_map(|post| post.keeper().start_at()).min()
     }
 
-    /// Whether a supervise of it still lives; looks anew at those that are not our children.
+    /// The tick at which to look after what others started.
+    pub(super) fn look_at(&self) -> Option<Duration> {
+        self.posts().filter_map(|post| post.keeper().look_at()).min()
+    }
+
+    /// What becomes readable when a supervise ends that is not our child.
+    pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.posts().filter_map(Post::fd)
+    }
+
+    /// Looks after those; `ended` tells which of [`Service::fds`] were readable.
+    pub(super) fn look(&mut self, ended: &mut impl Iterator<Item = bool>) {
+        for post in self.posts_mut() {
+            let ended = post.fd().is_some() && ended.next().unwrap_or(false);
+            post.look(ended);
+        }
+    }
+
+    /// No more waiting before what failed is tried again.
+    pub(super) fn hurry(&mut self) {
+        self.posts_mut().for_each(Post::hurry);
+    }
+
+    /// Whether a supervise of it still lives.
     pub(super) fn lingers(&mut self) -> bool {
-        let own = alive(&mut self.own, &self.place);
-        let place = self.place.join("log");
-        let log = self.log.as_mut().is_some_and(|log| alive(log, &place));
-        own || log
+        // Both are asked.
+        self.posts_mut().filter_map(|post| post.alive().then_some(())).count() > 0
     }
 
-    /// One step towards the end.
-    pub(super) fn part_with(&mut self) -> Stage {
-        let own = alive(&mut self.own, &self.place);
-        let place = self.place.join("log");
-        let log = self.log.as_mut().is_some_and(|log| alive(log, &place));
-        let (stage, order) = self.stage.step(own, log, monotonic());
-        let heard = match order {
-            Some(Order::Service(bytes)) => child::command(&self.place, bytes),
-            Some(Order::Log(bytes)) => child::command(&place, bytes),
+    /// Whether it is on its way out.
+    pub(super) fn leaving(&self) -> bool {
+        self.leaving
+    }
+
+    /// Whether it has come to its end.
+    pub(super) fn gone(&self) -> bool {
+        self.stage == Stage::Gone
+    }
+
+    /// Whether the service itself is down, if not yet its log.
+    pub(super) fn is_down(&self) -> bool {
+        !matches!(self.stage, Stage::Running | Stage::Stopping(_) | Stage::Killed(_))
+    }
+
+    /// Its supervises that are our children.
+    pub(super) fn pids(&self) -> impl Iterator<Item = u32> {
+        self.posts().filter_map(|post| post.keeper().pid())
+    }
+
+    /// Sets it on its way out; how long that may take at most.
+    pub(super) fn leave(&mut self) -> Duration {
+        if !self.leaving {
+            self.leaving = true;
+            self.patience = farewell::patience(&self.place);
+        }
+        farewell::longest(self.patience)
+    }
+
+    /// One step towards the end; true when it is reached. Who had to be killed is named.
+    pub(super) fn part_with(&mut self) -> (bool, Option<&'static str>) {
+        let own = self.own.alive();
+        let log = self.log.as_mut().is_some_and(Post::alive);
+        let (stage, order) = self.stage.step(own, log, monotonic(), self.patience);
+        let say = |bytes: &[u8], post: &Option<Post>| {
+            post.as_ref().is_none_or(|post| post.command(bytes))
+        };
+        let (heard, killed) = match order {
+            Some(Order::Service(bytes)) => (self.own.command(bytes), (bytes == b"k").then_some("")),
+            Some(Order::Log(bytes)) => (say(bytes, &self.log), (bytes == b"k").then_some("/log")),
             Some(Order::Drain(bytes)) => {
                 self.pipe = None;
-                child::command(&place, bytes)
+                (say(bytes, &self.log), None)
             }
-            None => true,
+            None => (true, None),
         };
         // A supervise just started does not listen yet: say it again next time.
         if heard {
             self.stage = stage;
         }
-        self.stage
+        (self.stage == Stage::Gone, killed.filter(|_| heard))
     }
-}
-
-/// Starts a supervise that is due, unless another svscan's still runs there.
-fn keep(keeper: &mut Keeper, name: &OsStr, part: Part, pipe: Option<&Pipe>) {
-    let now = monotonic();
-    if !keeper.due(now) {
-        return;
-    }
-    let mut dir = PathBuf::from(name);
-    if part == Part::Log {
-        dir.push("log");
-    }
-    if child::held(&dir) {
-        keeper.held(now);
-    } else {
-        match child::start(name, part, pipe) {
-            Some(pid) => keeper.started(pid, now),
-            None => keeper.failed(now),
-        }
-    }
-}
-
-/// Whether a supervise lives; one that is not our child is asked by its lock.
-fn alive(keeper: &mut Keeper, dir: &Path) -> bool {
-    if matches!(keeper, Keeper::Others(_)) && !child::held(dir) {
-        *keeper = Keeper::NEW;
-    }
-    keeper.alive()
 }

@@ -58,7 +58,9 @@ impl Stage {
             "svc",
             "svok",
             "svscan",
+            "svscanboot",
             "svstat",
+            "svwait",
             "tai64n",
             "tai64nlocal",
         ] {

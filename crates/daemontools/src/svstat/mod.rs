@@ -1,39 +1,60 @@
 //! svstat: print the state of supervised services.
 //!
 //! *Runs as* anybody who may read `DIR/supervise` · *hears* nobody · *opens* `DIR/down`,
-//! `DIR/supervise/ok`, `DIR/supervise/status` · *speaks to* descriptor 1.
+//! `DIR/supervise/ok`, `DIR/supervise/status`, `DIR/supervise/state` · *speaks to* descriptor 1.
 
+mod json;
+
+use crate::look::{self, Trouble};
 use crate::message::Voice;
-use crate::status::{LENGTH, Status, Want};
-use crate::svc::no_reader;
+use base::service::{Status, Want};
 use base::time::Moment;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use sys::dir::Dir;
 
 const VOICE: Voice = Voice("svstat");
 
-/// `svstat dir ...`: always 0, unless the way back to the starting directory is lost.
+/// `svstat [--json] dir ...`: always 0, unless the way back to the starting directory is lost.
 pub(crate) fn main(args: &[OsString]) -> i32 {
     let here = match Dir::open(".") {
         Ok(here) => here,
         Err(error) => return VOICE.fatal(&[&"unable to open current directory"], Some(&error)),
     };
-    for dir in args.iter().skip(1) {
+    let mut dirs = args.get(1..).unwrap_or_default();
+    let as_json = dirs.first().is_some_and(|word| word == "--json");
+    if as_json {
+        dirs = dirs.get(1..).unwrap_or_default();
+    }
+    for dir in dirs {
         if let Err(error) = here.enter() {
             return VOICE.fatal(&[&"unable to set directory"], Some(&error));
         }
-        let text = look(dir).unwrap_or_else(|trouble| trouble);
-        let line = [dir.as_bytes(), b": ", text.as_bytes(), b"\n"].concat();
+        let now = sys::clock::now();
+        let line = if as_json {
+            json::line(dir, &look(dir, now), now)
+        } else {
+            let text = look(dir, now).map_or_else(|trouble| trouble, |seen| seen.text);
+            [dir.as_bytes(), b": ", text.as_bytes(), b"\n"].concat()
+        };
         // A reader that has gone away is no trouble of the services'.
         let _ = io::stdout().write_all(&line);
     }
     0
 }
 
-/// What to say of one service; the error is what to say if it cannot be known.
-fn look(dir: &OsStr) -> Result<String, String> {
+/// A service that a supervise watches.
+struct Seen {
+    status: Status,
+    normally_up: bool,
+    /// What is said of it.
+    text: String,
+}
+
+/// Looks at one service; the error is what to say if it cannot be known.
+fn look(dir: &OsStr, now: Moment) -> Result<Seen, String> {
     let unable =
         |what: &str, error: &io::Error| format!("unable to {what}: {}", sys::errno::text(error));
     std::env::set_current_dir(dir).map_err(|e| unable("chdir", &e))?;
@@ -42,26 +63,29 @@ fn look(dir: &OsStr) -> Result<String, String> {
         Err(error) if error.kind() == ErrorKind::NotFound => true,
         Err(error) => return Err(unable("stat down", &error)),
     };
-    sys::file::open_write("supervise/ok").map_err(|error| {
-        if no_reader(&error) {
-            "supervise not running".to_owned()
-        } else {
-            unable("open supervise/ok", &error)
-        }
+    match look::listens(Path::new(".")) {
+        Ok(true) => {}
+        Ok(false) => return Err("supervise not running".to_owned()),
+        Err(error) => return Err(unable("open supervise/ok", &error)),
+    }
+    let status = look::status(Path::new(".")).map_err(|trouble| match trouble {
+        Trouble::Open(error) => unable("open supervise/status", &error),
+        Trouble::Read(error) => unable("read supervise/status", &error),
+        Trouble::Format => "unable to read supervise/status: bad format".to_owned(),
     })?;
-    let file = sys::file::open_read("supervise/status")
-        .map_err(|e| unable("open supervise/status", &e))?;
-    let mut bytes = [0; LENGTH];
-    let got = sys::fd::read(&file, &mut bytes).map_err(|e| unable("read supervise/status", &e))?;
-    let status = bytes.get(..got).and_then(Status::decode);
-    let status = status.ok_or("unable to read supervise/status: bad format")?;
-    Ok(describe(&status, normally_up, sys::clock::now()))
+    let text = describe(&status, normally_up, now);
+    Ok(Seen { status, normally_up, text })
+}
+
+/// Whole seconds since the pid changed; never negative, whatever was done to the clock.
+fn age(status: &Status, now: Moment) -> u64 {
+    now.secs().saturating_sub(u64::try_from(status.since.unix()).unwrap_or(0))
 }
 
 /// `up (pid P) N seconds` and its suffixes.
 fn describe(status: &Status, normally_up: bool, now: Moment) -> String {
     let up = status.pid != 0;
-    let seconds = now.secs().saturating_sub(u64::try_from(status.since.unix()).unwrap_or(0));
+    let seconds = age(status, now);
     let mut line = if up {
         format!("up (pid {}) {seconds} seconds", status.pid)
     } else {

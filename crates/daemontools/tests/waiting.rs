@@ -1,0 +1,334 @@
+//! What supervise tells and what waits for it: readiness, `finish`, limits, svc -w and svwait.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+mod stage;
+
+use stage::{Stage, eventually, kill, millis};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+const SLEEP: &str = "exec sleep 1000";
+/// Deaf to TERM, and easily killed.
+const DEAF: &str = "trap '' TERM\nwhile :; do sleep 0.1; done";
+
+/// A supervise of `s` that listens.
+fn supervise(stage: &mut Stage) -> Child {
+    let child = stage.start(&["supervise", "s"]);
+    eventually("supervise listens", || stage.run(&["svok", "s"]).code == Some(0));
+    child
+}
+
+fn leave(stage: &Stage, mut supervise: Child) {
+    stage.run(&["svc", "-dx", "s"]);
+    assert!(supervise.wait().unwrap().success());
+}
+
+/// Runs a program that is to end with this code; how long it took.
+fn timed(stage: &Stage, words: &[&str], code: i32) -> Duration {
+    let began = Instant::now();
+    let said = stage.run(words);
+    assert_eq!(said.code, Some(code), "{words:?}: {said:?}");
+    began.elapsed()
+}
+
+fn json(stage: &Stage) -> String {
+    stage.run(&["svstat", "--json", "s"]).out
+}
+
+#[test]
+fn a_service_is_ready_when_it_says_so_and_who_waits_hears_it() {
+    let mut stage = Stage::new("ready");
+    stage.script("s/run", "sleep 0.6\necho >&3\nexec sleep 1000");
+    stage.write("s/notification-fd", "3\n");
+    let child = supervise(&mut stage);
+    timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
+    assert!(json(&stage).contains("\"ready\":false"), "{}", json(&stage));
+    let took = timed(&stage, &["svwait", "-U", "-t", "5000", "s"], 0);
+    assert!(took < Duration::from_millis(2000), "{took:?}");
+    assert!(json(&stage).contains("\"ready\":true,\"ready_since\":1"), "{}", json(&stage));
+    // The next life begins unready; a restart is waited for.
+    let first = stage.pid("s");
+    timed(&stage, &["svc", "-t", "-wR", "-T", "5000", "s"], 0);
+    assert!(stage.pid("s") != first && json(&stage).contains("\"ready\":true"));
+    assert_eq!(std::fs::read(stage.path("s/supervise/status")).unwrap().len(), 18);
+    leave(&stage, child);
+}
+
+#[test]
+fn a_wait_ends_when_its_time_is_up() {
+    let mut stage = Stage::new("late");
+    stage.script("s/run", SLEEP);
+    stage.write("s/notification-fd", "3");
+    let child = supervise(&mut stage);
+    let said = stage.run(&["svwait", "-U", "-t", "300", "s"]);
+    let words = "svwait: fatal: s is not ready in time\n";
+    assert_eq!((said.code, said.err.as_str()), (Some(99), words));
+    let took = timed(&stage, &["svwait", "-d", "-t", "300", "s"], 99);
+    assert!((300..1500).contains(&took.as_millis()), "{took:?}");
+    leave(&stage, child);
+    assert_eq!(stage.run(&["svwait", "-u"]).code, Some(100));
+    assert_eq!(stage.run(&["svwait", "-t", "soon", "s"]).code, Some(100));
+    assert_eq!(stage.run(&["svc", "-wx", "s"]).code, Some(100));
+    // What is down without a supervise is down; what is not will not come up.
+    timed(&stage, &["svwait", "-D", "s"], 0);
+    let said = stage.run(&["svwait", "-u", "none"]);
+    let words = "svwait: fatal: none: supervise not running\n";
+    assert_eq!((said.code, said.err.as_str()), (Some(111), words));
+}
+
+#[test]
+fn a_service_that_does_not_say_when_it_is_ready_is_waited_for_until_it_is_up() {
+    let mut stage = Stage::new("mute");
+    stage.script("s/run", SLEEP);
+    let child = supervise(&mut stage);
+    let said = stage.run(&["svc", "-u", "-wU", "-T", "3000", "s"]);
+    let words = "svc: warning: s does not say when it is ready (no notification-fd)\n";
+    assert_eq!((said.code, said.err.as_str()), (Some(0), words));
+    assert!(json(&stage).contains("\"ready\":null"));
+    leave(&stage, child);
+}
+
+#[test]
+fn any_of_several_or_all_of_them() {
+    let mut stage = Stage::new("several");
+    stage.script("s/run", SLEEP);
+    stage.script("t/run", SLEEP);
+    stage.write("t/down", "");
+    let child = supervise(&mut stage);
+    let other = stage.start(&["supervise", "t"]);
+    eventually("both listen", || stage.run(&["svok", "t"]).code == Some(0));
+    timed(&stage, &["svwait", "-u", "-o", "-t", "3000", "s", "t"], 0);
+    timed(&stage, &["svwait", "-u", "-a", "-t", "300", "s", "t"], 99);
+    stage.run(&["svc", "-u", "t"]);
+    timed(&stage, &["svwait", "-u", "-t", "3000", "s", "t"], 0);
+    leave(&stage, child);
+    stage.run(&["svc", "-dx", "t"]);
+    drop(other);
+}
+
+#[test]
+fn who_waits_does_not_wait_for_ever_for_a_supervise_that_was_killed() {
+    let mut stage = Stage::new("alone");
+    stage.script("s/run", SLEEP);
+    let mut child = supervise(&mut stage);
+    timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let took = timed(&stage, &["svwait", "-d", "s"], 111);
+    assert!((4..8).contains(&took.as_secs()), "{took:?}");
+    // Its heir is heard as it was.
+    let waiting = stage.command(&["svwait", "-d", "-t", "9000", "s"]).spawn();
+    let heir = supervise(&mut stage);
+    stage.run(&["svc", "-d", "s"]);
+    assert_eq!(waiting.unwrap().wait().unwrap().code(), Some(0));
+    leave(&stage, heir);
+}
+
+#[test]
+fn finish_is_told_how_run_ended_and_ends_before_the_next_life() {
+    let mut stage = Stage::new("finish");
+    stage.script("s/run", "echo run >> order\ntest -e code && exit 7\nexec sleep 1000");
+    stage.script("s/finish", "sleep 0.4\necho finish \"$@\" >> order");
+    let child = supervise(&mut stage);
+    timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
+    millis(1100);
+    timed(&stage, &["svc", "-t", "-wr", "-T", "5000", "s"], 0);
+    assert_eq!(stage.read("s/order"), "run\nfinish 256 15 s\nrun\n");
+    stage.write("s/code", "");
+    millis(1100);
+    timed(&stage, &["svc", "-o", "s"], 0);
+    timed(&stage, &["svc", "-t", "-wd", "-T", "3000", "s"], 0);
+    assert!(json(&stage).contains("\"finishing\":true"), "{}", json(&stage));
+    timed(&stage, &["svwait", "-D", "-t", "3000", "s"], 0);
+    timed(&stage, &["svc", "-o", "s"], 0);
+    let whole = "run\nfinish 256 15 s\nrun\nfinish 256 15 s\nrun\nfinish 7 0 s\n";
+    eventually("the third life is finished", || stage.read("s/order") == whole);
+    timed(&stage, &["svwait", "-D", "-t", "3000", "s"], 0);
+    assert!(
+        json(&stage).contains("\"last_exit\":{\"code\":7,\"signal\":null,"),
+        "{}",
+        json(&stage)
+    );
+    leave(&stage, child);
+}
+
+#[test]
+fn finish_has_its_time_and_can_say_never_again() {
+    let mut stage = Stage::new("never");
+    stage.script("s/run", SLEEP);
+    stage.script("s/finish", "test -e never && exit 125\nsleep 1000");
+    stage.write("s/timeout-finish", "300");
+    let child = supervise(&mut stage);
+    timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
+    let first = stage.pid("s").unwrap();
+    let took = timed(&stage, &["svc", "-t", "-wr", "-T", "5000", "s"], 0);
+    assert!((300..2500).contains(&took.as_millis()), "{took:?}");
+    assert_ne!(stage.pid("s"), Some(first));
+    let said = "supervise: warning: s: finish did not end in its time: killed\n";
+    assert!(stage.read("err").contains(said), "{}", stage.read("err"));
+    stage.write("s/never", "");
+    stage.run(&["svc", "-t", "s"]);
+    timed(&stage, &["svwait", "-D", "-t", "3000", "s"], 0);
+    let said = stage.run(&["svwait", "-u", "s"]);
+    let words = "svwait: fatal: s will not be started again: its finish said so\n";
+    assert_eq!((said.code, said.err.as_str()), (Some(100), words));
+    millis(1200);
+    let line = stage.run(&["svstat", "s"]).out;
+    assert!(line.starts_with("s: down ") && line.ends_with(", normally up\n"), "{line}");
+    leave(&stage, child);
+}
+
+#[test]
+fn a_service_deaf_to_term_is_killed_when_its_file_says_so() {
+    let mut stage = Stage::new("deafness");
+    stage.script("s/run", DEAF);
+    stage.write("s/timeout-kill", "500\n");
+    let child = supervise(&mut stage);
+    timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
+    // The shell needs a moment to become deaf.
+    millis(300);
+    let took = timed(&stage, &["svc", "-d", "-wd", "-T", "5000", "s"], 0);
+    assert!((450..2500).contains(&took.as_millis()), "{took:?}");
+    let said = "s: run did not end in its time (timeout-kill): killed\n";
+    assert!(stage.read("err").contains(said), "{}", stage.read("err"));
+    leave(&stage, child);
+}
+
+#[test]
+fn a_file_that_says_nothing_of_use_is_named_once() {
+    let mut stage = Stage::new("settings");
+    stage.script("s/run", "exit 1");
+    stage.write("s/notification-fd", "two");
+    let child = supervise(&mut stage);
+    millis(2300);
+    leave(&stage, child);
+    let line = "supervise: warning: s/notification-fd: is not the number of a descriptor from 3 to \
+                1023; going on without it\n";
+    assert_eq!(stage.read("err"), line);
+}
+
+#[test]
+fn a_run_that_cannot_be_run_is_told_once_for_each_reason_and_the_service_is_down() {
+    let mut stage = Stage::new("norun");
+    std::fs::create_dir(stage.path("s")).unwrap();
+    let child = supervise(&mut stage);
+    millis(2300);
+    let missing = "supervise: fatal: unable to start s/run: file does not exist\n";
+    assert_eq!(stage.read("err"), missing);
+    timed(&stage, &["svc", "-u", "-wu", "-T", "300", "s"], 99);
+    assert!(stage.run(&["svstat", "s"]).out.ends_with(" seconds, normally up, want up\n"));
+    stage.write("s/run", "#!/bin/sh\nexec sleep 1000\n");
+    let denied = "supervise: fatal: unable to start s/run: access denied\n";
+    eventually("the other reason", || stage.read("err") == [missing, denied].concat());
+    stage.script("s/run", SLEEP);
+    timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
+    leave(&stage, child);
+}
+
+#[test]
+fn nonsense_in_the_control_fifo_is_ignored_and_what_follows_is_not() {
+    let mut stage = Stage::new("nonsense");
+    stage.script("s/run", SLEEP);
+    let child = supervise(&mut stage);
+    timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
+    let first = stage.pid("s");
+    let noise: Vec<u8> = (0..=255).filter(|byte| !b"udopchaitkx".contains(byte)).collect();
+    for _ in 0..200 {
+        std::fs::write(stage.path("s/supervise/control"), &noise).unwrap();
+    }
+    std::fs::write(stage.path("s/supervise/control"), b"\0p\xff").unwrap();
+    eventually("paused", || stage.run(&["svstat", "s"]).out.ends_with(", paused\n"));
+    assert_eq!(stage.pid("s"), first);
+    assert_eq!(stage.read("err"), "");
+    leave(&stage, child);
+}
+
+#[test]
+fn a_supervise_whose_directory_is_removed_leaves_when_its_service_has_ended() {
+    let mut stage = Stage::new("removed");
+    stage.script("s/run", SLEEP);
+    let mut child = supervise(&mut stage);
+    timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
+    let pid = stage.pid("s").unwrap();
+    std::fs::remove_dir_all(stage.path("s")).unwrap();
+    millis(200);
+    assert!(child.try_wait().unwrap().is_none(), "its service still runs");
+    kill("TERM", pid);
+    assert!(child.wait().unwrap().success());
+    let said = stage.read("err");
+    assert!(said.contains("supervise: warning: s is removed and its service is down: leaving\n"));
+    assert!(said.lines().count() <= 3, "{said}");
+}
+
+#[test]
+fn a_renamed_service_directory_is_the_same_service() {
+    let mut stage = Stage::new("renamed");
+    stage.script("s/run", SLEEP);
+    let mut child = supervise(&mut stage);
+    timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
+    let pid = stage.pid("s");
+    std::fs::rename(stage.path("s"), stage.path("r")).unwrap();
+    assert_eq!(stage.pid("r"), pid);
+    timed(&stage, &["svc", "-t", "-wr", "-T", "3000", "r"], 0);
+    stage.run(&["svc", "-dx", "r"]);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_service_can_say_that_it_is_ready_to_the_heir_of_its_supervise() {
+    let mut stage = Stage::new("heirready");
+    stage.script("s/run", "while test ! -e go; do sleep 0.05; done\necho >&7\nexec sleep 1000");
+    stage.write("s/notification-fd", "7");
+    let mut child = supervise(&mut stage);
+    timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
+    let pid = stage.pid("s");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let heir = supervise(&mut stage);
+    assert!(stage.pid("s") == pid && json(&stage).contains("\"ready\":false"));
+    stage.write("s/go", "");
+    timed(&stage, &["svwait", "-U", "-t", "3000", "s"], 0);
+    assert!(json(&stage).contains("\"starts\":1,"), "{}", json(&stage));
+    leave(&stage, heir);
+}
+
+#[test]
+fn the_heir_of_a_supervise_waits_for_the_finish_it_left() {
+    let mut stage = Stage::new("heirfinish");
+    stage.script("s/run", "echo run >> order\nexec sleep 1000");
+    stage.script("s/finish", "sleep 1.5\necho finish >> order");
+    let mut child = supervise(&mut stage);
+    timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
+    stage.run(&["svc", "-t", "s"]);
+    eventually("finish runs", || json(&stage).contains("\"finishing\":true"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let heir = supervise(&mut stage);
+    timed(&stage, &["svwait", "-u", "-t", "5000", "s"], 0);
+    eventually("run again", || stage.read("s/order") == "run\nfinish\nrun\n");
+    leave(&stage, heir);
+}
+
+#[test]
+fn a_directory_of_another_supervise_is_told_as_far_as_its_18_bytes_go() {
+    let stage = Stage::new("foreign");
+    let mkfifo = |name: &str| {
+        std::fs::create_dir_all(stage.path("s/supervise")).unwrap();
+        let status = std::process::Command::new("mkfifo").arg(stage.path(name)).status();
+        assert!(status.unwrap().success());
+    };
+    mkfifo("s/supervise/ok");
+    let mut both = std::fs::OpenOptions::new();
+    let _ok = both.read(true).write(true).open(stage.path("s/supervise/ok")).unwrap();
+    // The stock's 18 bytes, and runit's 20.
+    let mut status =
+        vec![0x40, 0, 0, 0, 0x6b, 2, 0xf1, 0x5e, 0, 0xee, 0x13, 0x44, 4, 0x76, 0, 0, 0, 0x75];
+    for _ in 0..2 {
+        std::fs::write(stage.path("s/supervise/status"), &status).unwrap();
+        let line = stage.run(&["svstat", "s"]).out;
+        assert!(line.starts_with("s: up (pid 30212) ") && line.ends_with(" seconds\n"), "{line}");
+        let line = json(&stage);
+        assert!(line.contains("\"pid\":30212,") && line.contains("\"ready\":null"), "{line}");
+        assert!(!line.contains("starts"), "{line}");
+        status.extend([0, 1]);
+    }
+}
