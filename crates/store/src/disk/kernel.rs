@@ -55,14 +55,7 @@ impl Disk for Kernel {
     }
 
     fn write_zeros(&self, file: &OwnedFd, len: usize, at: u64) -> io::Result<()> {
-        let (mut rest, mut at) = (len, at);
-        while rest > 0 {
-            let piece = rest.min(at::ZEROS);
-            at::write_zeros(file, piece, at)?;
-            rest = rest.saturating_sub(piece);
-            at = at.saturating_add(piece as u64);
-        }
-        Ok(())
+        at::write_zeros(file, len, at)
     }
 
     fn sync(&self, file: &OwnedFd) -> io::Result<()> {

@@ -57,11 +57,11 @@ pub trait Disk {
     /// What the disk says; some of the bytes may then be written.
     fn write_at(&self, file: &Self::File, bytes: &[u8], at: u64) -> io::Result<()>;
 
-    /// Writes so many zeros at an offset, making the file longer if need be. They need not be kept
-    /// in memory. Nobody else may use the file meanwhile.
+    /// Writes so many zeros, at most [`sys::at::ZEROS`], at an offset, making the file longer if need
+    /// be. They need not be kept in memory. Nobody else may use the file meanwhile.
     ///
     /// # Errors
-    /// As [`Disk::write_at`].
+    /// As [`Disk::write_at`]; `InvalidInput` if they are more.
     fn write_zeros(&self, file: &Self::File, len: usize, at: u64) -> io::Result<()> {
         self.write_at(file, &vec![0; len], at)
     }

@@ -11,6 +11,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sys::at::ZEROS;
+
 use super::{big, log};
 use crate::disk::{Disk, remove};
 
@@ -120,10 +122,9 @@ fn make<D: Disk>(disk: &D, slot: u64, size: u64) -> io::Result<D::File> {
 /// Writes `size` bytes of zeros and syncs them, piece by piece: the log's own syncs would wait behind
 /// all of it.
 fn fill<D: Disk>(disk: &D, file: &D::File, size: u64) -> io::Result<()> {
-    const PIECE: u64 = 1 << 20;
-    for at in (0..size).step_by(PIECE as usize) {
-        let len = PIECE.min(size.saturating_sub(at));
-        disk.write_zeros(file, len as usize, at)?;
+    for at in (0..size).step_by(ZEROS) {
+        let left = usize::try_from(size.saturating_sub(at)).unwrap_or(usize::MAX);
+        disk.write_zeros(file, left.min(ZEROS), at)?;
         disk.sync(file)?;
     }
     Ok(())
