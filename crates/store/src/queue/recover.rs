@@ -492,7 +492,8 @@ mod tests {
     use base::wire::queue::Envelope;
 
     use super::super::record::{Bytes, Letter};
-    use super::super::{Content, NewLetter, Queue};
+    use super::super::tests::letter;
+    use super::super::{Content, Queue};
     use super::*;
     use crate::disk::sim::Sim;
 
@@ -506,17 +507,7 @@ mod tests {
     /// One start that takes so many letters.
     fn letters(sim: &Sim, number: usize) -> Vec<u64> {
         let mut queue = Queue::open(sim, Config::SMALL).unwrap().0;
-        let take = |_| {
-            let new = NewLetter {
-                birth: Moment::from_secs(1),
-                uid: 5,
-                pid: 6,
-                finishes: None,
-                envelope: Envelope::new(b"s@x\0a@b\0").unwrap(),
-                content: Content::Inline(b"hello"),
-            };
-            queue.accept(&new).unwrap()
-        };
+        let take = |_| queue.accept(&letter(Content::Inline(b"hello"))).unwrap();
         let ids = (0..number).map(take).collect();
         queue.commit().unwrap();
         ids

@@ -17,9 +17,7 @@ fn open(sim: &Sim) -> Queue<&Sim> {
     Queue::open(sim, Config::SMALL).unwrap().0
 }
 
-fn letter(
-    content: Content<'_, crate::disk::sim::SimFile>,
-) -> NewLetter<'_, crate::disk::sim::SimFile> {
+pub(super) fn letter<F>(content: Content<'_, F>) -> NewLetter<'_, F> {
     NewLetter {
         birth: Moment::from_secs(1),
         uid: 5,

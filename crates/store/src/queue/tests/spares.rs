@@ -4,13 +4,10 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use base::time::Moment;
-use base::wire::queue::Envelope;
-
-use super::{accept, open};
+use super::{accept, letter, open};
 use crate::disk::kernel::Kernel;
 use crate::disk::sim::{Fault, Sim};
-use crate::queue::{Config, Content, Done, Helper, Lane, NewLetter, Queue, Work, Worker};
+use crate::queue::{Config, Content, Done, Helper, Lane, Queue, Work, Worker};
 
 #[test]
 fn starts_without_letters_between_them_leave_no_files_behind() {
@@ -132,15 +129,7 @@ fn the_log_gets_its_spare_segments_while_a_large_letter_keeps_the_disk_busy() {
     queue.secure(&spill, true, 1);
     for n in 0..40_u8 {
         let bytes = [n; 600];
-        let new = NewLetter {
-            birth: Moment::from_secs(1),
-            uid: 5,
-            pid: 6,
-            finishes: None,
-            envelope: Envelope::new(b"s@x\0a@b\0").unwrap(),
-            content: Content::Inline(&bytes),
-        };
-        queue.accept(&new).unwrap();
+        queue.accept(&letter(Content::Inline(&bytes))).unwrap();
         queue.commit().unwrap();
     }
     assert!(queue.log.live.len() > 5 && queue.take_secured().is_empty());
