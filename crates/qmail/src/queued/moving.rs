@@ -7,13 +7,14 @@ use base::outcome::Outcome;
 use base::time::Moment;
 use base::wire::queue::{Answer, Mark, Note, Origin, Progress};
 use store::disk::kernel::Kernel;
-use store::queue::{self, NewLetter, Queue, Trouble};
+use store::queue::{self, Held, NewLetter, Queue, Trouble};
 
 use super::client::{Client, Until};
+use super::request::{UNREADABLE, complain};
 use super::server::{DISK_FULL, Server};
 use super::warnings::Refused;
 
-const FOLLOWED: &[u8] = b"qmail-send is running: stop it first";
+const FOLLOWED: &[u8] = b"qmail-send is running: stop it first, with qmailctl stop";
 const GONE: &[u8] = b"there is no such letter";
 
 /// What an import has told of a letter so far.
@@ -96,8 +97,12 @@ impl Server {
         }
         let was = self.queue.index().mark(id);
         match self.queue.hold(id, mark) {
-            Ok(None) => Ok((Until::Now, Answer::Refused(Outcome::Never, GONE))),
-            Ok(Some(sequence)) => {
+            Ok(Held::Missing) => Ok((Until::Now, Answer::Refused(Outcome::Never, GONE))),
+            Ok(Held::Unreadable(error)) => {
+                complain(id, &error);
+                Ok((Until::Now, Answer::Refused(Outcome::Later, UNREADABLE)))
+            }
+            Ok(Held::At(sequence)) => {
                 self.busy = true;
                 if let (Some(was), None) = (was, mark) {
                     self.tell_follower(id, was.is_export());

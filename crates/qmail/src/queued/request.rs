@@ -11,6 +11,8 @@ use super::moving::{Past, past_note};
 use super::server::{DISK_FULL, REFUSAL, Server, TROUBLE, log};
 use super::warnings::Refused;
 
+pub(super) const UNREADABLE: &[u8] = b"qq unable to open the letter (#4.3.0)";
+
 impl Server {
     /// Does what a client asks; false if it asks at the wrong moment.
     pub(super) fn request(
@@ -346,8 +348,8 @@ impl Server {
             }
             Err(error) => {
                 complain(id, &error);
-                let text = b"qq unable to open the letter (#4.3.0)";
-                self.hold(token, client, Until::Now, Answer::Refused(Outcome::Later, text));
+                let answer = Answer::Refused(Outcome::Later, UNREADABLE);
+                self.hold(token, client, Until::Now, answer);
             }
         }
     }

@@ -16,6 +16,17 @@ use super::record::Record;
 use super::{Letter, NewLetter, Queue};
 use crate::disk::Disk;
 
+/// What came of holding a letter, or of letting it go.
+#[derive(Debug)]
+pub enum Held {
+    /// It is promised when [`Queue::synced`] has reached this sequence.
+    At(u64),
+    /// There is no such letter.
+    Missing,
+    /// What the log says of it cannot be read, or is not sound; nothing has changed.
+    Unreadable(io::Error),
+}
+
 /// What became of an adopted letter before it came.
 #[derive(Clone, Copy, Debug)]
 pub struct Past<'a> {
@@ -61,27 +72,29 @@ impl<D: Disk> Queue<D> {
         Ok(sequence)
     }
 
-    /// Holds a letter, or lets it go (`None`); the sequence that [`Queue::synced`] must reach
-    /// before that is promised. `None` if there is no such letter.
+    /// Holds a letter, or lets it go (`None`).
     ///
     /// # Errors
     /// [`Trouble::Full`]: nothing has changed. [`Trouble::Broken`]: stop.
-    pub fn hold(&mut self, id: u64, mark: Option<Mark>) -> Result<Option<u64>, Trouble> {
-        let Some(place) = self.index.get(id).map(|known| known.place) else { return Ok(None) };
+    pub fn hold(&mut self, id: u64, mark: Option<Mark>) -> Result<Held, Trouble> {
+        let place = self.index.get(id).map(|known| known.place);
+        let Some(place) = place else { return Ok(Held::Missing) };
         if self.index.mark(id) == mark {
-            return Ok(Some(self.log.next().saturating_sub(1)));
+            return Ok(Held::At(self.log.next().saturating_sub(1)));
         }
-        let body = self.body_at(place);
-        let Some(Record::Letter(letter) | Record::Carried { letter, .. }) =
-            body.as_deref().and_then(Record::decode)
+        let body = match self.body_at(place) {
+            Ok(body) => body,
+            Err(error) => return Ok(Held::Unreadable(error)),
+        };
+        let Some(Record::Letter(letter) | Record::Carried { letter, .. }) = Record::decode(&body)
         else {
-            return Err(Trouble::Full(io::ErrorKind::InvalidData.into()));
+            return Ok(Held::Unreadable(io::ErrorKind::InvalidData.into()));
         };
         self.log.reserve(Record::Letter(letter).encoded_len())?;
         let sequence = self.carry_letter(id, letter, mark)?;
         self.log.release(|segment| self.index.needs(segment));
         self.come_late(id, sequence);
-        Ok(Some(sequence))
+        Ok(Held::At(sequence))
     }
 
     fn come_late(&mut self, id: u64, sequence: u64) {

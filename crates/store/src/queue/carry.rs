@@ -2,6 +2,8 @@
 //! log, so that the segment can be used again. The segment itself is read for it, a little at a
 //! time: nobody needs to know by heart what lies where.
 
+use std::io;
+
 use base::wire::queue::{Mark, progress_block};
 
 use super::index::{Item, Known, Place};
@@ -113,7 +115,7 @@ impl<D: Disk> Queue<D> {
     /// Says one thing again that lies there.
     fn say_again(&mut self, item: Item, place: Place) -> Result<(), Trouble> {
         let body = self.body_at(place);
-        let Some(old) = body.as_deref().and_then(Record::decode) else {
+        let Some(old) = body.as_deref().ok().and_then(Record::decode) else {
             self.carry.stuck = place.segment;
             return Ok(());
         };
@@ -125,11 +127,11 @@ impl<D: Disk> Queue<D> {
         }
     }
 
-    /// The body of the record there, if it is sound.
-    pub(super) fn body_at(&self, place: Place) -> Option<Vec<u8>> {
-        let (bytes, proved) = self.log.read(place, place.len as usize).ok()?;
+    /// The body of the record there; `InvalidData` if it is not sound.
+    pub(super) fn body_at(&self, place: Place) -> io::Result<Vec<u8>> {
+        let (bytes, proved) = self.log.read(place, place.len as usize)?;
         let body = if proved { Found::unproved_body(&bytes) } else { Found::body(&bytes) };
-        body.map(<[u8]>::to_vec)
+        Ok(body.ok_or(io::ErrorKind::InvalidData)?.to_vec())
     }
 
     /// Says a letter again with all that is known of it, held as `mark` says; the record's sequence.

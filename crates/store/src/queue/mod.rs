@@ -40,7 +40,7 @@ use base::limits;
 use base::time::Moment;
 use base::wire::queue::{Envelope, Note};
 
-pub use adopt::Past;
+pub use adopt::{Held, Past};
 pub use alarm::Alarm;
 pub use big::Spill;
 pub use crc::crc32c;

@@ -1,9 +1,12 @@
 //! Letters with a past, and held ones.
 
+use std::io;
+
 use base::wire::queue::Mark;
 
 use super::*;
-use crate::queue::Past;
+use crate::disk::Disk;
+use crate::queue::{Held, Past};
 
 const MARK: Mark = Mark::imported(77);
 
@@ -34,7 +37,7 @@ fn an_adopted_letter_is_there_with_its_past_and_held_until_it_is_let_go() {
     is_adopted(&mut queue, id);
     assert_eq!(queue.index().mark(id), Some(MARK));
     assert_eq!(queue.index().held_after(0), Some((id, MARK)));
-    queue.hold(id, None).unwrap().unwrap();
+    assert!(matches!(queue.hold(id, None).unwrap(), Held::At(_)));
     assert!(!queue.is_on_disk(id));
     queue.commit().unwrap();
     let sim = sim.power_cut(|_| false);
@@ -42,7 +45,25 @@ fn an_adopted_letter_is_there_with_its_past_and_held_until_it_is_let_go() {
     is_adopted(&mut queue, id);
     assert_eq!((queue.index().mark(id), queue.index().held_after(0)), (None, None));
     assert!(accept(&mut queue, b"next") > id);
-    assert!(queue.hold(id + 999, None).unwrap().is_none());
+    assert!(matches!(queue.hold(id + 999, None).unwrap(), Held::Missing));
+}
+
+#[test]
+fn a_letter_that_cannot_be_read_is_not_held_and_is_no_full_disk() {
+    let sim = Sim::new();
+    let mut queue = open(&sim);
+    let id = accept(&mut queue, b"hello");
+    queue.commit().unwrap();
+    drop(queue);
+    let mut queue = open(&sim);
+    let place = queue.index().get(id).unwrap().place;
+    let slot = queue.log.segment(place.segment).unwrap().slot;
+    let file = Disk::open(&sim, &crate::queue::log::path(slot), Access::Write).unwrap();
+    let last = u64::from(place.offset + place.len) - 8;
+    Disk::write_at(&sim, &file, &[b'?'; 8], last).unwrap();
+    let Held::Unreadable(error) = queue.hold(id, Some(MARK)).unwrap() else { panic!("was held") };
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    assert_eq!(queue.index().mark(id), None);
 }
 
 #[test]
@@ -66,7 +87,7 @@ fn a_held_letter_stays_held_when_it_is_carried_forward() {
     let (id, _) = adopt(&mut queue, b"hello");
     let out = Mark::exported(5);
     let other = accept(&mut queue, b"out");
-    queue.hold(other, Some(out)).unwrap().unwrap();
+    assert!(matches!(queue.hold(other, Some(out)).unwrap(), Held::At(_)));
     for _ in 0..200 {
         let id = accept(&mut queue, &[b'x'; 500]);
         queue.finish(id).unwrap();
