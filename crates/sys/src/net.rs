@@ -49,9 +49,35 @@ pub fn nodelay(sock: impl AsFd) -> io::Result<()> {
     Ok(sockopt::set_tcp_nodelay(sock, true)?)
 }
 
+/// The longest that bytes of one socket are waited for: a read that waits so long ends by itself, and
+/// nobody has to wait for bytes before it.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadLimit {
+    limit: Duration,
+    /// Whether the socket ends such a read, once it was asked to.
+    heeded: Option<bool>,
+}
+
+impl ReadLimit {
+    /// What a read ends by itself is not looked at more closely.
+    const ABOUT: Duration = Duration::from_secs(1);
+
+    /// Of a socket that does not know of it yet.
+    pub const fn new(limit: Duration) -> Self {
+        Self { limit, heeded: None }
+    }
+
+    /// Whether a read from the socket that has to wait ends after `left`, to within a second, with
+    /// `WouldBlock`. Never so on what is no socket, and if nothing is left.
+    pub fn ends(&mut self, sock: impl AsFd, left: Duration) -> bool {
+        let longest = !left.is_zero() && left.saturating_add(Self::ABOUT) >= self.limit;
+        longest && *self.heeded.get_or_insert_with(|| limit_reads(sock, self.limit).is_ok())
+    }
+}
+
 /// From now on a read from the socket that has to wait ends with `WouldBlock` after `limit` at the
 /// latest. Fails on what is no socket.
-pub fn limit_reads(sock: impl AsFd, limit: Duration) -> io::Result<()> {
+fn limit_reads(sock: impl AsFd, limit: Duration) -> io::Result<()> {
     Ok(sockopt::set_socket_timeout(sock, sockopt::Timeout::Recv, Some(limit))?)
 }
 
@@ -136,11 +162,23 @@ mod tests {
         nodelay(&conn).unwrap();
         assert_eq!(peek_now(&client).unwrap_err().kind(), ErrorKind::WouldBlock);
         fd::write_all(&conn, b"hello").unwrap();
-        limit_reads(&conn, Duration::from_millis(20)).unwrap();
+        let mut limit = ReadLimit::new(Duration::from_millis(20));
+        assert!(!limit.ends(&conn, Duration::ZERO));
+        assert!(limit.ends(&conn, Duration::from_millis(10)));
         assert_eq!(fd::read(&conn, &mut [0; 9]).unwrap_err().kind(), ErrorKind::WouldBlock);
         assert!(peek_now(&client).unwrap());
         drop(conn);
         assert_eq!(fd::read_to_end(&client, 10).unwrap(), b"hello");
+    }
+
+    #[test]
+    fn a_read_ends_by_itself_only_after_the_longest_wait_and_only_of_a_socket() {
+        let (one, _other) = crate::pass::pair(crate::pass::Kind::Stream).unwrap();
+        let mut limit = ReadLimit::new(Duration::from_secs(60));
+        assert!(!limit.ends(&one, Duration::from_secs(58)));
+        assert!(limit.ends(&one, Duration::from_secs(59)));
+        let (pipe, _writer) = fd::pipe().unwrap();
+        assert!(!ReadLimit::new(Duration::from_secs(1)).ends(&pipe, Duration::from_secs(1)));
     }
 
     #[test]

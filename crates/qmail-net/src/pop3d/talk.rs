@@ -10,6 +10,7 @@ use proto::line::{Line, Lines};
 use proto::pop3::OK;
 use proto::pop3::letter::Wire;
 use proto::pop3::maildrop::{Action, Input, List, Session};
+use sys::net::ReadLimit;
 
 use super::maildir::{Maildir, complain};
 
@@ -26,20 +27,19 @@ pub(super) struct Ends<'a> {
     waiting: Vec<u8>,
     /// Where letters are read; made for the first.
     room: Vec<u8>,
-    /// The input ends a silent wait by itself.
-    timed: bool,
+    limit: ReadLimit,
 }
 
 impl<'a> Ends<'a> {
     pub(super) fn new(input: BorrowedFd<'a>, output: BorrowedFd<'a>) -> Self {
-        let timed = sys::net::limit_reads(input, PATIENCE).is_ok();
-        Self { input, output, waiting: Vec::new(), room: Vec::new(), timed }
+        let limit = ReadLimit::new(PATIENCE);
+        Self { input, output, waiting: Vec::new(), room: Vec::new(), limit }
     }
 
     /// What the client says next; nothing if it is gone, deaf or dumb, which is all one: nobody is
     /// left to be answered.
-    fn hear(&self, room: &mut [u8]) -> usize {
-        let heard = if self.timed {
+    fn hear(&mut self, room: &mut [u8]) -> usize {
+        let heard = if self.limit.ends(self.input, PATIENCE) {
             sys::fd::read(self.input, room)
         } else {
             sys::fd::read_within(self.input, room, PATIENCE)

@@ -14,6 +14,7 @@ use proto::smtp::server::{
 use store::client::QueueClient;
 use store::home::Home;
 use store::users::Directory;
+use sys::net::ReadLimit;
 use sys::{clock, fd, net};
 
 use super::circumstances::Circumstances;
@@ -46,9 +47,8 @@ struct Talk<'a> {
     door: Door<'a>,
     intake: Intake<'a>,
     patience: Patience,
-    /// A read ends by itself after the longest silence between commands: no need to wait for bytes
-    /// first.
-    limited: bool,
+    /// The longest silence between commands.
+    limit: ReadLimit,
     replies: Vec<u8>,
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn talk(
     // Not a TCP connection perhaps: then there is nothing to set.
     let _ = net::nodelay(ends.speak);
     let patience = Patience::new(site.timeout, about.is_hurried(), clock::monotonic());
-    let limited = net::limit_reads(ends.hear, patience.timeout()).is_ok();
+    let limit = ReadLimit::new(patience.timeout());
     let mut talk = Talk {
         ends,
         settings: &settings,
@@ -74,7 +74,7 @@ pub(crate) fn talk(
         door: Door::new(&site.hosts, &site.routing, users),
         intake: Intake::new(super::NAME, home, about, queued),
         patience,
-        limited,
+        limit,
         replies: Vec::new(),
     };
     let ending = talk.run();
@@ -215,9 +215,7 @@ impl Talk<'_> {
     fn hear(&mut self, room: &mut [u8], letter: bool) -> io::Result<Heard> {
         self.flush()?;
         let left = self.patience.left(letter, clock::monotonic());
-        // The wait the socket itself ends, to within a second.
-        let ends = left.saturating_add(Duration::from_secs(1)) >= self.patience.timeout();
-        let by_itself = self.limited && ends;
+        let by_itself = self.limit.ends(self.ends.hear, left);
         let mut read = match by_itself {
             true => fd::read(self.ends.hear, room),
             false => fd::read_within(self.ends.hear, room, left),
