@@ -151,14 +151,11 @@ impl<'a> Talk<'a> {
     }
 
     fn complain(&self, broken: Broken) {
-        let client = self.about.get("TCPREMOTEIP").unwrap_or_else(|| b"unknown".to_vec());
-        let client: Vec<u8> = client.into_iter().take(100).filter(u8::is_ascii_graphic).collect();
-        let (pid, client) = (std::process::id(), String::from_utf8_lossy(&client));
         let why = match broken {
             Broken::Format => "not the protocol",
             Broken::TooLong => "more than is taken",
         };
-        say(self.protocol.name(), format_args!("pid {pid} from {client}: {why}"));
+        say(self.protocol.name(), format_args!("{}: {why}", self.about.whose()));
     }
 
     /// How long may still be waited.

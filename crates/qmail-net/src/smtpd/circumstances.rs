@@ -6,6 +6,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use sys::brood::{GREETED, HURRY};
 
+/// Bytes of a client's address that the log shows.
+const CLIENT: usize = 100;
+
 /// The variables of one connection (PROTO, `TCP*`, and what its tcprules line sets).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Circumstances {
@@ -39,6 +42,14 @@ impl Circumstances {
         given.or_else(|| std::env::var_os(name).filter(|_| inherited).map(OsString::into_vec))
     }
 
+    /// Whose conversation this is, for the log: `pid 123 from 192.0.2.1`.
+    pub(crate) fn whose(&self) -> String {
+        let client = self.get("TCPREMOTEIP").unwrap_or_else(|| b"unknown".to_vec());
+        let client = client.into_iter().take(CLIENT).filter(u8::is_ascii_graphic);
+        let client: String = client.map(char::from).collect();
+        format!("pid {} from {client}", std::process::id())
+    }
+
     /// Whether somebody has greeted the client in our place. Only the listener that hands the
     /// connection over can say so.
     pub(crate) fn is_greeted(&self) -> bool {
@@ -69,6 +80,9 @@ mod tests {
         assert_eq!(c.get("TCPREMOTEHOST"), None);
         assert_eq!(c.get("PATH").is_some(), std::env::var_os("PATH").is_some());
         assert_eq!(c.pairs().count(), 3);
+        assert!(c.whose().ends_with(" from 192.0.2.1") && c.whose().starts_with("pid "));
+        let odd = [b"TCPREMOTEIP=a \n\xff".to_vec(), vec![b'b'; 200]].concat();
+        assert_eq!(Circumstances::of_handover(&odd).whose().rsplit(' ').next().unwrap().len(), 97);
         assert!(!c.is_greeted() && !Circumstances::of_handover(b"GREETED=\0").is_greeted());
         assert!(Circumstances::of_handover(b"GREETED=220 here\0").is_greeted());
         assert!(!Circumstances::of_process().is_greeted());

@@ -189,11 +189,7 @@ impl Talk<'_> {
 
     fn say(&mut self, reply: &Reply) -> io::Result<()> {
         if let Some(why) = reply.complaint() {
-            let client = self.about.get("TCPREMOTEIP").unwrap_or_else(|| b"unknown".to_vec());
-            let client = client.iter().take(100).copied();
-            let client: Vec<u8> = client.filter(u8::is_ascii_graphic).collect();
-            let (pid, client) = (std::process::id(), String::from_utf8_lossy(&client));
-            super::say(super::NAME, format_args!("pid {pid} from {client}: {why}"));
+            super::say(super::NAME, format_args!("{}: {why}", self.about.whose()));
         }
         reply.encode(&self.settings.greeting, &mut self.replies);
         if self.replies.len() >= REPLIES { self.flush() } else { Ok(()) }
