@@ -14,6 +14,7 @@ pub mod json;
 pub mod limits;
 pub mod netstring;
 pub mod outcome;
+pub mod plain;
 pub mod queue_exit;
 pub mod service;
 pub mod spoken;

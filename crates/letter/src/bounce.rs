@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 
 use base::address::{quote, quote2};
 use base::limits;
+use base::plain::tame;
 
 pub use status::status;
 
@@ -253,14 +254,14 @@ pub fn paragraph(address: &[u8], report: &[u8]) -> Vec<u8> {
     let report = report.split(|&c| c == 0).next().unwrap_or_default();
     let mut text = Vec::with_capacity(address.len().saturating_add(report.len()).saturating_add(6));
     text.push(b'<');
-    text.extend(address.iter().map(|&c| if c == b'\n' { b'_' } else { plain(c) }));
+    text.extend(address.iter().map(|&c| if c == b'\n' { b'_' } else { tame(c) }));
     text.extend_from_slice(b">:\n");
     for line in report.split_inclusive(|&c| c == b'\n') {
         for (n, piece) in line.chunks(limits::BOUNCE_LINE).enumerate() {
             if n > 0 && piece != b"\n" {
                 text.push(b'\n');
             }
-            text.extend(piece.iter().map(|&c| plain(c)));
+            text.extend(piece.iter().map(|&c| tame(c)));
         }
     }
     if !text.ends_with(b"\n") {
@@ -282,12 +283,8 @@ pub fn paragraph(address: &[u8], report: &[u8]) -> Vec<u8> {
 
 /// An address in a header; a line end in it ends no line there.
 fn shown(address: &[u8]) -> Vec<u8> {
-    let in_line = |&c: &u8| if c == b'\n' { b'_' } else { plain(c) };
+    let in_line = |&c: &u8| if c == b'\n' { b'_' } else { tame(c) };
     quote2(&address.iter().map(in_line).collect::<Vec<_>>())
-}
-
-fn plain(c: u8) -> u8 {
-    if c.is_ascii_control() && c != b'\n' && c != b'\t' { b'?' } else { c }
 }
 
 /// A paragraph with no more of its report than [`limits::BOUNCE_LINE`] bytes, for a bounce that has

@@ -1,5 +1,6 @@
 //! Lines of a log as messages for syslog: short enough, printable, and as urgent as they begin.
 
+use base::plain;
 use base::time::Moment;
 
 /// The longest part of a line in one message, in bytes.
@@ -58,7 +59,7 @@ impl Lines {
             if self.part.len() == LONGEST {
                 self.give(&now, &mut each);
             }
-            self.part.push(if (b' '..=b'~').contains(&byte) { byte } else { b'?' });
+            self.part.push(plain::printable(byte, b'?'));
         }
     }
 

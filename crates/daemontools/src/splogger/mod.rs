@@ -9,6 +9,7 @@ mod socket;
 use crate::message::Voice;
 use crate::tai64n::LocalClock;
 use crate::tcpserver::number;
+use base::plain;
 use lines::{Lines, Message};
 use socket::Socket;
 use std::ffi::OsString;
@@ -63,8 +64,9 @@ fn facility(number: u64) -> u8 {
 
 /// A tag that cannot end the line or the tag.
 fn printable(tag: &[u8]) -> Vec<u8> {
-    let safe = |&c: &u8| if c.is_ascii_graphic() || c == b' ' { c } else { b'?' };
-    tag.iter().take(TAG).map(safe).collect()
+    let mut shown = Vec::new();
+    plain::put(&mut shown, tag.get(..TAG).unwrap_or(tag), b'?');
+    shown
 }
 
 /// Where messages go, and in whose name.

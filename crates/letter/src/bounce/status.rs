@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use base::limits;
+use base::{limits, plain};
 
 use super::TOO_LONG;
 
@@ -25,17 +25,13 @@ pub fn status(paragraph: &[u8]) -> Vec<u8> {
     let address = first.strip_prefix(b"<").unwrap_or(first);
     let address = address.strip_suffix(b">:").unwrap_or(address);
     let mut out = b"Final-Recipient: rfc822; ".to_vec();
-    out.extend(address.iter().take(ADDRESS).map(|&c| printable(c)));
+    plain::put(&mut out, address.get(..ADDRESS).unwrap_or(address), b'?');
     out.extend_from_slice(b"\nAction: failed\nStatus: ");
     out.extend_from_slice(code(text));
     out.push(b'\n');
     diagnostic(&mut out, text);
     out.push(b'\n');
     out
-}
-
-fn printable(c: u8) -> u8 {
-    if c.is_ascii_graphic() || c == b' ' { c } else { b'?' }
 }
 
 /// The first line without its LF, and the rest.
@@ -99,7 +95,7 @@ fn diagnostic(out: &mut Vec<u8>, text: &[u8]) {
         let wide = column.saturating_add(1).saturating_add(piece.len());
         out.extend_from_slice(if wide > LINE { b"\n " } else { b" " });
         column = if wide > LINE { piece.len().saturating_add(1) } else { wide };
-        out.extend(piece.iter().map(|&c| printable(c)));
+        plain::put(out, piece, b'?');
         room = room.saturating_sub(piece.len());
     }
     out.push(b'\n');

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use base::outcome::Outcome;
+use base::plain::tame;
 use base::{limits, netstring};
 
 /// What goes before a letter of so many bytes, whose lines end in LF.
@@ -78,8 +79,7 @@ impl Answers {
 
 /// The words as a report may show them: no control bytes, not without end.
 fn shown(text: &[u8]) -> Vec<u8> {
-    let clean = |&c: &u8| if c.is_ascii_control() && !b"\n\t".contains(&c) { b'?' } else { c };
-    text.iter().take(limits::REMOTE_REPLY).map(clean).collect()
+    text.iter().take(limits::REMOTE_REPLY).map(|&byte| tame(byte)).collect()
 }
 
 #[cfg(test)]

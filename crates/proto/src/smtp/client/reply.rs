@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use base::limits;
+use base::plain::tame;
 
 /// One whole reply of one or more lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +83,7 @@ impl Replies {
         if c == b'\r' || self.text.len() >= limits::REMOTE_REPLY {
             return;
         }
-        self.text.push(if c.is_ascii_control() && c != b'\n' && c != b'\t' { b'?' } else { c });
+        self.text.push(tame(c));
     }
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 
 use base::cdb::Cdb;
-use base::limits;
+use base::{limits, plain};
 use letter::forwarding::Command;
 use sys::getopt::getopt;
 use sys::spawn::{self, Status};
@@ -143,7 +143,9 @@ impl Plan {
 
     fn show(&self) {
         let tell = |before: &[u8], text: &[u8], after: &[u8]| {
-            say([before, &safe(text)[..], after].concat());
+            let mut line = before.to_vec();
+            plain::put(&mut line, text, b'_');
+            say([&line, after].concat());
         };
         self.programs.iter().for_each(|program| tell(b"run ", program, b""));
         if self.recipients.is_empty() {
@@ -152,11 +154,6 @@ impl Plan {
         tell(b"from <", &self.sender, b">");
         self.recipients.iter().for_each(|recipient| tell(b"to <", recipient, b">"));
     }
-}
-
-/// Text for a terminal.
-fn safe(text: &[u8]) -> Vec<u8> {
-    text.iter().map(|&c| if (32..127).contains(&c) { c } else { b'_' }).collect()
 }
 
 /// Runs `|command` on descriptor 0, or `!command` on the same with the delivery's lines in front;
