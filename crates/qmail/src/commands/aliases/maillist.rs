@@ -7,9 +7,8 @@ use std::ffi::OsString;
 
 use base::limits;
 use letter::forwarding::list::{self, BadList};
-use sys::fd;
 
-use super::super::{Stop, end, words};
+use super::super::{Stop, answer, end, words};
 use super::{Replaced, read_input, wrong_in};
 
 const USAGE: &str = "setmaillist: usage: setmaillist list.bin list.tmp";
@@ -36,6 +35,5 @@ pub(crate) fn printmaillist(_args: &[OsString]) -> i32 {
 fn print() -> Result<i32, Stop> {
     let file = read_input(limits::EXPANSION)?;
     let text = list::print(&file).map_err(|BadList| Stop::never("bad mailing list format"))?;
-    let written = fd::write_all(fd::stdout(), &text);
-    written.map(|()| 0).map_err(|err| Stop::unable("write output", &err))
+    answer(&text)
 }

@@ -8,9 +8,8 @@ use std::ffi::OsString;
 use base::cdb::{self, Cdb};
 use base::limits;
 use letter::forwarding::table;
-use sys::fd;
 
-use super::super::{Stop, end, words};
+use super::super::{Stop, answer, end, words};
 use super::{Replaced, read_input, wrong_in};
 
 const USAGE: &str = "setforward: usage: setforward data.cdb data.tmp";
@@ -38,8 +37,7 @@ pub(crate) fn printforward(_args: &[OsString]) -> i32 {
 fn print() -> Result<i32, Stop> {
     let file = read_input(limits::FORWARDING_TABLE)?;
     let text = printed(&file).ok_or_else(|| Stop::never("bad database format"))?;
-    let written = fd::write_all(fd::stdout(), &text);
-    written.map(|()| 0).map_err(|err| Stop::unable("write output", &err))
+    answer(&text)
 }
 
 /// The instructions of a table, if it is one.
