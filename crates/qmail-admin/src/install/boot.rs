@@ -1,0 +1,154 @@
+//! What starts the home with the machine: a unit of systemd, a script of System V's, a line of
+//! `/etc/inittab`.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use store::home::Home;
+
+use super::accounts::program;
+use crate::places::Places;
+
+/// The unit's name.
+pub(super) const UNIT: &str = "qmail.service";
+/// The line of inittab begins so.
+pub(super) const LINE: &str = "SV:";
+/// Where the unit goes.
+const UNITS: &str = "/etc/systemd/system";
+/// The unit and the script as they are for a home in `/var/qmail`.
+const UNIT_TEXT: &str = include_str!("../../boot/qmail.service");
+const SCRIPT_TEXT: &str = include_str!("../../boot/qmail.init");
+/// The home and the directory of services those texts name.
+const NAMED: (&str, &str) = ("/var/qmail", "/var/qmail/service");
+
+/// What starts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Boot {
+    /// A unit.
+    Systemd,
+    /// A script in /etc/init.d.
+    Sysv,
+    /// A line in /etc/inittab.
+    Inittab,
+    /// Something of the administrator's.
+    None,
+}
+
+impl Boot {
+    /// What this machine has.
+    pub(super) fn here() -> Self {
+        let is = |path: &str| Path::new(path).exists();
+        if (is("/run/systemd/system") || is(UNITS)) && program("systemctl").is_some() {
+            Self::Systemd
+        } else if is("/etc/init.d") && (is("/etc/rc2.d") || is("/sbin/openrc")) {
+            Self::Sysv
+        } else if is("/etc/inittab") {
+            Self::Inittab
+        } else {
+            Self::None
+        }
+    }
+
+    /// The file that starts it, with its mode and text; for inittab, the line.
+    pub(super) fn file(self, home: &Path, scanned: &Path) -> Option<(PathBuf, u32, String)> {
+        let of = |text: &str| fit(text, home, scanned);
+        match self {
+            Self::Systemd => Some((Path::new(UNITS).join(UNIT), 0o644, of(UNIT_TEXT))),
+            Self::Sysv => Some(("/etc/init.d/qmail".into(), 0o755, of(SCRIPT_TEXT))),
+            Self::Inittab => {
+                let (bin, scanned) = (home.join("bin"), scanned.display());
+                let line = format!("{LINE}123456:respawn:{}/svscan {scanned}\n", bin.display());
+                Some(("/etc/inittab".into(), 0o644, line))
+            }
+            Self::None => None,
+        }
+    }
+
+    /// The commands that have it started with the machine, and now.
+    pub(super) fn start(self, live: bool) -> Vec<Vec<&'static str>> {
+        match self {
+            Self::Systemd if live => {
+                vec![vec!["systemctl", "daemon-reload"], vec!["systemctl", "enable", "--now", UNIT]]
+            }
+            Self::Systemd => vec![vec!["systemctl", "enable", UNIT]],
+            Self::Sysv => {
+                let mut commands = Vec::new();
+                if program("update-rc.d").is_some() {
+                    commands.push(vec!["update-rc.d", "qmail", "defaults"]);
+                } else if program("rc-update").is_some() {
+                    commands.push(vec!["rc-update", "add", "qmail"]);
+                }
+                if live {
+                    commands.push(vec!["/etc/init.d/qmail", "start"]);
+                }
+                commands
+            }
+            Self::Inittab if live => vec![vec!["telinit", "q"]],
+            Self::Inittab | Self::None => Vec::new(),
+        }
+    }
+
+    /// The commands that undo these; the home is stopped by itself.
+    pub(super) fn stop(self, live: bool) -> Vec<Vec<&'static str>> {
+        match self {
+            Self::Systemd if live => vec![vec!["systemctl", "disable", "--now", UNIT]],
+            Self::Systemd => vec![vec!["systemctl", "disable", UNIT]],
+            Self::Sysv if program("update-rc.d").is_some() => {
+                vec![vec!["update-rc.d", "-f", "qmail", "remove"]]
+            }
+            Self::Sysv if program("rc-update").is_some() => vec![vec!["rc-update", "del", "qmail"]],
+            Self::Sysv | Self::Inittab | Self::None => Vec::new(),
+        }
+    }
+}
+
+/// A text for another home, or another directory of services.
+fn fit(text: &str, home: &Path, scanned: &Path) -> String {
+    // The longer name first, as the shorter begins it; by way of a byte no text has.
+    let text = text.replace(NAMED.1, "\0").replace(NAMED.0, &home.to_string_lossy());
+    text.replace('\0', &scanned.to_string_lossy())
+}
+
+/// The svscan at work in a home, if there is one.
+pub(crate) fn svscan_pid(home: &Home) -> Option<u32> {
+    let lock = Places::of(home).scanned.join(".svscan.lock");
+    let mut file = std::fs::File::open(lock).ok()?;
+    match file.try_lock() {
+        Err(std::fs::TryLockError::WouldBlock) => {}
+        Ok(()) | Err(std::fs::TryLockError::Error(_)) => return None,
+    }
+    let mut text = String::new();
+    file.by_ref().take(20).read_to_string(&mut text).ok()?;
+    text.trim_end().parse().ok()
+}
+
+/// Whether a svscan is at work in a home.
+pub(crate) fn is_running(home: &Home) -> bool {
+    svscan_pid(home).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_texts_are_fitted_to_the_home() {
+        let (home, scanned) = (Path::new("/srv/mail"), Path::new("/service"));
+        for boot in [Boot::Systemd, Boot::Sysv, Boot::Inittab] {
+            let (_, _, text) = boot.file(home, scanned).unwrap();
+            assert!(text.contains("/srv/mail/bin/svscan /service"), "{text}");
+            assert!(!text.contains("/var/qmail"), "{text}");
+        }
+        let (path, mode, _) = Boot::Sysv.file(home, scanned).unwrap();
+        assert_eq!((path, mode), ("/etc/init.d/qmail".into(), 0o755));
+        assert_eq!(Boot::None.file(home, scanned), None);
+    }
+
+    #[test]
+    fn the_unit_for_the_usual_home_is_the_file_itself() {
+        let (home, scanned) = (Path::new("/var/qmail"), Path::new("/var/qmail/service"));
+        assert_eq!(fit(UNIT_TEXT, home, scanned), UNIT_TEXT);
+        assert_eq!(fit(SCRIPT_TEXT, home, scanned), SCRIPT_TEXT);
+    }
+}

@@ -1,0 +1,221 @@
+//! `qmailctl uninstall`: programs, links and what starts them go; mail, queue and settings stay.
+
+use std::fmt;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use store::home::{DEFAULT, Home};
+use sys::signal::{self, Signal};
+
+use super::boot::{Boot, LINE, svscan_pid};
+use super::plan::{Found, Wishes, kept};
+use super::{accounts, look, processes};
+use crate::Trouble;
+use crate::permissions::{about, replace};
+use crate::print::say;
+use crate::setup::BINARIES;
+
+/// How long svscan may take to end everything.
+const PATIENCE: Duration = Duration::from_secs(50);
+/// Time between two looks.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// Take the mail system out of this machine; mail, queue and settings stay where they are.
+#[derive(Args)]
+pub(crate) struct Uninstall {
+    /// Print what would be done, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Leave what is outside the home to a package.
+    #[arg(long)]
+    packaged: bool,
+    /// Only end what runs.
+    #[arg(long)]
+    stop: bool,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Run(Vec<String>),
+    /// End svscan, and whatever it leaves.
+    End(PathBuf),
+    Remove(PathBuf),
+    /// Take our line out of inittab.
+    Unline(PathBuf),
+    /// Put back what stood there before us.
+    Restore(PathBuf),
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Run(words) => write!(f, "run: {}", words.join(" ")),
+            Self::End(home) => write!(f, "end every process of {}", home.display()),
+            Self::Remove(path) => write!(f, "remove {}", path.display()),
+            Self::Unline(path) => write!(f, "remove the line {LINE} from {}", path.display()),
+            Self::Restore(path) => write!(f, "put {} back", path.display()),
+        }
+    }
+}
+
+impl Uninstall {
+    /// Plans, and does it.
+    pub(crate) fn run(self, home: Option<&Path>) -> Result<(), Trouble> {
+        if sys::user::euid() != 0 {
+            return Err("only root can uninstall it".into());
+        }
+        let home = home.unwrap_or(Path::new(DEFAULT));
+        let wishes = Wishes {
+            home: home.into(),
+            boot: None,
+            packaged: self.packaged,
+            live: true,
+            life_with_qmail: false,
+        };
+        let mut steps = if self.stop { Vec::new() } else { outside(&wishes)? };
+        steps.push(Step::End(home.into()));
+        if !self.stop {
+            steps.extend(inside(home));
+        }
+        for step in &steps {
+            say!("{step}");
+            if !self.dry_run {
+                carry(step)?;
+            }
+        }
+        if !self.stop {
+            say!("mail, queue, accounts and settings stay in {}", home.display());
+        }
+        Ok(())
+    }
+}
+
+/// What is outside the home: what starts it first, so that nothing is started again.
+fn outside(wishes: &Wishes) -> Result<Vec<Step>, Trouble> {
+    let mut steps = Vec::new();
+    if wishes.packaged {
+        return Ok(steps);
+    }
+    for boot in [Boot::Systemd, Boot::Sysv, Boot::Inittab] {
+        let Some((path, _, _)) = boot.file(&wishes.home, Path::new("/")) else { continue };
+        let Found::File(text) = look::found(&path)? else { continue };
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let svscan = wishes.home.join("bin/svscan");
+        if !text.contains(&*svscan.to_string_lossy()) {
+            continue;
+        }
+        let commands = boot.stop(Path::new("/run/systemd/system").exists()).into_iter();
+        let words = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();
+        steps.extend(commands.map(|command| Step::Run(words(command))));
+        steps.push(match boot {
+            Boot::Inittab => Step::Unline(path),
+            Boot::Systemd | Boot::Sysv | Boot::None => Step::Remove(path),
+        });
+    }
+    for (link, found) in look::links(wishes)? {
+        if found == Found::Link(link.to) {
+            steps.push(Step::Remove(link.at.clone()));
+            if look::found(&kept(&link.at))? != Found::Nothing {
+                steps.push(Step::Restore(link.at));
+            }
+        }
+    }
+    Ok(steps)
+}
+
+/// Our programs, the links to them, the manual.
+fn inside(home: &Path) -> Vec<Step> {
+    let bin = home.join("bin");
+    let entries = fs::read_dir(&bin).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|p| is_ours(p)).collect();
+    paths.sort();
+    paths.extend(
+        [bin.join(crate::upgrade::BEFORE), home.join("man")].into_iter().filter(|p| p.exists()),
+    );
+    paths.into_iter().map(Step::Remove).collect()
+}
+
+/// A binary of ours, or a link to one.
+fn is_ours(path: &Path) -> bool {
+    let ours = |name: &Path| BINARIES.iter().any(|binary| name == Path::new(binary));
+    match fs::read_link(path) {
+        Ok(to) => ours(&to),
+        Err(_) => path.file_name().is_some_and(|name| ours(Path::new(name))),
+    }
+}
+
+fn carry(step: &Step) -> Result<(), Trouble> {
+    match step {
+        Step::Run(words) => accounts::run(words),
+        Step::End(home) => end(home),
+        Step::Remove(path) => remove(path),
+        Step::Unline(path) => unline(path),
+        Step::Restore(path) => about(path, fs::rename(kept(path), path)),
+    }
+}
+
+fn remove(path: &Path) -> Result<(), Trouble> {
+    let is_dir = fs::symlink_metadata(path).is_ok_and(|about| about.is_dir());
+    let removed = if is_dir { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => about(path, removed),
+    }
+}
+
+fn unline(path: &Path) -> Result<(), Trouble> {
+    use std::os::unix::fs::PermissionsExt;
+    let text = about(path, fs::read_to_string(path))?;
+    let mode = about(path, fs::metadata(path))?.permissions().mode() & 0o7777;
+    let rest: String = text.split_inclusive('\n').filter(|line| !line.starts_with(LINE)).collect();
+    replace(path, mode, rest.as_bytes())
+}
+
+/// Ends svscan in its own order, then whoever is left.
+fn end(home: &Path) -> Result<(), Trouble> {
+    if let Some(pid) = Home::at(home).ok().as_ref().and_then(svscan_pid) {
+        signal::kill(pid, Signal::Term).map_err(|e| format!("svscan, pid {pid}: {e}"))?;
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE && sys::process::started(pid).is_ok() {
+            sys::clock::sleep(AGAIN);
+        }
+    }
+    match processes::end(home) {
+        0 => Ok(()),
+        left => Err(format!("{left} processes of {} do not end", home.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_programs_and_links_to_them_go() {
+        let dir = std::env::temp_dir().join(format!("uninstall-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        for name in ["qmail", "site-script"] {
+            fs::write(dir.join(name), "").unwrap();
+        }
+        std::os::unix::fs::symlink("qmail", dir.join("qmail-send")).unwrap();
+        std::os::unix::fs::symlink("/usr/local/bin/x", dir.join("qmail-getpw")).unwrap();
+        let ours = |name: &str| is_ours(&dir.join(name));
+        assert!(ours("qmail") && ours("qmail-send"));
+        assert!(!ours("site-script") && !ours("qmail-getpw"));
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn our_line_goes_and_every_other_stays() {
+        let path = std::env::temp_dir().join(format!("inittab-{}", std::process::id()));
+        fs::write(&path, "id:2:initdefault:\nSV:123456:respawn:x\nca::ctrlaltdel:y").unwrap();
+        unline(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "id:2:initdefault:\nca::ctrlaltdel:y");
+        fs::remove_file(&path).unwrap();
+    }
+}

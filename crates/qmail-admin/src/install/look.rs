@@ -1,0 +1,218 @@
+//! What is there: the facts an installation is judged by. Nothing is changed here.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use store::home::Home;
+
+use super::accounts::{GROUPS, ROLES, Tools};
+use super::boot::{Boot, UNIT, is_running};
+use super::plan::{Facts, File, Found, Link, Wishes};
+use super::source::Source;
+use crate::permissions::about;
+use crate::places::Places;
+use crate::{Trouble, instcheck, services};
+
+/// The most bytes of a file outside the home that are looked at.
+const LONGEST: u64 = 1 << 20;
+/// Where the system looks for qmail's programs.
+const LINKS: [(&str, &str); 3] = [
+    ("/usr/sbin/sendmail", "sendmail"),
+    ("/usr/lib/sendmail", "sendmail"),
+    ("/usr/bin/qmailctl", "qmailctl"),
+];
+
+/// Looks at everything.
+pub(super) fn facts(wishes: &Wishes, source: &Source) -> Result<Facts, Trouble> {
+    let home = Home::at(&wishes.home).ok();
+    let scanned = home.as_ref().map_or(wishes.home.join("service"), |h| Places::of(h).scanned);
+    let boot = if wishes.packaged { Boot::None } else { wishes.boot.unwrap_or_else(Boot::here) };
+    let mut stale = Vec::new();
+    for name in source.names() {
+        if !source.is_at(name, &wishes.home.join("bin").join(name))? {
+            stale.push(name);
+        }
+    }
+    let running = home.as_ref().is_some_and(is_running);
+    let files = files(wishes, source, boot, &scanned)?;
+    Ok(Facts {
+        tools: Tools::here(),
+        numbered: wishes.home.join("users/roles").exists(),
+        groups: known(GROUPS, |name| Ok(sys::user::group(name)?.is_some()))?,
+        accounts: known(ROLES.map(|role| role.0), |name| Ok(sys::user::by_name(name)?.is_some()))?,
+        wrong: wrong(wishes, home.as_ref(), &stale)?,
+        stale,
+        links: links(wishes)?,
+        enabled: is_enabled(boot, running, &files),
+        live: wishes.live && (boot != Boot::Systemd || Path::new("/run/systemd/system").exists()),
+        files,
+        boot,
+        running,
+    })
+}
+
+/// Which of these the system knows.
+fn known<const N: usize>(
+    names: [&str; N],
+    asks: impl Fn(&[u8]) -> std::io::Result<bool>,
+) -> Result<Vec<String>, Trouble> {
+    let mut known = Vec::new();
+    for name in names {
+        match asks(name.as_bytes()) {
+            Ok(true) => known.push(name.to_owned()),
+            Ok(false) => {}
+            // A root directory without such a list.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(format!("/etc/passwd, /etc/group: {error}")),
+        }
+    }
+    Ok(known)
+}
+
+/// What `setup` would mend.
+fn wrong(wishes: &Wishes, home: Option<&Home>, stale: &[&str]) -> Result<Vec<String>, Trouble> {
+    let Some(home) = home.filter(|home| home.path("control").is_dir()) else {
+        return Ok(vec![format!("{} is no home yet", wishes.home.display())]);
+    };
+    if home.is_private() {
+        return Err(format!(
+            "{} is not root's: it is somebody's private home, which setup completes",
+            home.root().display()
+        ));
+    }
+    let mut wrong = Vec::new();
+    if !stale.is_empty() {
+        wrong.push("a link for each program of the new binaries".to_owned());
+    }
+    let places = Places::of(home);
+    if wishes.life_with_qmail && !places.guided {
+        wrong.push("services, logs and rules where the guide has them".to_owned());
+    }
+    match home.roles() {
+        Ok(_) if stale.is_empty() => wrong.extend(instcheck::findings(home)?),
+        Ok(_) => {}
+        Err(why) => wrong.push(why.to_string()),
+    }
+    let by_hand = services::is_by_hand(&places);
+    let wanted = services::NAMES.into_iter().filter(|name| !by_hand || *name != "qmail-pop3d");
+    let scripts = wanted.map(|name| places.services.join(name).join("run"));
+    let needed = scripts.chain([home.path("control/me"), places.rules.clone()]);
+    let missing = needed.filter(|path| !path.exists());
+    wrong.extend(missing.map(|path| format!("{} does not exist", path.display())));
+    Ok(wrong)
+}
+
+/// The files: what starts it, and the manual.
+fn files(
+    wishes: &Wishes,
+    source: &Source,
+    boot: Boot,
+    scanned: &Path,
+) -> Result<Vec<(File, Found)>, Trouble> {
+    if wishes.packaged {
+        return Ok(Vec::new());
+    }
+    let starts = boot.file(&wishes.home, scanned).map(|(path, mode, text)| File {
+        path,
+        mode,
+        text: text.into_bytes(),
+        line: boot == Boot::Inittab,
+    });
+    let pages = source.pages().iter().filter_map(|(name, text)| {
+        let section = name.rsplit_once('.')?.1;
+        let path = wishes.home.join(format!("man/man{section}")).join(name);
+        Some(File { path, mode: 0o644, text: text.clone(), line: false })
+    });
+    let mut files = Vec::new();
+    for file in starts.into_iter().chain(pages) {
+        let found = found(&file.path)?;
+        files.push((file, found));
+    }
+    Ok(files)
+}
+
+/// The links outside the home.
+pub(super) fn links(wishes: &Wishes) -> Result<Vec<(Link, Found)>, Trouble> {
+    if wishes.packaged {
+        return Ok(Vec::new());
+    }
+    let mut links: Vec<(Link, Found)> = Vec::new();
+    for (at, program) in LINKS {
+        let link = Link { at: at.into(), to: wishes.home.join("bin").join(program) };
+        // Two names of one directory are one link.
+        let same = links.iter().any(|(other, _)| is_same_place(&other.at, &link.at));
+        if !same {
+            let found = found(&link.at)?;
+            links.push((link, found));
+        }
+    }
+    Ok(links)
+}
+
+/// Whether two paths name one entry of one directory.
+fn is_same_place(one: &Path, other: &Path) -> bool {
+    let dir = |path: &Path| path.parent().and_then(|dir| std::fs::canonicalize(dir).ok());
+    one.file_name() == other.file_name() && dir(one).is_some_and(|it| dir(other) == Some(it))
+}
+
+/// What stands at a path.
+pub(super) fn found(path: &Path) -> Result<Found, Trouble> {
+    let about_it = match std::fs::symlink_metadata(path) {
+        Ok(about_it) => about_it,
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Found::Nothing);
+        }
+        Err(error) => return about(path, Err(error)),
+    };
+    if about_it.is_symlink() {
+        return about(path, std::fs::read_link(path)).map(Found::Link);
+    }
+    match about_it.is_file() {
+        // What is longer is nothing of ours.
+        true if about_it.len() > LONGEST => Ok(Found::File(Vec::new())),
+        true => about(path, std::fs::read(path)).map(Found::File),
+        false => Ok(Found::Other),
+    }
+}
+
+/// Whether what starts it is in force.
+fn is_enabled(boot: Boot, running: bool, files: &[(File, Found)]) -> bool {
+    let first = files.first().map(|(_, found)| found);
+    let wants: PathBuf = Path::new("/etc/systemd/system/multi-user.target.wants").join(UNIT);
+    match boot {
+        Boot::Systemd => std::fs::symlink_metadata(wants).is_ok(),
+        Boot::Sysv => is_in_runlevel() || (running && first != Some(&Found::Nothing)),
+        // The line itself is what does it.
+        Boot::Inittab | Boot::None => running,
+    }
+}
+
+/// Whether System V's second runlevel starts it.
+fn is_in_runlevel() -> bool {
+    let entries = std::fs::read_dir("/etc/rc2.d").into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.into_iter().any(|name| name.starts_with('S') && name.ends_with("qmail"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_somewhere_is_told_apart() {
+        let dir = std::env::temp_dir().join(format!("install-look-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("file"), "x").unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.join("link")).unwrap();
+        assert_eq!(found(&dir.join("file")), Ok(Found::File(b"x".into())));
+        assert_eq!(found(&dir.join("link")), Ok(Found::Link("nowhere".into())));
+        assert_eq!(found(&dir.join("none")), Ok(Found::Nothing));
+        assert_eq!(found(&dir.join("file/below")), Ok(Found::Nothing));
+        assert_eq!(found(&dir), Ok(Found::Other));
+        assert!(is_same_place(
+            &dir.join("file"),
+            &dir.join("../").join(dir.file_name().unwrap()).join("file")
+        ));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

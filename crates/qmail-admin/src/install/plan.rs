@@ -1,0 +1,302 @@
+//! What an installation takes: the steps from what is there to what should be. Nothing is done here.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::accounts::{GROUPS, ROLES, Tools};
+use super::boot::Boot;
+
+/// What was asked for.
+#[derive(Debug)]
+pub(super) struct Wishes {
+    /// The home.
+    pub(super) home: PathBuf,
+    /// What starts it; else what the machine has.
+    pub(super) boot: Option<Boot>,
+    /// A package brings what is outside the home.
+    pub(super) packaged: bool,
+    /// This machine, not another's root directory.
+    pub(super) live: bool,
+    /// As the guide has it, with links where svscan looks.
+    pub(super) life_with_qmail: bool,
+}
+
+/// What is there.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) tools: Tools,
+    /// The home's own list of roles is there: no accounts are needed.
+    pub(super) numbered: bool,
+    /// Groups and accounts that are there.
+    pub(super) groups: Vec<String>,
+    pub(super) accounts: Vec<String>,
+    /// The binaries that are not in `bin/` as they should be.
+    pub(super) stale: Vec<&'static str>,
+    /// What in the home is missing or not as it should be.
+    pub(super) wrong: Vec<String>,
+    /// Files outside the home (and the manual) as they should be, with what stands there.
+    pub(super) files: Vec<(File, Found)>,
+    /// Links as they should be, with what stands there.
+    pub(super) links: Vec<(Link, Found)>,
+    /// What will start it.
+    pub(super) boot: Boot,
+    /// A svscan is at work in the home.
+    pub(super) running: bool,
+    /// What starts it is in force already.
+    pub(super) enabled: bool,
+    /// What starts it is at work, and can be told.
+    pub(super) live: bool,
+}
+
+/// A file as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct File {
+    pub(super) path: PathBuf,
+    pub(super) mode: u32,
+    pub(super) text: Vec<u8>,
+    /// It is only a line at the end of a file that is somebody else's.
+    pub(super) line: bool,
+}
+
+/// A link as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) at: PathBuf,
+    pub(super) to: PathBuf,
+}
+
+/// What stands somewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Nothing,
+    Link(PathBuf),
+    File(Vec<u8>),
+    /// A directory, say.
+    Other,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Run a command of the machine's.
+    Run(Vec<String>),
+    /// Have the home completed by `setup`, for these reasons.
+    Complete(Vec<String>),
+    /// Put a binary into `bin/`; nothing runs yet.
+    Put(&'static str),
+    /// Put these into `bin/` under the services at work.
+    Upgrade(Vec<&'static str>),
+    /// Write a file.
+    Write(File),
+    /// Add a line to a file.
+    Append(File),
+    /// Keep what stands there under another name.
+    Keep(PathBuf),
+    /// Make a link.
+    Link(Link),
+    /// Say something: it cannot be done here.
+    Tell(String),
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Run(words) => write!(f, "run: {}", words.join(" ")),
+            Self::Complete(why) => {
+                write!(f, "make or complete the home:")?;
+                why.iter().try_for_each(|why| write!(f, "\n  {why}"))
+            }
+            Self::Put(binary) => write!(f, "put bin/{binary}"),
+            Self::Upgrade(binaries) => {
+                write!(f, "put {} under the services at work", binaries.join(", "))
+            }
+            Self::Write(file) => write!(f, "write {} ({:04o})", file.path.display(), file.mode),
+            Self::Append(file) => {
+                let line = String::from_utf8_lossy(&file.text);
+                write!(f, "add to {}: {}", file.path.display(), line.trim_end())
+            }
+            Self::Keep(path) => {
+                write!(f, "keep {} as {}", path.display(), kept(path).display())
+            }
+            Self::Link(link) => {
+                write!(f, "link {} -> {}", link.at.display(), link.to.display())
+            }
+            Self::Tell(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Where something is kept that stood in our way.
+pub(super) fn kept(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".before-qmail");
+    name.into()
+}
+
+/// The steps, in their order; none if everything is there.
+pub(super) fn steps(wishes: &Wishes, facts: &Facts) -> Vec<Step> {
+    let mut steps = roles(wishes, facts);
+    if facts.running && !facts.stale.is_empty() {
+        steps.push(Step::Upgrade(facts.stale.clone()));
+    } else {
+        steps.extend(facts.stale.iter().copied().map(Step::Put));
+    }
+    if !facts.wrong.is_empty() {
+        steps.push(Step::Complete(facts.wrong.clone()));
+    }
+    steps.extend(facts.files.iter().filter_map(|(file, found)| write(file, found)));
+    for (link, found) in &facts.links {
+        steps.extend(relink(link, found));
+    }
+    steps.extend(start(wishes, facts));
+    steps
+}
+
+/// Groups and accounts that are missing.
+fn roles(wishes: &Wishes, facts: &Facts) -> Vec<Step> {
+    if facts.numbered {
+        return Vec::new();
+    }
+    let missing = |known: &[String], name: &str| !known.iter().any(|known| known == name);
+    let groups = GROUPS.iter().filter(|name| missing(&facts.groups, name));
+    let groups = groups.map(|name| facts.tools.group(name));
+    let accounts = ROLES.iter().filter(|(name, ..)| missing(&facts.accounts, name));
+    let home = |below: &str| match below {
+        "" => wishes.home.clone(),
+        below => wishes.home.join(below),
+    };
+    let accounts =
+        accounts.map(|(name, group, below)| facts.tools.account(name, group, &home(below)));
+    let commands: Vec<Vec<String>> = groups.chain(accounts).collect();
+    if facts.tools == Tools::None && !commands.is_empty() {
+        let text = "no program here makes accounts: the roles get numbers, in users/roles";
+        return vec![Step::Tell(text.into())];
+    }
+    commands.into_iter().map(Step::Run).collect()
+}
+
+/// A file that is not as it should be.
+fn write(file: &File, found: &Found) -> Option<Step> {
+    match found {
+        Found::File(there) if file.line => {
+            let has = there.split(|&byte| byte == b'\n').any(|line| {
+                let wanted = file.text.strip_suffix(b"\n").unwrap_or(&file.text);
+                line == wanted
+            });
+            (!has).then(|| Step::Append(file.clone()))
+        }
+        Found::File(there) if *there == file.text => None,
+        Found::Other => Some(Step::Tell(format!("{} is in the way", file.path.display()))),
+        Found::Nothing | Found::Link(_) | Found::File(_) => Some(Step::Write(file.clone())),
+    }
+}
+
+/// A link that is not as it should be; what stands there is kept.
+fn relink(link: &Link, found: &Found) -> Vec<Step> {
+    let make = Step::Link(link.clone());
+    match found {
+        Found::Link(to) if *to == link.to => Vec::new(),
+        Found::Nothing => vec![make],
+        Found::Link(_) | Found::File(_) => vec![Step::Keep(link.at.clone()), make],
+        Found::Other => vec![Step::Tell(format!("{} is in the way", link.at.display()))],
+    }
+}
+
+/// What starts it, unless that is in force.
+fn start(wishes: &Wishes, facts: &Facts) -> Vec<Step> {
+    if wishes.packaged || facts.enabled {
+        return Vec::new();
+    }
+    if facts.boot == Boot::None {
+        let (home, service) = (wishes.home.display(), wishes.home.join("service"));
+        let text =
+            format!("start it yourself, with the machine: {home}/bin/svscan {}", service.display());
+        return vec![Step::Tell(text)];
+    }
+    let commands = facts.boot.start(facts.live && !facts.running).into_iter();
+    let words = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();
+    commands.map(|command| Step::Run(words(command))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wishes() -> Wishes {
+        Wishes {
+            home: "/var/qmail".into(),
+            boot: None,
+            packaged: false,
+            live: true,
+            life_with_qmail: false,
+        }
+    }
+
+    /// A machine on which everything is done.
+    fn done() -> Facts {
+        let all = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let unit = File { path: "/u".into(), mode: 0o644, text: b"x\n".into(), line: false };
+        let link = Link { at: "/usr/sbin/sendmail".into(), to: "/var/qmail/bin/sendmail".into() };
+        Facts {
+            tools: Tools::Shadow,
+            numbered: false,
+            groups: all(&GROUPS),
+            accounts: ROLES.iter().map(|(name, ..)| (*name).to_owned()).collect(),
+            stale: Vec::new(),
+            wrong: Vec::new(),
+            files: vec![(unit, Found::File(b"x\n".into()))],
+            links: vec![(link.clone(), Found::Link(link.to))],
+            boot: Boot::Systemd,
+            running: true,
+            enabled: true,
+            live: true,
+        }
+    }
+
+    #[test]
+    fn where_everything_is_there_nothing_is_to_be_done() {
+        assert_eq!(steps(&wishes(), &done()), []);
+    }
+
+    #[test]
+    fn only_what_is_missing_is_made_and_by_the_machines_own_programs() {
+        let facts =
+            Facts { accounts: vec!["alias".into()], groups: vec!["qmail".into()], ..done() };
+        let steps = steps(&wishes(), &facts);
+        assert_eq!(steps.len(), 1 + ROLES.len() - 1);
+        assert_eq!(steps[0].to_string(), "run: groupadd --system nofiles");
+        let facts = Facts { numbered: true, ..facts };
+        assert_eq!(super::steps(&wishes(), &facts), []);
+        let facts = Facts { numbered: false, tools: Tools::None, ..facts };
+        assert!(matches!(&super::steps(&wishes(), &facts)[..], [Step::Tell(_)]));
+    }
+
+    #[test]
+    fn binaries_under_running_services_are_an_upgrade() {
+        let facts = Facts { stale: vec!["qmail"], ..done() };
+        assert_eq!(steps(&wishes(), &facts), [Step::Upgrade(vec!["qmail"])]);
+        let facts = Facts { running: false, ..facts };
+        assert_eq!(steps(&wishes(), &facts), [Step::Put("qmail")]);
+    }
+
+    #[test]
+    fn the_sendmail_that_was_there_is_kept() {
+        let mut facts = done();
+        facts.links[0].1 = Found::File(b"postfix".into());
+        let steps: Vec<String> = steps(&wishes(), &facts).iter().map(ToString::to_string).collect();
+        let want = [
+            "keep /usr/sbin/sendmail as /usr/sbin/sendmail.before-qmail",
+            "link /usr/sbin/sendmail -> /var/qmail/bin/sendmail",
+        ];
+        assert_eq!(steps, want);
+    }
+
+    #[test]
+    fn a_line_of_inittab_is_added_once() {
+        let text = b"SV:123456:respawn:x\n".to_vec();
+        let file = File { path: "/etc/inittab".into(), mode: 0o644, text, line: true };
+        let there = |text: &[u8]| Found::File(text.into());
+        assert_eq!(write(&file, &there(b"id:2:\n")), Some(Step::Append(file.clone())));
+        assert_eq!(write(&file, &there(b"id:2:\nSV:123456:respawn:x\n")), None);
+    }
+}

@@ -1,0 +1,199 @@
+//! `qmailctl upgrade`: other binaries under services at work. No connection and no letter is lost.
+//!
+//! The binaries change by renames: whoever runs goes on with its own. Then every service becomes the
+//! new version, one by one, in an order in which each finds those it needs: listeners keep their
+//! socket and their sessions (HUP, see tcpserver), the others end what they have begun (TERM) while
+//! those who ask them wait. One that is not ready within its time has all of it taken back: the old
+//! binaries, and the old services. `judge` decides; here it is done.
+
+mod judge;
+mod sight;
+mod swap;
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use base::tai::Label;
+use clap::Args;
+use store::home::Home;
+
+use crate::install::{Source, is_running};
+use crate::places::Places;
+use crate::print::say;
+use crate::{Trouble, setup, steer};
+use judge::{Verdict, Watch};
+use sight::{Kind, Look};
+pub(crate) use swap::BEFORE;
+
+/// Time between two looks at a service.
+const AGAIN: Duration = Duration::from_millis(100);
+/// What is said of a qmail-send with deliveries under way.
+const LINGERS: &str =
+    "the old one still finishes what it has begun; the new one starts when it is gone";
+
+/// Put other binaries under the services at work.
+#[derive(Args)]
+pub(crate) struct Upgrade {
+    /// Where the new binaries are; bin/.before in the home has the last ones.
+    #[arg(long, value_name = "DIR")]
+    from: PathBuf,
+    /// How many seconds each service may take to be ready.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    limit: u64,
+    /// Make every service start anew although no binary is another.
+    #[arg(long)]
+    anyway: bool,
+}
+
+impl Upgrade {
+    /// Carries the command out.
+    pub(crate) fn run(self, home: &Home) -> Result<(), Trouble> {
+        let source = Source::open(Some(&self.from))?;
+        let limit = Duration::from_secs(self.limit);
+        Work { home, places: Places::of(home), limit }.carry(&source, self.anyway)
+    }
+}
+
+/// The same for an installation.
+pub(crate) fn carry(home: &Home, source: &Source) -> Result<(), Trouble> {
+    Work { home, places: Places::of(home), limit: Duration::from_secs(30) }.carry(source, false)
+}
+
+/// An upgrade under way.
+struct Work<'a> {
+    home: &'a Home,
+    places: Places,
+    limit: Duration,
+}
+
+impl Work<'_> {
+    fn carry(&self, source: &Source, anyway: bool) -> Result<(), Trouble> {
+        let _alone = swap::lock(self.home)?;
+        let stale = swap::stale(self.home, source)?;
+        if stale.is_empty() && !anyway {
+            say!("{} has these binaries already", self.home.path("bin").display());
+            return Ok(());
+        }
+        swap::put(self.home, source, &stale)?;
+        if let Err(why) = self.complete() {
+            swap::back(self.home)?;
+            return Err(format!("{why}; the old version is back, no service has noticed"));
+        }
+        if !is_running(self.home) {
+            say!("put into {}; nothing runs", self.home.path("bin").display());
+            return Ok(());
+        }
+        self.log(&format!("upgrade to the binaries of {}", source.dir().display()));
+        match self.renew_all(judge::ORDER, false) {
+            Ok(()) => {
+                self.log("upgrade done");
+                Ok(())
+            }
+            Err((at, why)) => Err(self.take_back(at, &why)),
+        }
+    }
+
+    /// The links to new programs; and whether the new version takes the settings as they are.
+    fn complete(&self) -> Result<(), Trouble> {
+        setup::links(self.home)?;
+        steer::check(self.home, "not upgraded")
+    }
+
+    /// Renews the services named, one by one; which one was not ready, and why.
+    fn renew_all(&self, names: &[&str], touched: bool) -> Result<(), (usize, Trouble)> {
+        for (at, name) in names.iter().enumerate() {
+            self.renew(name, touched).map_err(|why| (at, why))?;
+        }
+        self.renew_loggers(names);
+        Ok(())
+    }
+
+    /// Puts the old version back: its binaries, then every service that has been touched.
+    fn take_back(&self, failed: usize, why: &str) -> Trouble {
+        self.log(&format!("upgrade failed: {why}; putting the old version back"));
+        if let Err(also) = swap::back(self.home) {
+            return format!("{why}; and the old version cannot be put back: {also}");
+        }
+        let touched = judge::ORDER.get(..=failed).unwrap_or(judge::ORDER);
+        match self.renew_all(touched, true) {
+            Ok(()) => {
+                self.log("the old version is back");
+                format!("{why}; the old version is back")
+            }
+            Err((_, also)) => {
+                self.log(&format!("of the old version, put back: {also}"));
+                format!("{why}; the old version was put back, but {also}")
+            }
+        }
+    }
+
+    /// One service: told to become the new version, and watched until it is ready. One that was
+    /// `touched` is ours whatever it runs just now.
+    fn renew(&self, name: &str, touched: bool) -> Result<(), Trouble> {
+        let before = match Look::at(self.home, &self.places, name) {
+            Look::Absent => return Ok(()),
+            Look::Down => None,
+            Look::Up(service) if touched || service.is_ours(self.home) => Some(service),
+            Look::Up(_) => {
+                self.log(&format!("{name}: not a program of this home, left as it is"));
+                return Ok(());
+            }
+        };
+        let (kind, begun) = (Kind::of(name, before.as_deref()), Instant::now());
+        if before.is_some() {
+            steer::svc(self.home, kind.command(), &[name])?;
+        }
+        let mut watch = Watch::new(kind, self.limit);
+        loop {
+            let now = Look::at(self.home, &self.places, name);
+            let seen = sight::compare(self.home, before.as_deref(), &now);
+            let ready = seen.is_new() && sight::is_ready(self.home, &self.places, name);
+            match watch.judge(seen, ready, begun.elapsed()) {
+                Verdict::Wait => sys::clock::sleep(AGAIN),
+                Verdict::Failed(why) => {
+                    let log = self.places.log(name);
+                    return Err(format!("{name} {why}, see {}/current", log.display()));
+                }
+                Verdict::Ready => {
+                    let took = begun.elapsed().as_secs_f64();
+                    self.log(&format!("{name}: ready after {took:.1} s"));
+                    return Ok(());
+                }
+                Verdict::Lingers => {
+                    self.log(&format!("{name}: {LINGERS}"));
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// The loggers take no part in mail: they are told, and their supervises see to the rest.
+    fn renew_loggers(&self, names: &[&str]) {
+        for name in names {
+            let log = format!("{name}/log");
+            if self.places.service(&log).exists() {
+                let _ = steer::svc(self.home, "-t", &[&log]);
+            }
+        }
+    }
+
+    /// Says what happens, here and in the log of upgrades.
+    fn log(&self, what: &str) {
+        // With standard output closed the log still has it.
+        let _ = crate::print::line(format_args!("{what}"));
+        let label = Label::at(sys::clock::now()).print();
+        let line = format!("@{} {what}\n", String::from_utf8_lossy(&label));
+        let written = append(&self.places.log("upgrade"), &line);
+        if let Err(error) = written {
+            let _ = writeln!(std::io::stderr(), "qmailctl: warning: the log of upgrades: {error}");
+        }
+    }
+}
+
+/// Adds a line to a file.
+fn append(path: &Path, line: &str) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create(true).mode(0o644).open(path)?.write_all(line.as_bytes())
+}
