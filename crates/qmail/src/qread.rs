@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::io;
 
+use base::plain;
 use base::wire::queue::{Entry, Progress};
 use store::client::QueueClient;
 use store::control::Control;
@@ -154,7 +155,7 @@ fn put_recipient(out: &mut Vec<u8>, route: &Route, progress: Progress) {
 
 /// What a terminal would not show as itself becomes `_`.
 fn put_visible(out: &mut Vec<u8>, text: &[u8]) {
-    out.extend(text.iter().map(|&byte| if (32..=126).contains(&byte) { byte } else { b'_' }));
+    plain::put(out, text, b'_');
 }
 
 #[cfg(test)]

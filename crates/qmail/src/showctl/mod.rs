@@ -14,6 +14,7 @@ use std::io;
 use std::path::Path;
 
 use store::home::Home;
+use base::plain;
 
 use files::File;
 use table::{Absent, Entry, Show, TABLE};
@@ -170,7 +171,7 @@ fn compiled(files: &BTreeMap<Vec<u8>, File>) -> &'static [u8] {
 
 /// What a terminal would not show as itself becomes `?`.
 fn put(out: &mut Vec<u8>, text: &[u8]) {
-    out.extend(text.iter().map(|&byte| if (32..=126).contains(&byte) { byte } else { b'?' }));
+    plain::put(out, text, b'?');
 }
 
 /// A path for a message.
