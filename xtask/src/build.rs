@@ -29,7 +29,7 @@ pub(crate) fn release() -> Result<PathBuf, Trouble> {
 }
 
 /// Where cargo puts what it builds.
-fn target_dir() -> PathBuf {
+pub(crate) fn target_dir() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::root().join("target"), PathBuf::from)
 }
 

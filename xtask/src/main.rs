@@ -65,6 +65,8 @@ enum Task {
     Clients(clients::Clients),
     /// Play the steps that say what stock qmail shows; write or check their table.
     Compat(compat::Compat),
+    /// Play the steps that say what daemontools and ucspi-tcp show, against ours and Debian's.
+    Caretakers(compat::caretakers::Caretakers),
 }
 
 /// The repository's root.
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
         Task::Strangers(hold) => hold.run(),
         Task::Clients(clients) => clients.run(),
         Task::Compat(compat) => compat.run(),
+        Task::Caretakers(caretakers) => caretakers.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -38,7 +38,10 @@ impl Test {
         } else {
             host::prepare(host::CLIENTS);
             match build::release() {
-                Ok(binaries) => compat::all(&mut tally, &binaries, ""),
+                Ok(binaries) => {
+                    compat::all(&mut tally, &binaries, "");
+                    compat::caretakers::all(&mut tally, &binaries);
+                }
                 Err(why) => tally.check("compat", || Ending::Failed(why)),
             }
             clients::all(&mut tally, None);

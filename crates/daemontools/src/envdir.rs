@@ -34,13 +34,18 @@ fn misuse() -> i32 {
     TEMPORARY
 }
 
-/// Takes the directory's variables into the environment.
+/// Takes the directory's variables into the environment. One who may pass through a directory, but
+/// not list it, is told so: hence the way into it and back.
 fn fill(env: &mut Environment, path: &OsStr) -> Result<(), i32> {
-    let dir = Dir::open(path)
+    let here = Dir::open(".")
+        .map_err(|e| VOICE.fatal(&[&"unable to switch to current directory"], Some(&e)))?;
+    std::env::set_current_dir(path)
         .map_err(|e| VOICE.fatal(&[&"unable to switch to directory ", &path], Some(&e)))?;
-    let names = dir
-        .names(ENTRIES)
-        .map_err(|e| VOICE.fatal(&[&"unable to read directory ", &path], Some(&e)))?;
+    let unread = |e| VOICE.fatal(&[&"unable to read directory ", &path], Some(&e));
+    let dir = Dir::open(".").map_err(unread)?;
+    let names = dir.names(ENTRIES).map_err(unread)?;
+    here.enter()
+        .map_err(|e| VOICE.fatal(&[&"unable to switch to starting directory"], Some(&e)))?;
     for name in names.iter().filter(|name| !name.as_bytes().starts_with(b".")) {
         match content(&dir, name) {
             Ok(bytes) if bytes.is_empty() => env.remove(name),

@@ -1,7 +1,10 @@
 //! The steps of `tests/compat/`: what stock qmail shows, played against our programs, or against an
-//! original that somebody installed.
+//! original that somebody installed; and those of `tests/caretakers/`, played against Debian's
+//! daemontools and ucspi-tcp as well.
 
+pub(crate) mod caretakers;
 mod compare;
+mod debian;
 mod items;
 mod normal;
 mod original;
@@ -9,6 +12,7 @@ mod play;
 mod stage;
 mod steps;
 pub(crate) mod table;
+mod thousand;
 mod verdict;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +22,7 @@ use std::sync::mpsc;
 use clap::Args;
 
 use self::compare::Saw;
+use self::debian::Debian;
 use self::normal::Places;
 use self::original::Original;
 use self::stage::{Stage, Whose};
@@ -27,6 +32,34 @@ use crate::tally::{Ending, Tally, Trouble};
 
 /// Files that are played at once: most of the time a step waits.
 const AT_ONCE: usize = 4;
+
+/// A directory of steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Suite {
+    /// What stock qmail shows.
+    Mail,
+    /// What daemontools and ucspi-tcp show.
+    Caretakers,
+}
+
+impl Suite {
+    /// Its name among the tests.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mail => "compat",
+            Self::Caretakers => "caretakers",
+        }
+    }
+
+    /// Files of it that are played at once.
+    fn at_once(self) -> usize {
+        match self {
+            Self::Mail => AT_ONCE,
+            // They wait for seconds to pass.
+            Self::Caretakers => AT_ONCE * 2,
+        }
+    }
+}
 
 /// Play the steps of tests/compat.
 #[derive(Args)]
@@ -75,15 +108,21 @@ impl Compat {
 
 /// One file of steps, read.
 struct Read {
+    suite: Suite,
     /// `inject-options.steps`.
     name: String,
     script: Script,
 }
 
 impl Read {
+    /// `tests/compat/NAME`.
+    fn path(&self) -> String {
+        format!("tests/{}/{}", self.suite.name(), self.name)
+    }
+
     /// `tests/compat/NAME:LINE`.
     fn place(&self, line: usize) -> String {
-        format!("tests/compat/{}:{line}", self.name)
+        format!("{}:{line}", self.path())
     }
 }
 
@@ -91,13 +130,19 @@ impl Read {
 struct Seen {
     steps: Vec<Option<Saw>>,
     places: Places,
+    /// Why none was played.
+    hindered: Option<&'static str>,
 }
+
+/// One file of steps, and whose programs are played.
+type Turn<'a> = (&'a Read, Whose<'a>);
 
 /// Plays every file whose name contains `only` against our programs and counts the steps.
 pub(crate) fn all(tally: &mut Tally, binaries: &Path, only: &str) {
-    let files = match (files(only), yard(binaries)) {
+    let files = match (files(Suite::Mail, only), yard(binaries)) {
         (Ok(files), Ok(yard)) => {
-            played(tally, &files, &yard);
+            let turns: Vec<Turn<'_>> = files.iter().map(|file| (file, Whose::Ours)).collect();
+            played(tally, &turns, &yard, None);
             let _ = std::fs::remove_dir_all(yard);
             files
         }
@@ -110,31 +155,33 @@ pub(crate) fn all(tally: &mut Tally, binaries: &Path, only: &str) {
 }
 
 /// Plays files, some at once, and counts their steps as they come.
-fn played(tally: &mut Tally, files: &[Read], yard: &Path) {
-    let next = Mutex::new(files.iter());
+fn played(tally: &mut Tally, turns: &[Turn<'_>], yard: &Path, debian: Option<&Debian>) {
+    let at_once = turns.first().map_or(1, |(file, _)| file.suite.at_once());
+    let next = Mutex::new(turns.iter());
     let (tell, told) = mpsc::channel();
     std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..at_once {
             let (tell, next) = (tell.clone(), &next);
             scope.spawn(move || {
-                while let Some(file) = next.lock().ok().and_then(|mut next| next.next()) {
-                    let seen = perform(file, yard, Whose::Ours);
-                    if tell.send((file, seen)).is_err() {
+                while let Some(&turn) = next.lock().ok().and_then(|mut next| next.next()) {
+                    let seen = perform(turn.0, yard, turn.1, debian);
+                    if tell.send((turn, seen)).is_err() {
                         return;
                     }
                 }
             });
         }
         drop(tell);
-        for (file, seen) in told {
-            count(tally, file, seen);
+        for (turn, seen) in told {
+            count(tally, turn, seen);
         }
     });
 }
 
 /// Says and counts how one file's steps ended.
-fn count(tally: &mut Tally, file: &Read, seen: Result<Seen, Trouble>) {
-    println!("=== compat/{}", file.name);
+fn count(tally: &mut Tally, (file, whose): Turn<'_>, seen: Result<Seen, Trouble>) {
+    let side = if matches!(whose, Whose::Ours) { "" } else { ", Debian's" };
+    println!("=== {}/{}{side}", file.suite.name(), file.name);
     let steps = &file.script.steps;
     let seen = match seen {
         Ok(seen) => seen,
@@ -143,24 +190,22 @@ fn count(tally: &mut Tally, file: &Read, seen: Result<Seen, Trouble>) {
             return tally.add(0, steps.len() as u64, 0);
         }
     };
-    let mut counts = [0; 3];
+    if let Some(why) = seen.hindered {
+        println!("SKIPPED {} steps of {}: {why}", steps.len(), file.name);
+        return tally.add(0, 0, steps.len() as u64);
+    }
+    let mut counts = [0; 2];
     for (step, saw) in steps.iter().zip(&seen.steps) {
-        let Some(saw) = saw else {
-            counts[2] += 1;
-            continue;
-        };
-        let found = compare::differences(&step.expected, saw, &seen.places);
+        let Some(saw) = saw else { continue };
+        let found = verdict::judged(step, saw, &seen.places, whose);
         counts[usize::from(!found.is_empty())] += 1;
         if !found.is_empty() {
             show(file, step, &found);
         }
     }
-    let [passed, failed, skipped] = counts;
-    if skipped > 0 {
-        println!("SKIPPED {} steps of {}: they need root", skipped, file.name);
-    }
+    let [passed, failed] = counts;
     println!("{passed} of {} steps as expected", passed + failed);
-    tally.add(passed, failed, skipped);
+    tally.add(passed, failed, 0);
 }
 
 /// A step's differences, after where it stands and what was done.
@@ -174,23 +219,49 @@ fn show(file: &Read, step: &Step, found: &[String]) {
     }
 }
 
+/// Why a file of steps cannot be played here.
+fn hindrance(script: &Script, whose: Whose<'_>, debian: Option<&Debian>) -> Option<&'static str> {
+    if (script.root || script.net) && sys::user::euid() != 0 {
+        return Some("they need root");
+    }
+    if script.net && !debian::own_network() {
+        return Some("they need a network of their own (unshare, ip)");
+    }
+    if script.both && debian.is_none() {
+        return Some("they need Debian's packages");
+    }
+    let stock = !matches!(whose, Whose::Ours);
+    (script.ours.is_some() && stock).then_some("they are about what the original does not have")
+}
+
 /// Plays one file's steps in a fresh home.
-fn perform(file: &Read, yard: &Path, whose: Whose<'_>) -> Result<Seen, Trouble> {
+fn perform(
+    file: &Read,
+    yard: &Path,
+    whose: Whose<'_>,
+    debian: Option<&Debian>,
+) -> Result<Seen, Trouble> {
     let script = &file.script;
-    let stock = matches!(whose, Whose::Original(_));
-    let idle = (script.root && sys::user::euid() != 0) || (script.ours.is_some() && stock);
-    let stage = Stage::open(yard, file.name.trim_end_matches(".steps"), whose)?;
+    let stock = !matches!(whose, Whose::Ours);
+    let hindered = hindrance(script, whose, debian);
+    let idle = hindered.is_some();
+    let stage = Stage::open(yard, file, whose, debian)?;
     let mut steps = Vec::new();
     let begun = if script.running && !idle { house(&stage, "mailstart") } else { Ok(()) };
     for step in &script.steps {
         let left_out = idle || begun.is_err() || (stock && step.stock.skip);
         let saw = if left_out { None } else { Some(play::play(&stage, &step.command)?) };
         steps.push(saw);
+        if file.suite == Suite::Caretakers {
+            // Whom svscan started is in no group of the step's.
+            play::sweep(&stage);
+        }
     }
-    let ended = if idle { Ok(()) } else { house(&stage, "mailstop") };
+    let mail = file.suite == Suite::Mail && !idle;
+    let ended = if mail { house(&stage, "mailstop") } else { Ok(()) };
     play::sweep(&stage);
     begun.and(ended)?;
-    Ok(Seen { steps, places: stage.places() })
+    Ok(Seen { steps, places: stage.places(), hindered })
 }
 
 /// Starts or stops the mail system.
@@ -209,10 +280,10 @@ fn house(stage: &Stage, word: &str) -> Result<(), Trouble> {
 fn against(original: &Original, binaries: &Path, only: &str) -> Result<(), Trouble> {
     let yard = yard(binaries)?;
     let mut sums = verdict::Sums::default();
-    for file in files(only)? {
-        println!("=== compat/{}", file.name);
-        let theirs = perform(&file, &yard, Whose::Original(original));
-        let ours = perform(&file, &yard, Whose::Ours);
+    for file in files(Suite::Mail, only)? {
+        println!("=== {}/{}", file.suite.name(), file.name);
+        let theirs = perform(&file, &yard, Whose::Original(original), None);
+        let ours = perform(&file, &yard, Whose::Ours, None);
         match (theirs, ours) {
             (Ok(theirs), Ok(ours)) => verdict::judge(&file, &theirs, &ours, &mut sums),
             (Err(why), _) => sums.unplayed(&file, &format!("the original: {why}")),
@@ -224,8 +295,8 @@ fn against(original: &Original, binaries: &Path, only: &str) -> Result<(), Troub
 }
 
 /// Every file of steps whose name contains `only`, in the order of their names.
-fn files(only: &str) -> Result<Vec<Read>, Trouble> {
-    let dir = crate::root().join("tests/compat");
+fn files(suite: Suite, only: &str) -> Result<Vec<Read>, Trouble> {
+    let dir = crate::root().join("tests").join(suite.name());
     let entries = std::fs::read_dir(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     let mut names: Vec<String> = entries
         .flatten()
@@ -233,14 +304,14 @@ fn files(only: &str) -> Result<Vec<Read>, Trouble> {
         .filter(|name| name.ends_with(".steps") && name.contains(only))
         .collect();
     names.sort();
-    names.into_iter().map(|name| read(&dir, name)).collect()
+    names.into_iter().map(|name| read(suite, &dir, name)).collect()
 }
 
-fn read(dir: &Path, name: String) -> Result<Read, Trouble> {
+fn read(suite: Suite, dir: &Path, name: String) -> Result<Read, Trouble> {
     let path = dir.join(&name);
     let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     let script = steps::parse(&text).map_err(|(line, why)| format!("{name}:{line}: {why}"))?;
-    Ok(Read { name, script })
+    Ok(Read { suite, name, script })
 }
 
 /// A directory for the homes, which any user may pass through; our programs are in it, for the

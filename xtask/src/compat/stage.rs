@@ -5,8 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::debian::Debian;
 use super::normal::Places;
 use super::original::Original;
+use super::steps::Script;
+use super::{Read, Suite};
 use crate::build;
 use crate::tally::{Trouble, run};
 
@@ -20,6 +23,8 @@ pub(crate) enum Whose<'a> {
     Ours,
     /// An original's.
     Original(&'a Original),
+    /// Debian's caretakers.
+    Debian(&'a Debian),
 }
 
 /// The place of one file's steps; gone with it.
@@ -29,25 +34,56 @@ pub(crate) struct Stage {
     pub home: PathBuf,
     /// Further directories for `$PATH`.
     path: String,
+    /// `$OTHER` and `$CDB`, where there are any.
+    foreign: Option<(PathBuf, PathBuf)>,
+    /// Steps have a network of their own.
+    net: bool,
 }
 
 impl Stage {
-    /// Makes a fresh one below `yard`.
-    pub(crate) fn open(yard: &Path, name: &str, whose: Whose<'_>) -> Result<Self, Trouble> {
-        let base = yard.join(name);
+    /// Makes a fresh one below `yard`; `debian` are the programs of the other side.
+    pub(crate) fn open(
+        yard: &Path,
+        file: &Read,
+        whose: Whose<'_>,
+        debian: Option<&Debian>,
+    ) -> Result<Self, Trouble> {
+        let side = if matches!(whose, Whose::Debian(_)) { "debian." } else { "" };
+        let base = yard.join(format!("{side}{}", file.name.trim_end_matches(".steps")));
         let (home, path) = match whose {
-            Whose::Ours => (base.join("home"), String::new()),
             Whose::Original(original) => (original.home().into(), original.path()),
+            _ => (base.join("home"), String::new()),
         };
-        let stage = Self { base, home, path };
+        let Script { net, both, .. } = file.script;
+        let stage = Self { base, home, path, foreign: None, net };
         directory(&stage.base, 0o755)?;
         directory(&stage.scratch(), 0o777)?;
         match whose {
-            Whose::Ours => stage.make_home(&yard.join("bin"))?,
+            Whose::Ours => make_home(&stage.home, &yard.join("bin"))?,
             Whose::Original(original) => original.reset()?,
+            Whose::Debian(debian) => debian.lend(&stage.home)?,
         }
-        stage.write_scripts()?;
-        Ok(stage)
+        stage.write_scripts(file.suite)?;
+        if both { stage.with_other(yard, whose, debian) } else { Ok(stage) }
+    }
+
+    /// The same with the programs that are not played beside it.
+    fn with_other(
+        mut self,
+        yard: &Path,
+        whose: Whose<'_>,
+        debian: Option<&Debian>,
+    ) -> Result<Self, Trouble> {
+        let Some(debian) = debian else { return Ok(self) };
+        let other = if matches!(whose, Whose::Ours) {
+            debian.bin().to_owned()
+        } else {
+            let home = self.base.join("other");
+            make_home(&home, &yard.join("bin"))?;
+            home.join("bin")
+        };
+        self.foreign = Some((other, debian.tinycdb()));
+        Ok(self)
     }
 
     /// `$T`.
@@ -68,50 +104,40 @@ impl Stage {
 
     /// A shell command with the prelude before it, in the environment that steps have.
     pub(crate) fn shell(&self, command: &str) -> Command {
-        let mut shell = Command::new("/bin/sh");
         let prelude = quoted(&self.base.join("prelude.sh"));
-        shell.arg("-c").arg(format!(". {prelude}; eval \"$1\"")).arg("sh").arg(command);
+        let (mut shell, before) = if self.net {
+            let mut shell = Command::new("unshare");
+            shell.args(["--net", "--", "/bin/sh"]);
+            (shell, "ip link set lo up; ")
+        } else {
+            (Command::new("/bin/sh"), "")
+        };
+        shell.arg("-c").arg(format!("{before}. {prelude}; eval \"$1\"")).arg("sh").arg(command);
         let path = format!("{}/bin:/usr/bin:/bin{}", self.home.display(), self.path);
         shell.env_clear().env("PATH", path).env("TZ", "UTC").env("LC_ALL", "C");
         shell.env("QMAIL", &self.home).env("T", self.scratch());
+        if let Some((other, cdb)) = &self.foreign {
+            shell.env("OTHER", other).env("CDB", cdb);
+        }
         shell.current_dir(self.scratch()).stdin(Stdio::null());
         shell
     }
 
-    /// A home as `qmailctl setup` makes it, with nothing set but its name.
-    fn make_home(&self, binaries: &Path) -> Result<(), Trouble> {
-        let bin = self.home.join("bin");
-        directory(&self.home, 0o755)?;
-        directory(&bin, 0o755)?;
-        for binary in build::BINARIES {
-            let (from, to) = (binaries.join(binary), bin.join(binary));
-            // A hard link, as a program knows its home by its own path.
-            fs::hard_link(&from, &to).map_err(|e| format!("{}: {e}", from.display()))?;
-        }
-        let mut setup = Command::new(bin.join("qmail-admin"));
-        setup.args(["qmailctl", "--home"]).arg(&self.home).args(["setup", "--host", HOST]);
-        setup.args(["--smtp", "127.0.0.1:1", "--pop3", "127.0.0.1:1"]);
-        run(setup.env_remove("QMAILHOME").stdout(Stdio::null()))?;
-        clear(&self.home.join("control"), &["me", "locals"])?;
-        clear(&self.home.join("users"), &["roles"])?;
-        clear(&self.home.join("alias"), &[])?;
-        clear(&self.home.join("mail"), &[])
-    }
-
     /// The prelude with this stage's paths, and the stand-in for qmail-queue.
-    fn write_scripts(&self) -> Result<(), Trouble> {
-        let texts = crate::root().join("tests/compat");
-        let read =
-            |name: &str| fs::read_to_string(texts.join(name)).map_err(|e| format!("{name}: {e}"));
+    fn write_scripts(&self, suite: Suite) -> Result<(), Trouble> {
+        let read = |name: &str| {
+            fs::read_to_string(crate::root().join(name)).map_err(|e| format!("{name}: {e}"))
+        };
         let queue = self.base.join("queue");
-        let prelude = format!(
-            "stage={}\nqueue={}\n{}",
-            quoted(&self.base),
-            quoted(&queue),
-            read("prelude.sh")?
-        );
+        let (base, common) = (quoted(&self.base), read("tests/compat/prelude.sh")?);
+        let own = match suite {
+            Suite::Mail => String::new(),
+            Suite::Caretakers => read("tests/caretakers/prelude.sh")?,
+        };
+        let prelude = format!("stage={base}\nqueue={}\n{common}{own}", quoted(&queue));
         write(&self.base.join("prelude.sh"), 0o644, &prelude)?;
-        let stand_in = format!("#!/bin/sh\nT={}\n{}", quoted(&self.scratch()), read("queue.sh")?);
+        let text = read("tests/compat/queue.sh")?;
+        let stand_in = format!("#!/bin/sh\nT={}\n{text}", quoted(&self.scratch()));
         write(&queue, 0o755, &stand_in)
     }
 }
@@ -120,6 +146,26 @@ impl Drop for Stage {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.base);
     }
+}
+
+/// A home as `qmailctl setup` makes it, with nothing set but its name.
+pub(crate) fn make_home(home: &Path, binaries: &Path) -> Result<(), Trouble> {
+    let bin = home.join("bin");
+    directory(home, 0o755)?;
+    directory(&bin, 0o755)?;
+    for binary in build::BINARIES {
+        let (from, to) = (binaries.join(binary), bin.join(binary));
+        // A hard link, as a program knows its home by its own path.
+        fs::hard_link(&from, &to).map_err(|e| format!("{}: {e}", from.display()))?;
+    }
+    let mut setup = Command::new(bin.join("qmail-admin"));
+    setup.args(["qmailctl", "--home"]).arg(home).args(["setup", "--host", HOST]);
+    setup.args(["--smtp", "127.0.0.1:1", "--pop3", "127.0.0.1:1"]);
+    run(setup.env_remove("QMAILHOME").stdout(Stdio::null()))?;
+    clear(&home.join("control"), &["me", "locals"])?;
+    clear(&home.join("users"), &["roles"])?;
+    clear(&home.join("alias"), &[])?;
+    clear(&home.join("mail"), &[])
 }
 
 /// Removes what is in a directory but for some names.

@@ -1,6 +1,7 @@
 //! A file of steps, read: what is done, and what is expected of it. Pure.
 //!
-//! The format is told in `tests/compat/README.md`.
+//! The format is told in `tests/compat/README.md`, and what is added for the caretakers in
+//! `tests/caretakers/README.md`.
 
 use std::collections::HashSet;
 
@@ -14,6 +15,10 @@ pub(crate) struct Script {
     pub running: bool,
     /// `@ root`: only root can play it.
     pub root: bool,
+    /// `@ net`: played in a network of its own, which only root can make.
+    pub net: bool,
+    /// `@ both`: needs the programs of the other side, in `$OTHER`.
+    pub both: bool,
     /// `@ ours PAGE`: about what an original does not have, as the page says; not played against
     /// one.
     pub ours: Option<String>,
@@ -57,8 +62,17 @@ pub(crate) struct Step {
     pub expected: Expected,
     /// Where stock differs.
     pub stock: Stock,
-    /// The page that says why we differ.
-    pub why: Option<String>,
+    /// Why we differ.
+    pub why: Option<Why>,
+}
+
+/// Why we differ from stock.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Why {
+    /// The page that says so.
+    pub page: String,
+    /// The same in a few words; may be empty.
+    pub words: String,
 }
 
 impl Step {
@@ -138,8 +152,10 @@ fn directive(script: &mut Script, word: &str) -> Result<(), String> {
     match (word, word.strip_prefix("ours ")) {
         ("running", _) => script.running = true,
         ("root", _) => script.root = true,
+        ("net", _) => script.net = true,
+        ("both", _) => script.both = true,
         (_, Some(page)) => script.ours = Some(page.trim().to_owned()),
-        _ => return Err(format!("@ {word}: running, root or ours PAGE")),
+        _ => return Err(format!("@ {word}: running, root, net, both or ours PAGE")),
     }
     Ok(())
 }
@@ -150,7 +166,8 @@ fn told(step: &mut Step, line: &str) -> Result<(), String> {
         return stock_told(step, stock);
     }
     if let Some(page) = line.strip_prefix("why ") {
-        step.why = Some(page.trim().to_owned());
+        let (page, words) = page.trim().split_once(' ').unwrap_or((page.trim(), ""));
+        step.why = Some(Why { page: page.to_owned(), words: words.trim().to_owned() });
         return Ok(());
     }
     let mut chars = line.chars();
@@ -245,7 +262,7 @@ $ cat <<E
 = 100
 stock| <nothing>
 stock= 0
-why docs/decisions/a.md
+why docs/decisions/a.md it is better
 
 == two
 $ true
@@ -265,6 +282,8 @@ $ true
         assert_eq!((stock.out, stock.err, stock.code), (vec![], vec!["oops".into()], 0));
         assert_eq!(two.expected_of_stock(), Expected::default());
         assert!(one.differs() && !two.differs());
+        let why = one.why.as_ref().map(|why| (&*why.page, &*why.words));
+        assert_eq!(why, Some(("docs/decisions/a.md", "it is better")));
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use super::items::{self, Items, KINDS};
-use super::{Read, files};
+use super::steps::Step;
+use super::{Read, Suite, files};
 use crate::tally::{Ending, Trouble, findings};
 
 /// The page.
@@ -21,10 +22,11 @@ const HEAD: &str = "\
 # What is qmail, and what proves that it is here
 
 Every program, option, control file, environment variable, exit code, log line and message of stock
-qmail that we have, each with what proves it: a step of [`tests/compat/`](../tests/compat/README.md), played
-against our programs by `cargo xtask test`, or another test. Written by `cargo xtask compat --table`;
-`cargo xtask test` checks that it is up to date, that nothing is without proof, and that every proof is
-there.
+qmail, daemontools and ucspi-tcp that we have, each with what proves it: a step of
+[`tests/compat/`](../tests/compat/README.md) or [`tests/caretakers/`](../tests/caretakers/README.md), played against
+our programs by `cargo xtask test` (those of the caretakers against Debian's, too), or another test. Where we
+differ on purpose is told at the end, with the reason. Written by `cargo xtask compat --table`; `cargo xtask
+test` checks that it is up to date, that nothing is without proof, and that every proof is there.
 ";
 
 /// Writes the page.
@@ -49,7 +51,8 @@ pub(crate) fn check() -> Ending {
 /// The page, and what is wrong with it.
 fn page() -> Result<(String, Vec<String>), Trouble> {
     let items = lists()?;
-    let files = files("")?;
+    let mut files = files(Suite::Mail, "")?;
+    files.extend(self::files(Suite::Caretakers, "")?);
     let mut found = Vec::new();
     let mut proofs: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (item, named) in &items {
@@ -85,8 +88,7 @@ fn steps(file: &Read, proofs: &mut BTreeMap<&str, Vec<String>>) -> Vec<String> {
     for step in &file.script.steps {
         for item in &step.items {
             let name = file.name.trim_end_matches(".steps");
-            let link =
-                link(&format!("{name}: {}", step.title), &format!("tests/compat/{}", file.name));
+            let link = link(&format!("{name}: {}", step.title), &file.path());
             match proofs.get_mut(&**item) {
                 Some(proofs) => proofs.push(link),
                 None => {
@@ -95,7 +97,8 @@ fn steps(file: &Read, proofs: &mut BTreeMap<&str, Vec<String>>) -> Vec<String> {
             }
         }
     }
-    let whys = file.script.steps.iter().filter_map(|step| Some((step.line, step.why.as_ref()?)));
+    let whys =
+        file.script.steps.iter().filter_map(|step| Some((step.line, &step.why.as_ref()?.page)));
     let pages = file.script.ours.iter().map(|page| (1, page)).chain(whys);
     found.extend(pages.filter_map(|(line, page)| {
         let there = crate::root().join(page).exists();
@@ -144,7 +147,22 @@ fn print(proofs: &BTreeMap<&str, Vec<String>>, files: &[Read]) -> String {
             let _ = writeln!(page, "| {} | {} |", cell(item), named(proofs));
         }
     }
+    page.push_str("\n## Where we differ on purpose\n\n| step | reason |\n|---|---|\n");
+    for file in files {
+        for step in &file.script.steps {
+            page.push_str(&difference(file, step).unwrap_or_default());
+        }
+    }
     page
+}
+
+/// A step where we differ from stock, and why.
+fn difference(file: &Read, step: &Step) -> Option<String> {
+    let why = step.why.as_ref()?;
+    let name = file.name.trim_end_matches(".steps");
+    let step = link(&format!("{name}: {}", step.title), &file.path());
+    let words = if why.words.is_empty() { String::new() } else { format!("{}: ", cell(&why.words)) };
+    Some(format!("| {step} | {words}{} |\n", link(&why.page, &why.page)))
 }
 
 /// The first proofs, and how many more there are.

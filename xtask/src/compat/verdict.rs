@@ -2,9 +2,23 @@
 
 use super::compare::{self, Saw};
 use super::normal::Places;
+use super::stage::Whose;
 use super::steps::Step;
 use super::{Read, Seen};
 use crate::tally::Trouble;
+
+/// What is not as expected of one side; a difference that is told and not there is one, too.
+pub(crate) fn judged(step: &Step, saw: &Saw, places: &Places, whose: Whose<'_>) -> Vec<String> {
+    if matches!(whose, Whose::Ours) {
+        return compare::differences(&step.expected, saw, places);
+    }
+    let mut found = compare::differences(&step.expected_of_stock(), saw, places);
+    let as_ours = compare::differences(&step.expected, saw, places).is_empty();
+    if found.is_empty() && step.differs() && as_ours {
+        found.push("the original does as we do: there is no difference to explain".to_owned());
+    }
+    found
+}
 
 /// How many steps ended how, against an original.
 #[derive(Default)]
@@ -21,7 +35,7 @@ pub(crate) struct Sums {
 impl Sums {
     /// A file that could not be played at all.
     pub(crate) fn unplayed(&mut self, file: &Read, why: &str) {
-        println!("DIFFERS tests/compat/{}: {why}", file.name);
+        println!("DIFFERS {}: {why}", file.path());
         self.differ += file.script.steps.len();
     }
 
@@ -66,7 +80,7 @@ fn one(place: &str, step: &Step, saw: &Saw, places: &Places, sums: &mut Sums) {
         (Some(_), true) => println!("NEEDLESS {place}: the original does as we do: {}", step.title),
         (Some(why), false) => {
             sums.explained += 1;
-            return println!("explained {place}: {}: {why}", step.title);
+            return println!("explained {place}: {}: {}", step.title, why.page);
         }
         (None, _) => println!("agrees {place}: {}", step.title),
     }
