@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
-"""qmailctl: a domain and an account work at once, without a restart; the queue and services show."""
+"""qmailctl: a domain and an account work at once, without a restart; the queue and services show, to
+people, to programs and to shells; what cannot be told is no success."""
 
+import fcntl
+import json
 import poplib
+import pty
 
 from mail import *
 
@@ -48,3 +52,76 @@ for bad in ("ann", "a/b", "..", "x@nowhere.example", "x:y"):
     done = subprocess.run([HOME / "bin/qmailctl", "user", "add", bad], capture_output=True)
     check(done.returncode == 111 and done.stderr.startswith(b"qmailctl: fatal: "), f"{bad}: {done}")
 check((HOME / "users/assign").read_bytes() == before, "users/assign was changed")
+
+# An added domain has a postmaster, until it has one of its own.
+alias = HOME / "alias/.qmail-second:example-postmaster"
+check(alias.read_text() == "&postmaster\n", f"{alias}")
+check((HOME / "alias/.qmail-second:example-abuse").exists(), "nobody hears of abuse")
+before = count(HOME / "mail" / HOST / USER / "Maildir") if (HOME / "mail" / HOST / USER).exists() else 0
+with smtplib.SMTP(*SMTP, timeout=20) as smtp:
+    smtp.sendmail("a@example.net", ["postmaster@second.example"], "Subject: to the postmaster\n\nhello\n")
+maildir = HOME / "mail" / HOST / USER / "Maildir"
+wait_for("the postmaster has the letter", 20, lambda: count(maildir) > before)
+check(bin("qmailctl", "check") == b"", "check finds something")
+alias.unlink()
+done = subprocess.run([HOME / "bin/qmailctl", "check"], capture_output=True, text=True)
+wanted = "instcheck: warning: postmaster@second.example has no mailbox (mend: qmailctl domain add second.example)\n"
+check((done.returncode, done.stdout) == (1, wanted), f"{done}")
+done = subprocess.run([HOME / "bin/qmailctl", "check", "--json"], capture_output=True, text=True)
+told = json.loads(done.stdout)
+check(done.returncode == 1 and not told["ok"] and len(told["warnings"]) == 1, f"{done}")
+bin("qmailctl", "domain", "add", "second.example")
+check(json.loads(bin("qmailctl", "check", "--json")) == {"ok": True, "warnings": []}, "domain add mends it")
+
+# For programs.
+stat = json.loads(bin("qmailctl", "stat", "--json"))
+services = {service["service"]: service for service in stat["services"]}
+for name in ("qmail-send", "qmail-smtpd/log", "queued"):
+    service = services[name]
+    check(service["up"] and service["pid"] > 1 and service["want_up"] and not service["paused"], f"{service}")
+    check(abs(time.time() - service["since"] - service["seconds"]) < 5, f"{service}")
+check(stat["messages"] == 0 and stat["pauses"] == [], f"{stat}")
+bin("qmailctl", "pause", "far.example")
+bin("qmail-inject", "-fann@second.example", "x@far.example", input=b"Subject: waits\n\n")
+queue = json.loads(bin("qmailctl", "queue", "--json"))
+check(queue["pauses"] == [{"domain": "far.example", "until": None}] and queue["messages"] == 1, f"{queue}")
+[waiting] = queue["letters"]
+check(waiting["sender"] == "ann@second.example" and waiting["size"] > 20, f"{waiting}")
+check(waiting["recipients"] == [{"address": "x@far.example", "channel": "remote", "state": "waiting"}], f"{waiting}")
+users = json.loads(bin("qmailctl", "user", "list", "--json"))
+check({"address": "ann@second.example", "home": str(HOME / "mail/second.example/ann")} in users, f"{users}")
+
+# For shells: the words of the table, and what there is.
+def complete(*words):
+    told = bin("qmailctl", "complete", "--", *words).decode()
+    return [line.split("\t")[0] for line in told.splitlines()]
+
+check(complete("sta") == ["start", "stat"], f"{complete('sta')}")
+check(complete("resume", "") == ["far.example"], f"{complete('resume', '')}")
+check("ann@second.example" in complete("user", "password", "ann@s"), "accounts are not completed")
+script = bin("qmailctl", "completions", "bash").decode()
+asks = f"{script}\nPATH={HOME}/bin:$PATH; COMP_WORDS=(qmailctl queue rel); COMP_CWORD=2; _qmailctl; echo ${{COMPREPLY[@]}}"
+done = subprocess.run(["bash", "-c", asks], capture_output=True, text=True, timeout=20)
+check(done.stdout == "release\n", f"{done}")
+for shell in ("fish", "zsh"):
+    check(b"qmailctl" in bin("qmailctl", "completions", shell), shell)
+bin("qmailctl", "resume", "far.example")
+
+# What nobody could be told is no success, and is done all the same.
+for words in (("stat",), ("stat", "--json"), ("queue",), ("user", "list"), ("help",), ("check", "--json"), ("doqueue",)):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([HOME / "bin/qmailctl", *words], stdout=full, stderr=subprocess.PIPE, timeout=60)
+    said = done.stderr.decode()
+    check(done.returncode == 111 and "unable to write" in said, f"{words}: {done}")
+
+# What takes longer than a second says so at a terminal, and takes the line away again.
+ours, theirs = pty.openpty()
+with open(HOME / "users/lock", "r+") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    waits = subprocess.Popen([HOME / "bin/qmailctl", "domain", "add", "third.example"], stderr=theirs)
+    os.close(theirs)
+    time.sleep(2.5)
+wait_for("the command goes on", 20, lambda: waits.poll() is not None)
+told = os.read(ours, 1000).decode()
+check(waits.returncode == 0 and "\rwaiting for another qmailctl (1 s)" in told, f"{told!r}")
+check(told.endswith("\r\x1b[K"), f"{told!r}")

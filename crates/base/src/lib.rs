@@ -16,6 +16,7 @@ pub mod netstring;
 pub mod outcome;
 pub mod plain;
 pub mod queue_exit;
+pub mod route;
 pub mod service;
 pub mod spoken;
 pub mod tai;

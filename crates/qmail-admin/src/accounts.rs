@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use base::json::{Object, array};
 use clap::Subcommand;
 use store::control::Control;
 use store::home::Home;
@@ -19,6 +20,7 @@ use crate::assign::{self, Account};
 use crate::domains::{checked, read};
 use crate::permissions::{about, directory, replace};
 use crate::print::{self, say};
+use crate::progress::Ticker;
 
 /// The first uid given to an account that exists nowhere else.
 const FIRST_UID: u32 = 48_000;
@@ -49,15 +51,19 @@ pub(crate) enum User {
         #[arg(long)]
         password_stdin: bool,
     },
-    /// List the accounts.
-    List,
+    /// List the accounts, address and home, one a line.
+    List {
+        /// As one JSON array.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 impl User {
     /// Carries the command out.
     pub(crate) fn run(self, home: &Home) -> Result<(), Trouble> {
         match self {
-            Self::List => list(home),
+            Self::List { json } => list(home, json),
             Self::Add { address, password_stdin: true } => add(home, &address, &given()?),
             Self::Password { address, password_stdin: true } => change(home, &address, &given()?),
             Self::Add { address, password_stdin: false } => {
@@ -214,7 +220,7 @@ pub(crate) fn lock(home: &Home) -> Result<File, Trouble> {
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let file = about(&path, opened)?;
     about(&path, file.set_permissions(Permissions::from_mode(0o600)))?;
-    let since = Instant::now();
+    let (since, _progress) = (Instant::now(), Ticker::of("waiting for another qmailctl", None));
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
@@ -238,14 +244,24 @@ fn compile(home: &Home) -> Result<(), Trouble> {
 }
 
 /// Lists the accounts, one address a line, with their homes.
-fn list(home: &Home) -> Result<(), Trouble> {
+fn list(home: &Home, json: bool) -> Result<(), Trouble> {
     let text = read(&home.path("users/assign"))?;
-    let mail = home.path("mail");
-    for (local, dir) in assign::exact(&text) {
-        let below = Path::new(dir).strip_prefix(&mail).ok();
-        let parts = below.and_then(|b| Some((b.parent()?.to_str()?, b.file_name()?.to_str()?)));
-        let address = parts.map_or_else(|| local.to_owned(), |(d, name)| format!("{name}@{d}"));
+    let all = assign::exact(&text).map(|(local, dir)| (address(home, local, dir), dir));
+    if json {
+        let one = |(address, dir)| Object::new().text("address", address).text("home", dir).end();
+        say!("{}", array(all.map(one)));
+        return Ok(());
+    }
+    for (address, dir) in all {
         say!("{address}\t{dir}");
     }
     Ok(())
+}
+
+/// The address of an account whose home is below `mail`; of another its local part.
+pub(crate) fn address(home: &Home, local: &str, dir: &str) -> String {
+    let mail = home.path("mail");
+    let below = Path::new(dir).strip_prefix(mail).ok();
+    let parts = below.and_then(|b| Some((b.parent()?.to_str()?, b.file_name()?.to_str()?)));
+    parts.map_or_else(|| local.to_owned(), |(domain, name)| format!("{name}@{domain}"))
 }

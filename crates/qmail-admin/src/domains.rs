@@ -8,12 +8,14 @@ use store::home::Home;
 
 use crate::accounts::lock;
 use crate::permissions::{about, replace};
-use crate::{Trouble, steer};
+use crate::{Trouble, postmasters, reload, steer};
 
 /// What can be done with domains.
 #[derive(Subcommand)]
 pub(crate) enum Domain {
-    /// Accept mail for a domain; its accounts are its own (`bob@a` is not `bob@b`).
+    /// Accept mail for a domain, with accounts of its own (bob@a is not bob@b). Its postmaster and
+    /// abuse are this host's until they are its own: alias/.qmail-example:org-postmaster, colons for
+    /// dots, leads there.
     Add {
         /// The domain, as in example.org.
         domain: String,
@@ -35,7 +37,8 @@ impl Domain {
         }
         // Last: what is accepted without being known as ours would be sent back to this host.
         append(&control.join("rcpthosts"), &domain)?;
-        steer::svc(home, "-h", &["qmail-send"])
+        postmasters::add(home, &domain)?;
+        reload::read_again(home)
     }
 }
 

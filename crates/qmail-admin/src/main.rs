@@ -3,16 +3,28 @@
 
 mod accounts;
 mod assign;
+mod belongings;
+mod completion;
 mod domains;
+mod facts;
+mod history;
+mod install;
 mod instcheck;
+mod manual;
 mod moving;
 mod pauses;
 mod permissions;
+mod places;
+mod postmasters;
 mod print;
+mod progress;
+mod reload;
 mod scripts;
 mod selftest;
+mod services;
 mod setup;
 mod steer;
+mod upgrade;
 mod words;
 
 use std::ffi::OsString;
@@ -41,17 +53,43 @@ struct Args {
 enum Task {
     /// Make the home, or complete it: settings that are there are kept.
     Setup(setup::Setup),
+    /// Put it into this machine: accounts, home, services, boot, sendmail; or complete that.
+    Install(Box<install::Install>),
+    /// Take it out of this machine; mail, queue and settings stay.
+    Uninstall(install::Uninstall),
+    /// Put another version under the services at work; one that does not become ready goes again.
+    Upgrade(upgrade::Upgrade),
     /// Add a domain whose mail is delivered here.
     #[command(subcommand)]
     Domain(domains::Domain),
     /// Add or list accounts.
     #[command(subcommand)]
     User(accounts::User),
-    /// Look whether everything in the home is there, with its owner, mode and type.
-    Check,
+    /// Look whether everything in the home is there, with its owner, mode and type, and whether every
+    /// domain has a postmaster.
+    Check {
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Test this machine.
     #[command(subcommand)]
     Selftest(selftest::Selftest),
+    /// Print what teaches a shell to complete these commands.
+    Completions {
+        /// Which shell.
+        shell: completion::Shell,
+    },
+    /// Print what can stand in the place of the last word.
+    #[command(hide = true)]
+    Complete {
+        /// The words up to the cursor.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
+    },
+    /// Print the part of the manual page that is made from these commands.
+    #[command(hide = true)]
+    Manual,
     #[command(flatten)]
     Steer(steer::Steer),
 }
@@ -69,7 +107,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(code) => return code,
     };
-    match run(args) {
+    match run(args).and_then(|code| print::heard().map(|()| code)) {
         Ok(code) => code,
         Err(why) => {
             // With stderr closed too there is nobody left to tell.
@@ -98,23 +136,33 @@ fn is_named(path: Option<&OsString>, name: &str) -> bool {
 }
 
 fn run(args: Args) -> Result<ExitCode, Trouble> {
-    if let Task::Setup(setup) = args.task {
-        return setup.run(args.home.as_deref()).map(|()| ExitCode::SUCCESS);
-    }
-    if let Task::Selftest(selftest) = args.task {
-        return selftest.run();
-    }
-    let home = match args.home {
-        Some(dir) => Home::at(std::path::absolute(&dir).map_err(|e| e.to_string())?),
-        None => Home::find(),
+    let home = || match &args.home {
+        Some(dir) => {
+            let dir = std::path::absolute(dir).map_err(|e| e.to_string())?;
+            Home::at(dir).map_err(|e| e.to_string())
+        }
+        None => Home::find().map_err(|e| e.to_string()),
     };
-    let home = home.map_err(|e| e.to_string())?;
-    become_owner(&home)?;
-    match args.task {
-        Task::Setup(_) | Task::Selftest(_) => Ok(ExitCode::SUCCESS),
-        Task::Domain(domain) => domain.run(&home).map(|()| ExitCode::SUCCESS),
-        Task::User(user) => user.run(&home).map(|()| ExitCode::SUCCESS),
-        Task::Check => instcheck::check(&home),
-        Task::Steer(steer) => steer.run(&home),
-    }
+    let done = match args.task {
+        // What needs no home, or makes it.
+        Task::Setup(setup) => return setup.run(args.home.as_deref()).map(|()| ExitCode::SUCCESS),
+        Task::Install(install) => install.run(args.home.as_deref()),
+        Task::Uninstall(uninstall) => uninstall.run(args.home.as_deref()),
+        Task::Upgrade(upgrade) => upgrade.run(&owned(home()?)?),
+        Task::Selftest(selftest) => return selftest.run(),
+        Task::Manual => manual::print(),
+        Task::Completions { shell } => completion::teach(shell),
+        // Whoever presses a key is told what he may see.
+        Task::Complete { words } => completion::complete(home().ok().as_ref(), &words),
+        Task::Domain(domain) => domain.run(&owned(home()?)?),
+        Task::User(user) => user.run(&owned(home()?)?),
+        Task::Check { json } => return instcheck::check(&owned(home()?)?, json),
+        Task::Steer(steer) => return steer.run(&owned(home()?)?),
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+/// A home, and this program its owner.
+fn owned(home: Home) -> Result<Home, Trouble> {
+    become_owner(&home).map(|()| home)
 }

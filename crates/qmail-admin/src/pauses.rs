@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use base::json::{Object, array};
 use store::control::{Control, Map};
 use store::home::Home;
 use store::users::Routing;
@@ -10,7 +11,7 @@ use crate::accounts::lock;
 use crate::domains::{checked, read};
 use crate::permissions::replace;
 use crate::print::say;
-use crate::{Trouble, steer};
+use crate::{Trouble, reload, steer};
 
 /// The longest pause with an end, seconds: a hundred years.
 const LONGEST: u64 = 100 * 365 * 86_400;
@@ -30,7 +31,7 @@ pub(crate) fn pause(home: &Home, domain: &str, duration: &[String]) -> Result<()
     // A file that qmail-send does not read pauses nothing.
     steer::check(home, "not paused")?;
     rewrite(home, &domain, Some(&until))?;
-    steer::svc(home, "-h", &["qmail-send"])?;
+    reload::read_again(home)?;
     match seconds {
         Some(time) => say!("Pausing mail to {domain} for {}.", lasting(time)),
         None => say!("Pausing mail to {domain} until it is resumed."),
@@ -45,7 +46,7 @@ pub(crate) fn resume(home: &Home, domain: &str) -> Result<(), Trouble> {
     if !rewrite(home, &domain, None)? {
         return Err(format!("mail to {domain} is not paused"));
     }
-    steer::svc(home, "-h", &["qmail-send"])?;
+    reload::read_again(home)?;
     say!("Resuming mail to {domain}.");
     Ok(())
 }
@@ -71,6 +72,21 @@ pub(crate) fn show(pauses: &Map) -> Result<(), Trouble> {
         }
     }
     Ok(())
+}
+
+/// Every pause that is in force, as JSON: `until` is seconds since 1970, `null` until it is resumed.
+pub(crate) fn json(pauses: &Map) -> String {
+    let now = sys::clock::now().secs();
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let told = pauses.iter().map(|(domain, until)| (text(domain), text(until)));
+    array(told.filter(|(_, until)| in_force(until, now)).map(|(domain, until)| {
+        let pause = Object::new().text("domain", domain);
+        match until.parse::<u64>() {
+            Ok(time) => pause.number("until", time).end(),
+            Err(_) if until.is_empty() => pause.json("until", "null").end(),
+            Err(_) => pause.text("trouble", format!("{until} is not a time")).end(),
+        }
+    }))
 }
 
 /// A domain, with a dot in front all that are below one, or an address of a host as in

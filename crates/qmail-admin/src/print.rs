@@ -3,6 +3,7 @@
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};
+use std::sync::OnceLock;
 
 use crate::Trouble;
 
@@ -24,6 +25,31 @@ pub(crate) fn write(text: Arguments<'_>) -> std::io::Result<()> {
     out.write_all(b"\n")?;
     out.flush()
 }
+
+/// The first line that nobody heard of what had to be done all the same.
+static UNHEARD: OnceLock<Trouble> = OnceLock::new();
+
+/// [`line`] for what is said while something is done: it is done also if nobody can be told, and
+/// [`heard`] knows.
+pub(crate) fn announce(text: Arguments<'_>) {
+    if let Err(why) = line(text) {
+        let _ = UNHEARD.set(why);
+    }
+}
+
+/// Whether everything could be told.
+///
+/// # Errors
+/// Why the first line could not be written.
+pub(crate) fn heard() -> Result<(), Trouble> {
+    UNHEARD.get().cloned().map_or(Ok(()), Err)
+}
+
+/// Prints a line of what is being done; what prevents it is the program's last word.
+macro_rules! tell {
+    ($($words:tt)*) => { $crate::print::announce(format_args!($($words)*)) };
+}
+pub(crate) use tell;
 
 /// Prints a line, or ends the function with what prevented it.
 macro_rules! say {

@@ -5,6 +5,13 @@ use std::path::Path;
 use store::home::{Home, Roles};
 use sys::user::Ids;
 
+use crate::places::Places;
+
+/// The second line of what is written where the guide has it. Whoever wants a script for his own
+/// removes it; what does not have it is never written again.
+pub(crate) const MARK: &str =
+    "# Written by qmailctl setup. Without this line it is yours and stays as it is.\n";
+
 /// One service: its name and its run script; each has a logger.
 pub(crate) struct Service {
     pub(crate) name: &'static str,
@@ -18,20 +25,24 @@ pub(crate) struct Listen {
 }
 
 /// Every service of a home, in the order in which they are best started.
-pub(crate) fn services(home: &Home, roles: &Roles, listen: &Listen) -> Vec<Service> {
+pub(crate) fn services(
+    home: &Home,
+    roles: &Roles,
+    listen: &Listen,
+    places: &Places,
+) -> Vec<Service> {
     let bin = quoted(&home.path("bin"));
     let control = quoted(&home.path("control"));
     let queued = become_role(home, &roles.qmailq);
     let ids = listener_ids(home, &roles.qmaild);
-    let rules = quoted(&home.path("service/qmail-smtpd/rules.cdb"));
+    let [rules, _] = places.compiled().map(|file| quoted(&file));
     let asked = format!(
         "read -r LOCAL < {control}/me\nread -r MAX < {control}/concurrencyincoming\n\
          case $MAX in ''|*[!0-9]*|0*)\n  \
          echo \"{control}/concurrencyincoming is not a number from 1 up: taking 100\"; MAX=100;;\nesac\n"
     );
     let listener = format!("{bin}/tcpserver -v -f -R -H -l \"$LOCAL\" -c \"$MAX\" -b 128{ids}");
-    let delivery = format!("DELIVERY=$(cat {control}/defaultdelivery)\n");
-    let start = format!("{bin}/qmail-start \"${{DELIVERY:-./Maildir/}}\"");
+    let (delivery, start) = deliveries(home);
     let smtp = format!("{listener} -x {rules} {} {bin}/qmail-smtpd", listen.smtp);
     let pop3 = format!("{listener} {} {bin}/qmail-popup \"$LOCAL\"", listen.pop3);
     [
@@ -42,25 +53,49 @@ pub(crate) fn services(home: &Home, roles: &Roles, listen: &Listen) -> Vec<Servi
         ("qmail-pop3d", &*asked, pop3),
     ]
     .into_iter()
-    .map(|(name, before, command)| Service { name, run: script(home, before, &command) })
+    .map(|(name, before, command)| Service {
+        name,
+        run: match name {
+            "qmail-send" if places.guided => {
+                format!("#!/bin/sh\n{MARK}exec {}\n", quoted(&home.path("rc")))
+            }
+            _ => script(home, places, before, &command),
+        },
+    })
     .collect()
 }
 
+/// How deliveries are started: what the script asks first, and its command.
+fn deliveries(home: &Home) -> (String, String) {
+    let [control, bin] = ["control", "bin"].map(|dir| quoted(&home.path(dir)));
+    (
+        format!("DELIVERY=$(cat {control}/defaultdelivery)\n"),
+        format!("{bin}/qmail-start \"${{DELIVERY:-./Maildir/}}\""),
+    )
+}
+
+/// The script `rc` in the home, which starts deliveries where the guide has it.
+pub(crate) fn rc(home: &Home, places: &Places) -> String {
+    let (delivery, start) = deliveries(home);
+    script(home, places, &delivery, &start)
+}
+
 /// A logger's run script.
-pub(crate) fn logger(home: &Home, roles: &Roles, name: &str) -> String {
-    let dir = quoted(&home.path("log").join(name));
+pub(crate) fn logger(home: &Home, roles: &Roles, places: &Places, name: &str) -> String {
+    let dir = quoted(&places.log(name));
     let drop = become_role(home, &roles.qmaill);
     let bin = quoted(&home.path("bin"));
-    script(home, "", &format!("{drop}{bin}/multilog t s1000000 n20 {dir}"))
+    script(home, places, "", &format!("{drop}{bin}/multilog t s1000000 n20 {dir}"))
 }
 
 /// A shell script that says its errors where its log goes. The program begins with an empty
 /// environment: what svscan was started with is nobody's business there, least of all a `.qmail`
 /// program's. One shell and no more: how soon mail is accepted after a start is the sum of these.
-fn script(home: &Home, before: &str, command: &str) -> String {
+fn script(home: &Home, places: &Places, before: &str, command: &str) -> String {
     let (home, bin) = (quoted(home.root()), quoted(&home.path("bin")));
+    let mark = if places.guided { MARK } else { "" };
     format!(
-        "#!/bin/sh\nexec 2>&1\nPATH={bin}:/usr/bin:/bin\n{before}\
+        "#!/bin/sh\n{mark}exec 2>&1\nPATH={bin}:/usr/bin:/bin\n{before}\
          exec /usr/bin/env -i PATH=\"$PATH\" QMAILHOME={home} \\\n  {command}\n"
     )
 }

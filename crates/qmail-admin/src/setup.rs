@@ -1,6 +1,7 @@
 //! `qmailctl setup`: a home made, or completed; what is there is kept.
 
-use std::os::unix::fs::symlink;
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -9,8 +10,10 @@ use store::home::{Home, Roles};
 use sys::user::Ids;
 
 use crate::permissions::{about, directory, own, replace, unless_there};
-use crate::scripts::{self, Listen};
-use crate::{Trouble, accounts};
+use crate::places::{self, Places};
+use crate::print::say;
+use crate::scripts::Listen;
+use crate::{Trouble, accounts, belongings, services};
 
 /// The uids and gids of the roles where the system has no accounts for them.
 const PRIVATE_ROLES: &str = "\
@@ -23,9 +26,6 @@ qmailq:47794:42107
 qmailr:47795:42107
 qmails:47796:42107
 ";
-
-/// Who may send where: this host relays for itself.
-const RULES: &str = "127.:allow,RELAYCLIENT=\"\",TCPREMOTEHOST=\"localhost\"\n:allow\n";
 
 /// The binaries whose programs become links in `bin/`.
 pub(crate) const BINARIES: [&str; 4] = ["daemontools", "qmail", "qmail-admin", "qmail-net"];
@@ -43,6 +43,13 @@ pub(crate) struct Setup {
     /// the wire in clear).
     #[arg(long, value_name = "ADDR:PORT")]
     pop3: Option<String>,
+    /// Services, logs and rules where the guide "Life with qmail" has them: supervise/ with links in
+    /// /service, /var/log/qmail, /etc/tcp.smtp. A home that has them there keeps them there.
+    #[arg(long)]
+    life_with_qmail: bool,
+    /// What svscan looks at, with --life-with-qmail: /service, or /etc/service where only that is.
+    #[arg(long, value_name = "DIR", requires = "life_with_qmail")]
+    scan: Option<PathBuf>,
 }
 
 impl Setup {
@@ -61,14 +68,61 @@ impl Setup {
         about(&root, std::fs::create_dir_all(root.join("control")))?;
         let home = Home::at(&root).map_err(|e| e.to_string())?;
         crate::become_owner(&home)?;
+        let places = self.places(&home)?;
         let roles = roles(&home)?;
-        tree(&home, &roles)?;
+        tree(&home, &roles, &places)?;
         links(&home)?;
         let lock = accounts::lock(&home)?;
         settings(&home, self.host)?;
         drop(lock);
-        services(&home, &roles, &listen, &kept)?;
-        first_account(&home)
+        let by_hand = services::is_by_hand(&places);
+        services::make(&home, &roles, &listen, &places, &kept)?;
+        belongings::mend(&home, &roles, &places)?;
+        if !by_hand {
+            first_account(&home)?;
+        }
+        services::show(&home, &places)
+    }
+
+    /// The same with this machine's name, if none was given: behind a chroot it may not be seen.
+    pub(crate) fn named(mut self) -> Result<Self, Trouble> {
+        if self.host.is_none() {
+            self.host = Some(host_name()?);
+        }
+        Ok(self)
+    }
+
+    /// Whether the guide's places were asked for.
+    pub(crate) const fn is_life_with_qmail(&self) -> bool {
+        self.life_with_qmail
+    }
+
+    /// Where services, logs and rules are, or shall be: what stands is not moved.
+    fn places(&self, home: &Home) -> Result<Places, Trouble> {
+        let found = Places::of(home);
+        if !self.life_with_qmail || found.guided {
+            return match &self.scan {
+                Some(dir) if *dir != found.scanned => Err(format!(
+                    "{} is what svscan looks at for this home: leave --scan out",
+                    found.scanned.display()
+                )),
+                _ => Ok(found),
+            };
+        }
+        if found.scanned.exists() {
+            return Err(format!(
+                "{} has this home's services already: they stay there, leave --life-with-qmail out",
+                found.scanned.display()
+            ));
+        }
+        if home.is_private() {
+            return Err("--life-with-qmail is for a home that root owns".into());
+        }
+        let scanned = match &self.scan {
+            Some(dir) => std::path::absolute(dir).map_err(|e| e.to_string())?,
+            None => places::scanned_here(),
+        };
+        Ok(Places::guided(home, &scanned))
     }
 }
 
@@ -104,11 +158,17 @@ fn roles(home: &Home) -> Result<Roles, Trouble> {
 pub(crate) type Part = (PathBuf, u32, Ids);
 
 /// The directories of a home.
-pub(crate) fn directories(home: &Home, roles: &Roles) -> Vec<Part> {
+pub(crate) fn directories(home: &Home, roles: &Roles, places: &Places) -> Vec<Part> {
     let root = home.owner_ids();
     let group = |ids: &Ids, gid| Ids { gid, ..ids.clone() };
-    let ours = [".", "bin", "control", "users", "service", "log", "mail"];
-    let ours = ours.into_iter().map(|dir| (dir, 0o755, root.clone()));
+    let own: &[&str] = if places.guided {
+        // Whoever knows the guide, and its checker, looks for the last three.
+        &["supervise", "boot", "doc", "man"]
+    } else {
+        &["service", "log"]
+    };
+    let ours = [".", "bin", "control", "users", "mail"].iter().chain(own);
+    let ours = ours.map(|dir| (*dir, 0o755, root.clone()));
     let theirs = [
         ("alias", 0o2755, group(&roles.alias, roles.qmail)),
         ("queue", 0o755, roles.qmailq.clone()),
@@ -129,8 +189,8 @@ pub(crate) fn locked(home: &Home, roles: &Roles) -> Vec<Part> {
 }
 
 /// Makes the directories. Once the queue is its role's, root has no business below it.
-fn tree(home: &Home, roles: &Roles) -> Result<(), Trouble> {
-    for (path, mode, owner) in directories(home, roles) {
+fn tree(home: &Home, roles: &Roles, places: &Places) -> Result<(), Trouble> {
+    for (path, mode, owner) in directories(home, roles, places) {
         if path == home.path("queue") {
             locks(home, roles)?;
         }
@@ -140,23 +200,30 @@ fn tree(home: &Home, roles: &Roles) -> Result<(), Trouble> {
 }
 
 /// The files that two roles lock or write in place, each its owner's, in a directory that is
-/// neither's. Only made with the queue: afterwards root has no business below a role's directory.
+/// neither's, so that root may make there what is missing.
+/// Stock's own directory of locks belongs to a role; it is taken from it before anything is made there.
 fn locks(home: &Home, roles: &Roles) -> Result<(), Trouble> {
     let dir = home.path("queue/lock");
-    if dir.exists() {
-        return Ok(());
+    let root = home.owner_ids();
+    match std::fs::symlink_metadata(&dir) {
+        Ok(there) if !there.is_dir() => {
+            return Err(format!("{} is no directory: remove it", dir.display()));
+        }
+        Ok(there) if there.uid() == root.uid => {}
+        _ => directory(&dir, 0o755, &root)?,
     }
-    directory(&dir, 0o755, &home.owner_ids())?;
     let texts: [&[u8]; 3] = [b"", &[0; 1024], &[0; 2048]];
     for ((path, mode, owner), text) in locked(home, roles).into_iter().zip(texts) {
-        replace(&path, mode, text)?;
-        own(&path, &owner)?;
+        if std::fs::symlink_metadata(&path).is_err() {
+            replace(&path, mode, text)?;
+            own(&path, &owner)?;
+        }
     }
     Ok(())
 }
 
 /// One link in `bin/` for every program; each binary says which programs it holds.
-fn links(home: &Home) -> Result<(), Trouble> {
+pub(crate) fn links(home: &Home) -> Result<(), Trouble> {
     for binary in BINARIES {
         let path = home.path("bin").join(binary);
         let out = about(&path, Command::new(&path).arg("help").output())?;
@@ -168,17 +235,37 @@ fn links(home: &Home) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// A program's link. Stock's program in its place goes; what a site has put there, a script or a link
+/// to a program of its own, stays.
 fn link(at: &Path, to: &str) -> Result<(), Trouble> {
-    if std::fs::read_link(at).is_ok_and(|now| now == Path::new(to)) {
-        return Ok(());
+    match std::fs::read_link(at) {
+        Ok(now) if now == Path::new(to) => return Ok(()),
+        Ok(now) if BINARIES.iter().any(|binary| now == Path::new(binary)) || !at.exists() => {}
+        Ok(now) => return kept(at, &format!("a link to {}", now.display())),
+        Err(_) if is_script(at) => return kept(at, "a script"),
+        Err(_) => {}
     }
     let fresh = at.with_extension("new");
     let _ = std::fs::remove_file(&fresh);
     about(at, symlink(to, &fresh).and_then(|()| std::fs::rename(&fresh, at)))
 }
 
-/// The control files a new home needs.
+fn kept(at: &Path, what: &str) -> Result<(), Trouble> {
+    say!("{} stays: {what}; without it there would be a program of ours", at.display());
+    Ok(())
+}
+
+/// Whether a file begins as a script does.
+fn is_script(path: &Path) -> bool {
+    let mut head = [0; 2];
+    std::fs::File::open(path).is_ok_and(|mut file| file.read_exact(&mut head).is_ok())
+        && head == *b"#!"
+}
+
+/// The control files a new home needs. One that has a name already has meant what it left to the
+/// defaults.
 fn settings(home: &Home, host: Option<String>) -> Result<(), Trouble> {
+    let named = home.path("control/me").exists();
     let host = match host {
         Some(host) => host,
         None => host_name()?,
@@ -187,13 +274,10 @@ fn settings(home: &Home, host: Option<String>) -> Result<(), Trouble> {
         return Err(format!("{host} is not a host name"));
     }
     let one_line = format!("{}\n", host.to_lowercase());
-    for (name, text) in [
-        ("me", one_line.as_str()),
-        ("locals", &one_line),
-        ("rcpthosts", &one_line),
-        ("defaultdelivery", "./Maildir/\n"),
-        ("concurrencyincoming", "100\n"),
-    ] {
+    // The name last: whoever was interrupted goes on where that happened.
+    let new = ["locals", "rcpthosts", "me"].map(|name| (name, one_line.as_str()));
+    let more = [("defaultdelivery", "./Maildir/\n"), ("concurrencyincoming", "100\n")];
+    for (name, text) in new.into_iter().filter(|_| !named).chain(more) {
         unless_there(&home.path("control").join(name), text)?;
     }
     Ok(())
@@ -203,37 +287,6 @@ fn settings(home: &Home, host: Option<String>) -> Result<(), Trouble> {
 fn host_name() -> Result<String, Trouble> {
     let path = Path::new("/proc/sys/kernel/hostname");
     about(path, std::fs::read_to_string(path)).map(|name| name.trim_end().to_owned())
-}
-
-/// Service directories, log directories and the SMTP rules. Of the services in `kept` a run script
-/// that is there stays: nobody said where else to listen.
-fn services(home: &Home, roles: &Roles, listen: &Listen, kept: &[&str]) -> Result<(), Trouble> {
-    let root = home.owner_ids();
-    for service in scripts::services(home, roles, listen) {
-        let dir = home.path("service").join(service.name);
-        directory(&dir.join("log"), 0o755, &root)?;
-        directory(&home.path("log").join(service.name), 0o755, &roles.qmaill)?;
-        let logger = scripts::logger(home, roles, service.name);
-        replace(&dir.join("log/run"), 0o755, logger.as_bytes())?;
-        let run = dir.join("run");
-        if !(kept.contains(&service.name) && run.exists()) {
-            replace(&run, 0o755, service.run.as_bytes())?;
-        }
-    }
-    unless_there(&home.path("service/qmail-smtpd/rules"), RULES)?;
-    compile_rules(home)
-}
-
-/// Compiles the SMTP rules with tcprules.
-pub(crate) fn compile_rules(home: &Home) -> Result<(), Trouble> {
-    let at = |name: &str| home.path("service/qmail-smtpd").join(name);
-    let rules = about(&at("rules"), std::fs::File::open(at("rules")))?;
-    let mut tcprules = Command::new(home.path("bin/tcprules"));
-    tcprules.arg(at("rules.cdb")).arg(at("rules.tmp")).stdin(rules);
-    match about(&home.path("bin/tcprules"), tcprules.status())?.success() {
-        true => Ok(()),
-        false => Err(format!("{}: tcprules did not accept it", at("rules").display())),
-    }
 }
 
 /// An account for whoever runs this, its password in a file only they can read; postmaster and
@@ -252,7 +305,7 @@ fn first_account(home: &Home) -> Result<(), Trouble> {
     }
     let password = accounts::random_password()?;
     accounts::add(home, &name, password.as_bytes())?;
-    for alias in ["postmaster", "mailer-daemon", "abuse"] {
+    for alias in ["postmaster", "mailer-daemon", "abuse", "root"] {
         let path = home.path("alias").join(format!(".qmail-{alias}"));
         if alias != name {
             unless_there(&path, &format!("&{name}\n"))?;

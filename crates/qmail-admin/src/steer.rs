@@ -8,8 +8,9 @@ use clap::Subcommand;
 use store::home::Home;
 
 use crate::moving::Moving;
-use crate::print::say;
-use crate::{Trouble, pauses, setup};
+use crate::places::Places;
+use crate::print::tell;
+use crate::{Trouble, facts, pauses, reload, services};
 
 /// The commands, as administrators know them.
 #[derive(Subcommand)]
@@ -26,8 +27,12 @@ pub(crate) enum Steer {
     /// Make qmail-send read again which domains are ours, and its rules for destinations.
     #[command(visible_alias = "hup")]
     Reload,
-    /// Show the state of every service and count the queue.
-    Stat,
+    /// Show the state of every service, what became of it before, and count the queue.
+    Stat {
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Stop the programs where they stand (connections wait, nothing leaves); or, with a domain,
     /// hold mail to that domain alone (.domain: to those below it).
     Pause {
@@ -47,7 +52,11 @@ pub(crate) enum Steer {
     /// Compile the rules for SMTP connections.
     Cdb,
     /// Count and list the letters in the queue; or move a whole queue.
+    #[command(args_conflicts_with_subcommands = true)]
     Queue {
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
         #[command(subcommand)]
         moving: Option<Moving>,
     },
@@ -56,59 +65,30 @@ pub(crate) enum Steer {
 impl Steer {
     /// Carries the command out.
     pub(crate) fn run(self, home: &Home) -> Result<ExitCode, Trouble> {
-        let front = ["qmail-smtpd", "qmail-pop3d"];
+        let places = Places::of(home);
         match self {
-            Self::Start => {
-                say!("Starting qmail");
-                let mut all: Vec<&str> = vec!["queued", "pspawn", "qmail-send"];
-                all.extend(front);
-                for name in all {
-                    if supervised(home, name)? {
-                        svc(home, "-u", &[name, &logger(name)])?;
-                    }
-                }
-                mark(home, true);
-            }
-            Self::Stop => stop(home)?,
-            Self::Restart => {
-                check(home, "not restarted")?;
-                say!("Restarting qmail:\n* Stopping qmail-smtpd.");
-                svc(home, "-d", &front)?;
-                // A paused one would get its TERM only when it goes on.
-                svc(home, "-c", &["qmail-send", "qmail-smtpd", "qmail-pop3d"])?;
-                say!("* Sending qmail-send SIGTERM and restarting.");
-                svc(home, "-t", &["qmail-send"])?;
-                say!("* Restarting qmail-smtpd.");
-                svc(home, "-u", &front)?;
-            }
+            Self::Start => start(home, &places)?,
+            Self::Stop => stop(home, &places)?,
+            Self::Restart => restart(home, &places)?,
             Self::Doqueue => {
-                say!("Flushing timeout table and sending ALRM signal to qmail-send.");
+                tell!("Flushing timeout table and sending ALRM signal to qmail-send.");
                 forget_slow_hosts(home)?;
                 svc(home, "-a", &["qmail-send"])?;
             }
-            Self::Reload => {
-                check(home, "not reloaded")?;
-                say!("Sending HUP signal to qmail-send.");
-                svc(home, "-h", &["qmail-send"])?;
-            }
-            Self::Stat => return stat(home),
-            Self::Pause { domain: None, .. } => each(home, "-p", "Pausing")?,
+            Self::Reload => reload::reload(home)?,
+            Self::Stat { json } => return facts::stat(home, &places, json),
+            Self::Pause { domain: None, .. } => each(home, &places, "-p", "Pausing")?,
             Self::Pause { domain: Some(domain), duration } => {
                 pauses::pause(home, &domain, &duration)?;
             }
             Self::Resume { domain } => pauses::resume(home, &domain)?,
-            Self::Cont => each(home, "-c", "Continuing")?,
+            Self::Cont => each(home, &places, "-c", "Continuing")?,
             Self::Cdb => {
-                setup::compile_rules(home)?;
-                say!("Reloaded {}.", home.path("service/qmail-smtpd/rules").display());
+                services::compile_rules(home, &places)?;
+                tell!("Reloaded {}.", places.rules.display());
             }
-            Self::Queue { moving: Some(moving) } => return moving.run(home),
-            Self::Queue { moving: None } => {
-                let counted = bin(home, "qmail-qstat", &[])?;
-                tell_pauses(home)?;
-                let listed = bin(home, "qmail-qread", &[])?;
-                return Ok(if counted && listed { ExitCode::SUCCESS } else { 111.into() });
-            }
+            Self::Queue { moving: Some(moving), .. } => return moving.run(home),
+            Self::Queue { moving: None, json } => return facts::queue(home, json),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -118,15 +98,55 @@ fn logger(name: &str) -> String {
     format!("{name}/log")
 }
 
+/// Those of our services that are set up here. The two that no mail system is without always count.
+fn set_up(places: &Places) -> impl Iterator<Item = &'static str> {
+    services::NAMES.into_iter().filter(|&name| {
+        matches!(name, "qmail-send" | "qmail-smtpd") || places.service(name).exists()
+    })
+}
+
+/// Of these, those that strangers are heard by.
+fn front(places: &Places) -> Vec<&'static str> {
+    set_up(places).filter(|name| matches!(*name, "qmail-smtpd" | "qmail-pop3d")).collect()
+}
+
+/// Everything up, the loggers too.
+fn start(home: &Home, places: &Places) -> Result<(), Trouble> {
+    tell!("Starting qmail");
+    for name in set_up(places) {
+        if supervised(home, places, name)? {
+            svc(home, "-u", &[name, &logger(name)])?;
+        }
+    }
+    mark(home, true);
+    Ok(())
+}
+
 /// Strangers first, then deliveries; queued stays, so that local programs can still queue.
-fn stop(home: &Home) -> Result<(), Trouble> {
-    say!("Stopping qmail...");
-    for name in ["qmail-smtpd", "qmail-pop3d", "qmail-send"] {
-        say!("  {name}");
+fn stop(home: &Home, places: &Places) -> Result<(), Trouble> {
+    tell!("Stopping qmail...");
+    for name in front(places).into_iter().chain(["qmail-send"]) {
+        tell!("  {name}");
         svc(home, "-d", &[name])?;
     }
     mark(home, false);
     Ok(())
+}
+
+fn restart(home: &Home, places: &Places) -> Result<(), Trouble> {
+    check(home, "not restarted")?;
+    let front = front(places);
+    tell!("Restarting qmail:\n* Stopping qmail-smtpd.");
+    svc(home, "-d", &front)?;
+    // A paused one would get its TERM only when it goes on.
+    svc(home, "-c", &["qmail-send"])?;
+    svc(home, "-c", &front)?;
+    tell!("* Sending qmail-send SIGTERM and restarting.");
+    svc(home, "-t", &["qmail-send"])?;
+    for name in &front {
+        tell!("* Restarting {name}.");
+    }
+    svc(home, "-u", &front)
 }
 
 /// Where a system's start scripts keep a file for each service that is up, the file `qmail`.
@@ -143,10 +163,10 @@ fn mark(home: &Home, up: bool) {
     };
 }
 
-/// The same command for the three services whose names people know.
-fn each(home: &Home, command: &str, word: &str) -> Result<(), Trouble> {
-    for name in ["qmail-send", "qmail-smtpd", "qmail-pop3d"] {
-        say!("{word} {name}");
+/// The same command for the services whose names people know.
+fn each(home: &Home, places: &Places, command: &str, word: &str) -> Result<(), Trouble> {
+    for name in ["qmail-send"].into_iter().chain(front(places)) {
+        tell!("{word} {name}");
         svc(home, command, &[name])?;
     }
     Ok(())
@@ -181,58 +201,35 @@ pub(crate) fn check(home: &Home, undone: &str) -> Result<(), Trouble> {
 }
 
 /// Whether a supervise watches a service; says so if none does.
-fn supervised(home: &Home, name: &str) -> Result<bool, Trouble> {
-    let supervised = bin(home, "svok", &[path(home, name)])?;
+fn supervised(home: &Home, places: &Places, name: &str) -> Result<bool, Trouble> {
+    let supervised = bin(home, "svok", &[places.service(name)])?;
     if !supervised {
-        say!("{name} supervise not running");
+        tell!("{name} supervise not running");
     }
     Ok(supervised)
 }
 
-/// The state of every service and of the queue; 111 if something that should be up is not.
-fn stat(home: &Home) -> Result<ExitCode, Trouble> {
-    let mut services = Vec::new();
-    let dir = home.path("service");
-    let entries = std::fs::read_dir(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-    for entry in entries.flatten().filter(|e| !e.file_name().as_encoded_bytes().starts_with(b".")) {
-        services.push(entry.path());
-        services.push(entry.path().join("log"));
-    }
-    services.sort();
-    bin(home, "svstat", &services)?;
-    tell_pauses(home)?;
-    Ok(if bin(home, "qmail-qstat", &[])? { ExitCode::SUCCESS } else { 111.into() })
-}
-
-/// Shows the pauses; if that cannot be done the rest is shown all the same.
-fn tell_pauses(home: &Home) -> Result<(), Trouble> {
-    match pauses::all(home) {
-        Ok(pauses) => pauses::show(&pauses),
-        Err(why) => {
-            let _ = std::io::stdout().flush();
-            // With stderr closed too there is nobody left to tell.
-            let _ = writeln!(std::io::stderr(), "qmailctl: warning: {why}");
-            Ok(())
-        }
-    }
-}
-
-/// Where a service's directory lies.
-fn path(home: &Home, name: &str) -> PathBuf {
-    home.path("service").join(name)
-}
-
 /// Writes a command to the services' control FIFOs.
 pub(crate) fn svc(home: &Home, command: &str, names: &[&str]) -> Result<(), Trouble> {
+    let places = Places::of(home);
     let mut args = vec![PathBuf::from(command)];
-    args.extend(names.iter().map(|name| path(home, name)));
+    args.extend(names.iter().map(|name| places.service(name)));
     bin(home, "svc", &args).map(drop)
 }
 
 /// Runs one of the home's own programs; whether it succeeded.
-fn bin(home: &Home, name: &str, args: &[PathBuf]) -> Result<bool, Trouble> {
+pub(crate) fn bin(home: &Home, name: &str, args: &[PathBuf]) -> Result<bool, Trouble> {
     let _ = std::io::stdout().flush();
-    let program = home.path("bin").join(name);
-    let status = Command::new(&program).args(args).env("QMAILHOME", home.root()).status();
-    status.map(|s| s.success()).map_err(|e| format!("{}: {e}", program.display()))
+    let mut program = program(home, name);
+    let status = program.args(args).status();
+    status
+        .map(|s| s.success())
+        .map_err(|e| format!("{}: {e}", home.path("bin").join(name).display()))
+}
+
+/// One of the home's own programs, which shall know whose it is.
+pub(crate) fn program(home: &Home, name: &str) -> Command {
+    let mut program = Command::new(home.path("bin").join(name));
+    program.env("QMAILHOME", home.root());
+    program
 }

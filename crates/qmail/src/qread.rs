@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::io;
 
+use base::json::{self, Object};
 use base::plain;
 use base::wire::queue::{Entry, Progress};
 use store::client::QueueClient;
@@ -13,8 +14,18 @@ use store::control::Control;
 use store::home::Home;
 use store::users::{Route, Routing, resolve};
 
-/// `qmail-qread`: exit 0, or 111 with a `fatal:` line (on descriptor 1, as stock).
-pub(crate) fn main(_args: &[OsString]) -> i32 {
+/// `qmail-qread`: exit 0, or 111 with a `fatal:` line (on descriptor 1, as stock). `--json`: an array of
+/// the letters, one a line, and trouble on descriptor 2.
+pub(crate) fn main(args: &[OsString]) -> i32 {
+    if args.get(1).is_some_and(|arg| arg == "--json") {
+        return match array() {
+            Ok(()) => 0,
+            Err(why) => {
+                let _ = sys::fd::write_all(sys::fd::stderr(), format!("fatal: {why}\n").as_bytes());
+                111
+            }
+        };
+    }
     let outcome = Home::find().map_err(|e| e.to_string()).and_then(|home| {
         let routing = Routing::load(&Control::new(&home)).map_err(|e| e.to_string())?;
         let mut page = Page::default();
@@ -24,10 +35,47 @@ pub(crate) fn main(_args: &[OsString]) -> i32 {
     conclude(outcome)
 }
 
+/// The letters as JSON. What was begun is ended, also where the list ends early.
+fn array() -> Result<(), String> {
+    let home = Home::find().map_err(|e| e.to_string())?;
+    let routing = Routing::load(&Control::new(&home)).map_err(|e| e.to_string())?;
+    let mut page = Page::default();
+    page.text.push(b'[');
+    let listed = each(&home, |entry| {
+        let comma = if page.began { ",\n" } else { "\n" };
+        page.put(format!("{comma}{}", object(&routing, entry)).as_bytes())
+    });
+    let ended = page.put(b"\n]\n").and_then(|()| page.show());
+    listed.and(ended.map_err(|e| unable_to_write(&e)))
+}
+
+/// One letter; times are seconds since 1970.
+fn object(routing: &Routing, entry: &Entry<'_>) -> String {
+    let recipients = entry.envelope.recipients().zip(entry.progress());
+    let recipients = recipients.map(|(to, progress)| {
+        let (channel, address) = match resolve(routing, to) {
+            Route::Local(address) => ("local", address),
+            Route::Remote(address) => ("remote", address),
+        };
+        let to = Object::new().text("address", address).text("channel", channel);
+        match progress {
+            Progress::Waiting => to.text("state", "waiting").end(),
+            Progress::Deferred(due) => to.text("state", "deferred").number("due", due.secs()).end(),
+            Progress::Done => to.text("state", "done").end(),
+            Progress::Failed => to.text("state", "failed").end(),
+        }
+    });
+    let recipients = json::array(recipients);
+    let letter = Object::new().number("id", entry.id).number("birth", entry.birth.secs());
+    let letter = letter.number("size", entry.size).text("sender", entry.envelope.sender());
+    letter.json("recipients", &recipients).end()
+}
+
 /// `qmail-qstat`: how many letters there are. queued takes a letter and its recipients in one
 /// piece, so none is ever waiting to be preprocessed but those that are held for
 /// `qmailctl queue import` or `export`.
-pub(crate) fn qstat(_args: &[OsString]) -> i32 {
+pub(crate) fn qstat(args: &[OsString]) -> i32 {
+    let json = args.get(1).is_some_and(|arg| arg == "--json");
     let (mut letters, mut held) = (0_u64, 0_u64);
     let outcome = Home::find().map_err(|e| e.to_string()).and_then(|home| {
         let mut client = connect(&home)?;
@@ -37,9 +85,13 @@ pub(crate) fn qstat(_args: &[OsString]) -> i32 {
     });
     let outcome = outcome.and_then(|()| {
         let all = letters.saturating_add(held);
-        let text = format!(
-            "messages in queue: {all}\nmessages in queue but not yet preprocessed: {held}\n"
-        );
+        let object = Object::new().number("messages", all).number("not_preprocessed", held);
+        let text = match json {
+            true => object.end() + "\n",
+            false => format!(
+                "messages in queue: {all}\nmessages in queue but not yet preprocessed: {held}\n"
+            ),
+        };
         show(text.as_bytes()).map_err(|e| unable_to_write(&e))
     });
     conclude(outcome)
@@ -165,6 +217,20 @@ mod tests {
     use store::control::Set;
 
     use super::*;
+
+    #[test]
+    fn a_letter_is_an_object_whatever_its_addresses_hold() {
+        let envelope = Envelope::new(b"s\"@x\0r\xff@far.example\0t@here\0").unwrap();
+        let block =
+            progress_block([Progress::Deferred(Moment::from_secs(9)), Progress::Done].into_iter());
+        let entry = Entry::new(7, Moment::from_secs(5), 249, 1, 2, true, envelope, &block).unwrap();
+        assert_eq!(
+            object(&Routing::default(), &entry),
+            "{\"id\":7,\"birth\":5,\"size\":249,\"sender\":\"s\\\"@x\",\"recipients\":[\
+             {\"address\":\"r\u{fffd}@far.example\",\"channel\":\"remote\",\"state\":\"deferred\",\"due\":9},\
+             {\"address\":\"t@here\",\"channel\":\"remote\",\"state\":\"done\"}]}"
+        );
+    }
 
     #[test]
     fn a_letter_is_shown_local_recipients_first_and_done_ones_marked() {

@@ -28,6 +28,8 @@ pub struct ControlError {
 #[derive(Debug)]
 enum Trouble {
     Io(io::Error),
+    /// Its permissions are right, and this process has fenced itself away from where it lies.
+    OutOfReach,
     Fifo,
     TooLong,
     Nul(usize),
@@ -52,6 +54,13 @@ impl ControlError {
     pub fn name(&self) -> &Path {
         self.path.file_name().map_or(&self.path, Path::new)
     }
+
+    /// Whether it is there, and cannot be read for no other reason than that it came where this
+    /// process keeps no way to: a directory was replaced, or a link leads elsewhere now. A process
+    /// that starts anew can read it.
+    pub fn is_out_of_reach(&self) -> bool {
+        matches!(self.trouble, Trouble::OutOfReach)
+    }
 }
 
 impl fmt::Display for ControlError {
@@ -68,6 +77,11 @@ impl fmt::Display for ControlError {
                 write!(f, "unable to read {path}: {why} (mend: chmod a+r {path})")
             }
             Trouble::Io(err) => write!(f, "unable to read {path}: {}", errno::text(err)),
+            Trouble::OutOfReach => write!(
+                f,
+                "unable to read {path}: the directory it lies in is another one than at my start \
+                 (mend: restart this service)"
+            ),
             Trouble::Fifo => write!(f, "{path} is a FIFO: put a plain file there"),
             Trouble::TooLong => {
                 let most = limits::CONTROL_FILE;
@@ -140,6 +154,11 @@ impl Set {
     /// Whether it has no line.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Every line, in lower case and in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(Vec::as_slice)
     }
 }
 
@@ -247,6 +266,9 @@ impl Control {
         match read_whole(&path) {
             Ok(text) => Ok(Some(text)),
             Err(Trouble::Io(err)) if is_missing(&err) => Ok(None),
+            Err(Trouble::Io(err)) if sys::sandbox::is_out_of_reach(&path, &err) => {
+                Err(ControlError { path, trouble: Trouble::OutOfReach })
+            }
             Err(trouble) => Err(ControlError { path, trouble }),
         }
     }

@@ -16,6 +16,7 @@ use super::target::Target;
 use super::{Which, all, connect, lock, lost, name};
 use crate::Trouble;
 use crate::print::say;
+use crate::progress::Ticker;
 
 pub(super) fn export(home: &Home, dir: &Path) -> Result<(), Trouble> {
     let dir = std::path::absolute(dir).map_err(|e| e.to_string())?;
@@ -28,7 +29,7 @@ pub(super) fn export(home: &Home, dir: &Path) -> Result<(), Trouble> {
             "{dir}: is this home's own queue: name a new directory, and move it there"
         ));
     }
-    let _stopped = lock(&own)?;
+    let _stopped = lock(&own, &format!("{} stop", home.path("bin/qmailctl").display()))?;
     let routing = Routing::load(&Control::new(home)).map_err(|e| e.to_string())?;
     let mark = mark(&dir);
     let mut client = connect(home)?;
@@ -64,7 +65,11 @@ fn hold(client: &mut QueueClient, mark: Mark) -> Result<(), Trouble> {
     let mut ids = Vec::new();
     client.list(|entry| ids.push(entry.id)).map_err(|e| lost(&e))?;
     let mut held = 0_usize;
-    let outcome = client.hold_all(&ids, Some(mark), |done| held = held.saturating_add(done.into()));
+    let progress = Ticker::of("holding letters", Some(ids.len()));
+    let outcome = client.hold_all(&ids, Some(mark), |done| {
+        progress.step();
+        held = held.saturating_add(done.into());
+    });
     outcome.map_err(|e| lost(&e))?;
     all(held, ids.len())
 }
@@ -79,9 +84,11 @@ fn write(
 ) -> Result<usize, Trouble> {
     let mut other = connect(home)?;
     let (mut written, mut outcome) = (0_usize, Ok(()));
+    let progress = Ticker::of("writing letters", None);
     let list = client.held(|mark, entry| {
         if mark == ours && outcome.is_ok() {
             outcome = one(&mut other, target, routing, entry);
+            progress.step();
             written = written.saturating_add(1);
         }
     });

@@ -1,8 +1,7 @@
 //! Taking over a queue: every letter goes to queued with its past, held; then all are let go.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,11 +15,13 @@ use store::control::Control;
 use store::home::{Home, Roles};
 use store::stock::{Damage, Entered, Found, Part, State, Stock};
 use store::users::Routing;
+use sys::fd;
 
 use super::journal::Journal;
-use super::{Which, connect, left, lock, lost, name};
+use super::{STOP_THERE, Which, connect, left, lock, lost, name};
 use crate::Trouble;
 use crate::print::say;
+use crate::progress::Ticker;
 
 /// Letters on their way to queued whose answers have not come.
 const FLYING: usize = 64;
@@ -58,7 +59,7 @@ struct Import<'a> {
 }
 
 pub(super) fn import(home: &Home, dir: &Path, how: How) -> Result<ExitCode, Trouble> {
-    let _stopped = if how.running { None } else { lock(dir)? };
+    let _stopped = if how.running { None } else { lock(dir, STOP_THERE)? };
     let stock = Stock::open(dir)?;
     let routing = Routing::load(&Control::new(home)).map_err(|e| e.to_string())?;
     let roles = home.roles().map_err(|e| e.to_string())?;
@@ -97,7 +98,10 @@ impl Import<'_> {
         for damage in std::mem::take(&mut self.stock.twice) {
             self.leave(&damage);
         }
-        for (number, state) in self.stock.letters() {
+        let letters = self.stock.letters();
+        let progress = Ticker::of("importing letters", Some(letters.len()));
+        for (number, state) in letters {
+            progress.step();
             if state == State::Unaccepted {
                 self.unaccepted = self.unaccepted.saturating_add(1);
             } else if let Err(damage) = self.one(number, state)? {
@@ -160,36 +164,44 @@ impl Import<'_> {
         entered: &Entered,
         mark: Mark,
     ) -> Result<Result<(), Damage>, Trouble> {
+        let block = block(found, entered);
+        let envelope = match judge(&block, entered) {
+            Ok(envelope) => envelope,
+            Err(why) => return Ok(Err(self.stock.damage(Part::Mess, number, why))),
+        };
         let file = match self.stock.content(number) {
-            Ok(file) => File::from(file),
+            Ok(file) => file,
             Err(damage) => return Ok(Err(damage)),
         };
-        let mut letter = file.take(found.kind.size);
-        let mut piece = vec![0; limits::CHUNK];
-        let mut read = |piece: &mut [u8]| fill(&mut letter, piece);
+        let (mut piece, mut left) = (vec![0; limits::CHUNK], found.kind.size);
+        let mut read = |piece: &mut [u8]| {
+            let most = usize::try_from(left).map_or(piece.len(), |left| left.min(piece.len()));
+            let len = fd::read_full(&file, piece.get_mut(..most).unwrap_or_default())?;
+            left = left.saturating_sub(len as u64);
+            io::Result::Ok(len)
+        };
         let first = match read(&mut piece) {
             Ok(first) => first,
             Err(e) => return Ok(Err(self.unread(number, &e))),
         };
         let (uid, pid) = self.queued_by(found, piece.get(..first).unwrap_or_default());
         self.client.begin_with_next(Origin::Import { birth: found.birth, uid, pid, mark });
-        let (mut len, mut sent) = (first, 0_u64);
+        let mut len = first;
         while len > 0 {
             self.client
                 .chunk_with_next(piece.get(..len).unwrap_or_default())
                 .map_err(|refusal| refused(&refusal))?;
-            sent = sent.saturating_add(len as u64);
             len = match read(&mut piece) {
                 Ok(len) => len,
                 Err(e) => return self.abandon().map(|()| Err(self.unread(number, &e))),
             };
         }
-        if sent != found.kind.size {
+        if left > 0 {
             return self
                 .abandon()
                 .map(|()| Err(self.stock.damage(Part::Mess, number, "is being changed")));
         }
-        self.say_past(found, entered)?;
+        self.say_past(envelope, entered)?;
         self.flying.push_back(number);
         if self.flying.len() >= FLYING {
             self.land()?;
@@ -198,11 +210,7 @@ impl Import<'_> {
     }
 
     /// Recipients and how far they are, the rest of what is said of a letter.
-    fn say_past(&mut self, found: &Found, entered: &Entered) -> Result<(), Trouble> {
-        let mut block = Vec::new();
-        text0::put(&mut block, &found.sender);
-        entered.recipients.iter().for_each(|(address, _)| text0::put(&mut block, address));
-        let envelope = Envelope::new(&block).map_err(|_| "an envelope is too long".to_owned())?;
+    fn say_past(&mut self, envelope: Envelope<'_>, entered: &Entered) -> Result<(), Trouble> {
         let say = |index, note| Request::Note { serial: 0, letter: 0, index, note };
         let told =
             (0..).zip(&entered.recipients).filter_map(|(index, (_, progress))| match progress {
@@ -274,18 +282,22 @@ fn refused(refusal: &Refusal) -> Trouble {
     format!("qmail-queued refuses: {refusal}; say the same command again when that is mended")
 }
 
-/// Reads until the piece is full or the letter ends.
-fn fill(from: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
-    let mut done = 0;
-    while let Some(room) = piece.get_mut(done..).filter(|room| !room.is_empty()) {
-        match from.read(room) {
-            Ok(0) => break,
-            Ok(len) => done = done.saturating_add(len),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
+/// Its envelope: sender and recipients, text0.
+fn block(found: &Found, entered: &Entered) -> Vec<u8> {
+    let mut block = Vec::new();
+    text0::put(&mut block, &found.sender);
+    entered.recipients.iter().for_each(|(address, _)| text0::put(&mut block, address));
+    block
+}
+
+/// Whether queued takes what there is to say of a letter; it would hang up, and with it end the
+/// import of all others.
+fn judge<'a>(block: &'a [u8], entered: &Entered) -> Result<Envelope<'a>, &'static str> {
+    let told = entered.paragraphs.iter().map(|(_, text)| text.len()).sum::<usize>();
+    if told > limits::IMPORTED_PARAGRAPHS {
+        return Err("more is to be told of its recipients than queued takes");
     }
-    Ok(done)
+    Envelope::new(block).map_err(|_| "its envelope is too long")
 }
 
 /// A letter with more recipients than the log takes in one comes as several.
@@ -314,6 +326,23 @@ fn parts(entered: Entered, sender: usize) -> Vec<Entered> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_queued_would_not_take_is_known_before_it_is_said() {
+        let said = |address: usize, paragraphs: usize| {
+            let recipient = (vec![b'a'; address], Progress::Failed);
+            let entered = Entered {
+                recipients: vec![recipient.clone()],
+                paragraphs: vec![(0, vec![b'x'; 1 << 20]); paragraphs],
+            };
+            let block = [b"\0".to_vec(), recipient.0, b"\0".to_vec()].concat();
+            judge(&block, &entered).map(|envelope| envelope.recipients().count())
+        };
+        assert_eq!(said(limits::ADDRESS, 64), Ok(1));
+        assert_eq!(said(limits::ADDRESS + 1, 1), Err("its envelope is too long"));
+        let much = "more is to be told of its recipients than queued takes";
+        assert_eq!(said(1, 65), Err(much));
+    }
 
     #[test]
     fn a_letter_to_very_many_comes_in_parts_and_forgets_nobody() {

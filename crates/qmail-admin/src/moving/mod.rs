@@ -22,6 +22,7 @@ use store::home::Home;
 
 use crate::Trouble;
 use crate::print::say;
+use crate::progress::{Ticker, during};
 use journal::Journal;
 
 /// What can be done with a whole queue.
@@ -32,7 +33,7 @@ pub(crate) enum Moving {
     Import {
         /// Its queue, such as /var/qmail/queue. Nothing in it is changed.
         dir: PathBuf,
-        /// Hold the letters; `release imported` has them delivered.
+        /// Hold the letters; "release imported" has them delivered.
         #[arg(long)]
         hold: bool,
         /// Even if its qmail-send seems to run. Letters it delivers meanwhile are delivered twice.
@@ -101,7 +102,7 @@ impl Moving {
 
 /// A connection to queued.
 fn connect(home: &Home) -> Result<QueueClient, Trouble> {
-    QueueClient::connect_soon(home).map_err(|e| {
+    during("connecting to qmail-queued", || QueueClient::connect_soon(home)).map_err(|e| {
         let socket = home.path("queue/queued");
         let text = sys::errno::text(&e);
         format!("unable to connect to {}: {text} (svc -u the service queued)", socket.display())
@@ -148,7 +149,12 @@ fn release(home: &Home, which: Which) -> Result<(), Trouble> {
     }
     let ids: Vec<u64> = letters.iter().map(|(id, _)| *id).collect();
     let mut released = 0_usize;
-    let outcome = client.hold_all(&ids, None, |done| released += usize::from(done));
+    let progress = Ticker::of("releasing letters", Some(ids.len()));
+    let outcome = client.hold_all(&ids, None, |done| {
+        progress.step();
+        released += usize::from(done);
+    });
+    drop(progress);
     outcome.map_err(|e| lost(&e))?;
     say!("{released} {} letters released", which.word());
     all(released, ids.len())
@@ -162,7 +168,12 @@ fn forget(home: &Home, which: Which) -> Result<(), Trouble> {
     }
     let ids: Vec<u64> = letters.iter().map(|(id, _)| *id).collect();
     let mut forgotten = 0_usize;
-    let outcome = client.finish_all(&ids, |done| forgotten += usize::from(done));
+    let progress = Ticker::of("forgetting letters", Some(ids.len()));
+    let outcome = client.finish_all(&ids, |done| {
+        progress.step();
+        forgotten += usize::from(done);
+    });
+    drop(progress);
     outcome.map_err(|e| lost(&e))?;
     say!("{forgotten} {} letters forgotten", which.word());
     all(forgotten, ids.len())
@@ -175,8 +186,12 @@ fn all(done: usize, of: usize) -> Result<(), Trouble> {
     Err(format!("{} letters were not: see the log of queued, and say this again", of - done))
 }
 
+/// How the qmail-send of another queue is stopped.
+const STOP_THERE: &str = "qmailctl stop there, or svc -d /service/qmail-send";
+
 /// Takes the lock that a qmail-send holds as long as it runs; `None` if there is no such file.
-fn lock(queue: &Path) -> Result<Option<std::fs::File>, Trouble> {
+/// `stop` says how that one is stopped.
+fn lock(queue: &Path, stop: &str) -> Result<Option<std::fs::File>, Trouble> {
     let mutex = queue.join("lock/sendmutex");
     let file = match std::fs::File::open(&mutex) {
         Ok(file) => file,
@@ -186,7 +201,11 @@ fn lock(queue: &Path) -> Result<Option<std::fs::File>, Trouble> {
     match sys::lock::try_exclusive(&file) {
         Ok(()) => Ok(Some(file)),
         Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
-            Err(format!("{}: its qmail-send is running: stop it first", mutex.display()))
+            let mutex = mutex.display();
+            Err(format!(
+                "{mutex}: its qmail-send is running: stop it first, with {stop}; it ends when its \
+                 deliveries have"
+            ))
         }
         Err(e) => Err(format!("{}: {}", mutex.display(), sys::errno::text(&e))),
     }

@@ -4,6 +4,7 @@
 //! `control/`, `users/assign`, `users/cdb`. *Speaks to* whoever asked, on descriptor 1.
 
 mod files;
+mod json;
 mod lines;
 mod table;
 mod troubles;
@@ -13,22 +14,27 @@ use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 
-use store::home::Home;
 use base::plain;
+use store::home::Home;
 
 use files::File;
 use table::{Absent, Entry, Show, TABLE};
 
 /// `qmail-showctl`: 0, or 111 if the home or `control/` is not there. `--check`: only what is wrong,
-/// and 1 if something is.
+/// and 1 if something is. `--json`: all of it for a program.
 pub(crate) fn main(args: &[OsString]) -> i32 {
     let check = args.get(1).is_some_and(|arg| arg == "--check");
+    let json = args.get(1).is_some_and(|arg| arg == "--json");
     let Ok(home) = Home::find() else { return oops(Vec::new(), "Unable to chdir to /var/qmail.") };
     let Ok(files) = files::all(&home.path("control")) else {
         let head = if check { Vec::new() } else { head(&home) };
         return oops(head, "Unable to chdir to control.");
     };
     let troubles = troubles::all(&home, &files);
+    if json {
+        let object = json::object(&home, &files, &troubles) + "\n";
+        return sys::fd::write_all(io::stdout(), object.as_bytes()).map_or(111, |()| 0);
+    }
     let mut page = if check { Vec::new() } else { page(&home, &files) };
     if !(check || troubles.is_empty()) {
         page.push(b'\n');
@@ -53,7 +59,7 @@ fn oops(mut page: Vec<u8>, why: &str) -> i32 {
 /// What stock shows, in its order; then our own files; then those that nobody knows.
 fn page(home: &Home, files: &BTreeMap<Vec<u8>, File>) -> Vec<u8> {
     let mut out = head(home);
-    let shown = |name: &str| files.get(name.as_bytes());
+    let shown = |name: &str| files.get(name.as_bytes()).filter(|file| file.is_there());
     let me = shown("me").and_then(File::line).unwrap_or_default();
     for entry in TABLE {
         out.extend_from_slice(format!("\n{}: ", entry.name).as_bytes());
@@ -92,7 +98,7 @@ fn head(home: &Home) -> Vec<u8> {
 
 /// One file as it is in force.
 fn show(out: &mut Vec<u8>, entry: &Entry, file: Option<&File>, me: &[u8], listed: bool) {
-    let Some(text) = file.map(|file| file.text.as_deref()) else {
+    let Some(text) = file.map(File::text) else {
         out.extend_from_slice(b"(Default.) ");
         absent(out, entry, me, listed);
         return;
@@ -157,7 +163,9 @@ fn sentence(out: &mut Vec<u8>, before: &str, said: &[u8], after: &str) {
 
 /// `morercpthosts.cdb`: whether it is as new as what it was made of.
 fn compiled(files: &BTreeMap<Vec<u8>, File>) -> &'static [u8] {
-    let of = |name: &str| files.get(name.as_bytes()).map(|file| file.changed);
+    let of = |name: &str| {
+        files.get(name.as_bytes()).filter(|file| file.is_there()).map(|file| file.changed)
+    };
     match (of("morercpthosts"), of("morercpthosts.cdb")) {
         (None, None) => b"(Default.) No effect.\n",
         (None, Some(_)) => b"Oops! morercpthosts.cdb exists but morercpthosts doesn't.\n",

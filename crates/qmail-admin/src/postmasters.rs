@@ -1,0 +1,66 @@
+//! Every domain has a postmaster (RFC 5321 §4.5.1) and somebody who hears of abuse (RFC 2142 §2).
+
+use base::json::string;
+use store::control::Control;
+use store::home::Home;
+use store::users::exists::mailbox_exists_in;
+use store::users::{Directory, Exists, Route, Routing, resolve};
+
+use crate::permissions::{own, unless_there};
+use crate::{Trouble, assign, domains};
+
+/// The names a domain must have, and should have.
+const NAMES: [&str; 2] = ["postmaster", "abuse"];
+
+/// Leads the names of an added domain to this host's own, unless somebody has them already.
+pub(crate) fn add(home: &Home, domain: &str) -> Result<(), Trouble> {
+    let routing = Routing::load(&Control::new(home)).map_err(|e| e.to_string())?;
+    let assigned = domains::read(&home.path("users/assign"))?;
+    let mut users = Directory::new(home);
+    for name in NAMES {
+        let address = format!("{name}@{domain}");
+        let Route::Local(local) = resolve(&routing, address.as_bytes()) else { continue };
+        let local = String::from_utf8_lossy(&local).into_owned();
+        let local =
+            local.rsplit_once('@').map_or(local.as_str(), |(local, _)| local).to_lowercase();
+        let taken = mailbox_exists_in(&mut users, &routing, address.as_bytes()) == Exists::Yes
+            || assign::exact(&assigned).any(|(known, _)| known.eq_ignore_ascii_case(&local));
+        let file = home.path("alias").join(format!(".qmail-{}", local.replace('.', ":")));
+        if taken || local == name || file.exists() {
+            continue;
+        }
+        unless_there(&file, &format!("&{name}\n"))?;
+        own(&file, &home.roles().map_err(|e| e.to_string())?.alias)?;
+    }
+    Ok(())
+}
+
+/// What to say of every domain whose postmaster would be told that there is no such mailbox.
+pub(crate) fn missing(home: &Home) -> Result<Vec<String>, Trouble> {
+    let control = Control::new(home);
+    let routing = Routing::load(&control).map_err(|e| e.to_string())?;
+    let mut domains: Vec<String> =
+        routing.locals.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+    let virtual_ones = routing.virtualdomains.iter().filter(|(name, to)| {
+        // One address, all below a domain, every domain: none of them is a domain.
+        !(name.is_empty() || name.contains(&b'@') || name.starts_with(b".") || to.is_empty())
+    });
+    domains.extend(virtual_ones.map(|(name, _)| String::from_utf8_lossy(name).into_owned()));
+    let mut users = Directory::new(home);
+    let mut missing = Vec::new();
+    for domain in domains {
+        let address = format!("postmaster@{domain}");
+        if mailbox_exists_in(&mut users, &routing, address.as_bytes()) == Exists::No {
+            missing.push(format!(
+                "{} has no mailbox (mend: qmailctl domain add {domain})",
+                shown(&address)
+            ));
+        }
+    }
+    Ok(missing)
+}
+
+/// An address as a terminal shows it.
+fn shown(address: &str) -> String {
+    string(address).trim_matches('"').to_owned()
+}
