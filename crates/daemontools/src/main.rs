@@ -9,6 +9,7 @@ mod message;
 mod multilog;
 mod pgrphack;
 mod readproctitle;
+mod room;
 mod run;
 mod setlock;
 mod setuidgid;

@@ -4,6 +4,7 @@
 //! the program. Only soft limits are changed, and never above the hard ones.
 
 use crate::message::Voice;
+use crate::room;
 use crate::run::run;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -24,6 +25,8 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
             return VOICE.usage(USAGE);
         }
     };
+    // Looked at before there is no memory left for it.
+    let ours = child.first().filter(|child| room::is_ours(child));
     for option in &options {
         if let Err(code) = apply(option) {
             return code;
@@ -31,6 +34,9 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
     }
     if child.is_empty() {
         return VOICE.usage(USAGE);
+    }
+    if let Some(child) = ours {
+        room::make(VOICE, child);
     }
     run(VOICE, child, None)
 }

@@ -1,11 +1,12 @@
 //! read a POP3 login and pass the connection on
 //!
-//! *Runs as* qmaild (never root) · *hears* the client on descriptors 0 and 1, or on the connection
-//! its clean parent is handed · *opens* nothing · *speaks to* pspawn, or to the program its
+//! *Runs as* qmaild (started as root, only what hears no stranger stays root, see `keeper`) · *hears*
+//! the client on descriptors 0 and 1, or on the connection its clean parent is handed · *opens* nothing · *speaks to* pspawn, or to the program its
 //! arguments name (the checkpassword interface)
 
 mod ends;
 mod entry;
+mod keeper;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -18,6 +19,7 @@ use base::limits;
 use proto::pop3::login::{self, Action, Credentials, Input, Session, Verdict};
 use store::home::Home;
 use sys::brood::{CleanParent, GREETED, Greeting, HURRY};
+use sys::user::Ids;
 use sys::{brood, clock, fd, user};
 
 use crate::fences;
@@ -37,7 +39,7 @@ const PAUSE: Duration = Duration::from_millis(1_500);
 /// `qmail-popup hostname [subprogram args]`.
 pub(crate) fn main(args: &[OsString]) -> i32 {
     let brood = brood::requested();
-    let (host, entry) = match prepare(args) {
+    let Prepared { host, entry, role } = match prepare(args, brood.is_some()) {
         Ok(prepared) => prepared,
         Err((code, text)) => {
             say(&format!("fatal: {text}"));
@@ -46,9 +48,11 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
     };
     match brood {
         None => {
-            let about = std::env::vars_os().collect();
-            let ends = Ends::two(fd::take(0), fd::take(1));
-            serve(ends, &host, &entry, &Circumstances(about, false))
+            let about = Circumstances(std::env::vars_os().collect(), false);
+            if let (Entry::Program(command), Some(role)) = (&entry, role) {
+                return keeper::serve_apart(&host, command, &role, &about);
+            }
+            serve(Ends::two(fd::take(0), fd::take(1)), &host, &entry, &about)
         }
         Some(sock) => {
             // A program that checks secrets may be anything.
@@ -85,24 +89,40 @@ impl CleanParent for Door {
     }
 }
 
-/// The host's name and where secrets are checked; or the exit code and what to say.
-fn prepare(args: &[OsString]) -> Result<(Vec<u8>, Entry), (i32, String)> {
+/// What the command line says.
+struct Prepared {
+    host: Vec<u8>,
+    /// Where secrets are checked.
+    entry: Entry,
+    /// As whom strangers are heard, if this is root.
+    role: Option<Ids>,
+}
+
+/// Reads the command line; or the exit code and what to say.
+fn prepare(args: &[OsString], in_brood: bool) -> Result<Prepared, (i32, String)> {
     let Some((host, subprogram)) = args.get(1..).and_then(<[_]>::split_first) else {
         let _gone = io::stdout().write_all(b"-ERR usage: popup hostname subprogram\r\n");
         return Err((1, "usage: qmail-popup hostname [subprogram args]".into()));
     };
     let home = Home::find();
-    if user::euid() == 0 && !home.as_ref().is_ok_and(Home::is_private) {
+    let is_root = user::euid() == 0 && !home.as_ref().is_ok_and(Home::is_private);
+    if is_root && (in_brood || subprogram.is_empty()) {
         let mend = "will not hear strangers as root; run it as qmaild and let qmail-pspawn, which \
                     hears none, check the passwords (name a checkpassword program in \
                     control/checkpassword)";
         return Err((111, mend.into()));
     }
+    let trouble = |err: &dyn std::fmt::Display| (111, err.to_string());
+    let role = match (&home, is_root) {
+        (_, false) => None,
+        (Ok(home), true) => Some(home.roles().map_err(|err| trouble(&err))?.qmaild),
+        (Err(err), true) => return Err(trouble(err)),
+    };
     let entry = match subprogram {
-        [] => Entry::Pspawn(home.map_err(|err| (111, err.to_string()))?),
+        [] => Entry::Pspawn(home.map_err(|err| trouble(&err))?),
         command => Entry::Program(command.to_vec()),
     };
-    Ok((host.as_bytes().to_vec(), entry))
+    Ok(Prepared { host: host.as_bytes().to_vec(), entry, role })
 }
 
 /// What is known about a connection: its environment, and whether it was handed over.
