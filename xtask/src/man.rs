@@ -1,10 +1,15 @@
-//! The manual: a page for every program, under the sentence its table has, and no page missing
-//! that another one names.
+//! The manual: a page for every program, under the sentence its table has and with every option that
+//! it takes, a page for every format of a file, and no page missing that another one names.
+
+mod letters;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
 
-use crate::tally::{Ending, Trouble, findings};
+use clap::Args;
+
+use crate::tally::{self, Ending, Trouble, findings};
 
 /// Where the tables of programs are.
 const TABLES: [&str; 5] = [
@@ -19,10 +24,33 @@ const TABLES: [&str; 5] = [
 const SECTIONS: [&str; 6] =
     ["NAME", "SYNOPSIS", "DESCRIPTION", "EXIT STATUS", "SEE ALSO", "SECURITY CONSIDERATIONS"];
 
+/// What files and messages look like: a page each, though no program has its name.
+const FORMATS: [&str; 15] = [
+    "addresses.5",
+    "cdb.5",
+    "dot-qmail.5",
+    "envelopes.5",
+    "maildir.5",
+    "mbox.5",
+    "qmail-bounce.5",
+    "qmail-control.5",
+    "qmail-header.5",
+    "qmail-log.5",
+    "qmail-users.5",
+    "service.5",
+    "tcp-environ.5",
+    "tcprules.5",
+    "qmail-command.8",
+];
+
+/// Where qmailctl's own table stands in its page.
+const TABLE: [&str; 2] =
+    [".\\\" The commands, from the program's own table", ".\\\" The end of the table.\n"];
+
 /// Pages we name and others wrote.
 const SYSTEM: [&str; 3] = ["ps.1", "flock.2", "setrlimit.2"];
 
-/// The longest page that is still read.
+/// The longest page that is still read, tables left out.
 const LONGEST: usize = 160;
 
 /// A program and its sentence.
@@ -30,6 +58,43 @@ type Program = (String, String);
 
 /// The text of each page, by its file's name.
 type Pages = BTreeMap<String, String>;
+
+/// Check the manual, or write what is made from a program's own table.
+#[derive(Args)]
+pub(crate) struct Man {
+    /// Write the table of commands into the page of qmailctl.
+    #[arg(long)]
+    write: bool,
+}
+
+impl Man {
+    /// Writes, if that is wanted, and checks.
+    pub(crate) fn run(self) -> Result<(), Trouble> {
+        if self.write {
+            write()?;
+        }
+        tally::single("man", check)
+    }
+}
+
+/// Puts what qmailctl says of its commands into its page. Whether it stands there as it should is a
+/// test of that program.
+fn write() -> Result<(), Trouble> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["run", "-q", "-p", "qmail-admin", "--", "qmailctl", "manual"]);
+    let said = cargo.current_dir(crate::root()).output().map_err(|e| format!("cargo: {e}"))?;
+    if !said.status.success() {
+        return Err(format!("qmailctl manual: {}", String::from_utf8_lossy(&said.stderr)));
+    }
+    let page = crate::root().join("man/qmailctl.8");
+    let text = fs::read_to_string(&page).map_err(|e| format!("man/qmailctl.8: {e}"))?;
+    let parts = text.split_once(TABLE[0]).zip(text.split_once(TABLE[1]));
+    let Some(((before, _), (_, after))) = parts else {
+        return Err("man/qmailctl.8 has no place for the table".into());
+    };
+    let table = String::from_utf8_lossy(&said.stdout).into_owned();
+    fs::write(&page, format!("{before}{table}{after}")).map_err(|e| format!("man/qmailctl.8: {e}"))
+}
 
 /// Holds the tables of the programs against the pages in `man/`.
 pub(crate) fn check() -> Ending {
@@ -42,9 +107,17 @@ pub(crate) fn check() -> Ending {
 fn look() -> Result<Vec<String>, Trouble> {
     let programs = programs()?;
     let pages = pages()?;
-    println!("{} programs, {} pages", programs.len(), pages.len());
     let mut found: Vec<String> =
         programs.iter().filter_map(|program| judge_program(program, &pages)).collect();
+    let formats = FORMATS.iter().filter(|file| !pages.contains_key(**file));
+    found.extend(formats.map(|file| format!("man/{file} is missing")));
+    let options = letters::all(&TABLES)?;
+    for (name, options) in &options {
+        let page = ["1", "8"].iter().find_map(|section| pages.get(&format!("{name}.{section}")));
+        found.extend(page.and_then(|text| letters::missing(name, options, text)));
+    }
+    let (programs_, pages_) = (programs.len(), pages.len());
+    println!("{programs_} programs, {} of them with options, {pages_} pages", options.len());
     for (file, text) in &pages {
         found.extend(judge_page(file, text, &programs));
         found.extend(dangling(file, text, &pages));
@@ -120,11 +193,18 @@ fn judge_page(file: &str, text: &str, programs: &[Program]) -> Option<String> {
     if words(text, ".Nm ").next() != Some(name) {
         return Some(format!("man/{file} has no line .Nm {name}"));
     }
-    if text.lines().count() > LONGEST {
+    if by_hand(text) > LONGEST {
         return Some(format!("man/{file} has more than {LONGEST} lines"));
     }
-    let stale = ["1", "8"].contains(&section) && !programs.iter().any(|(known, _)| known == name);
+    let of_a_program = ["1", "8"].contains(&section) && !FORMATS.contains(&file);
+    let stale = of_a_program && !programs.iter().any(|(known, _)| known == name);
     stale.then(|| format!("man/{file} is no program's"))
+}
+
+/// The lines of a page that somebody wrote; a table from a program's own is as long as it is.
+fn by_hand(text: &str) -> usize {
+    let table = text.split_once(TABLE[0]).and_then(|(_, rest)| Some(rest.split_once(TABLE[1])?.0));
+    text.lines().count().saturating_sub(table.unwrap_or_default().lines().count())
 }
 
 /// The pages that a page names and nobody wrote.

@@ -5,7 +5,9 @@ use std::process::{Command, Stdio};
 use clap::Args;
 
 use crate::tally::{self, Ending, Tally, Trouble};
-use crate::{arrows, build, clients, compat, crash, faults, fuzz, host, man, rooms, walk};
+use crate::{
+    arrows, book, build, clients, compat, crash, faults, fuzz, host, man, package, rooms, walk,
+};
 
 /// Run every check and test.
 #[derive(Args)]
@@ -28,6 +30,7 @@ impl Test {
         tally.check("rooms", rooms::check);
         tally.check("walk", walk::check);
         tally.check("man", man::check);
+        tally.check("book", book::check);
         tally.check("compat table", compat::table::check);
         unit_tests(&mut tally);
         fuzz::replay(&mut tally);
@@ -45,6 +48,7 @@ impl Test {
                 Err(why) => tally.check("compat", || Ending::Failed(why)),
             }
             clients::all(&mut tally, None);
+            package::all(&mut tally, None);
         }
         tally.verdict()
     }
