@@ -4,12 +4,13 @@
 //! whoever called it, on descriptor 1
 
 use std::ffi::OsString;
-use std::fs;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
+use base::limits;
 use store::home::Home;
+use sys::file;
 
 /// `config-fast fqdn`: 0; 100 without a name, 111 if a file cannot be written.
 pub(crate) fn main(args: &[OsString]) -> i32 {
@@ -76,16 +77,50 @@ pub(super) enum Add {
     Behind,
 }
 
-/// Writes lines into a control file.
-pub(super) fn put(home: &Home, file: &str, lines: &str, how: Add) -> Result<(), String> {
-    let path = home.path("control").join(file);
-    let mut options = fs::OpenOptions::new();
-    let add = how == Add::Behind;
-    let opened = options.create(true).write(!add).append(add).truncate(!add).open(&path);
-    let written = opened.and_then(|mut out| {
-        out.write_all(lines.as_bytes())?;
-        out.set_permissions(fs::Permissions::from_mode(0o644))?;
-        out.sync_all()
-    });
-    written.map_err(|err| format!("{}: {}", path.display(), sys::errno::text(&err)))
+/// Puts lines into a control file, which everybody may read. Whoever reads it meanwhile, or after a
+/// power cut, has all of the old file or all of the new.
+pub(super) fn put(home: &Home, name: &str, lines: &str, how: Add) -> Result<(), String> {
+    let control = home.path("control");
+    let (path, tmp) = (control.join(name), control.join(format!("{name}.tmp")));
+    let wrong = |err: io::Error| format!("{}: {}", path.display(), sys::errno::text(&err));
+    let mut text = match how {
+        Add::Anew => Vec::new(),
+        Add::Behind => whole_lines(&path).map_err(wrong)?,
+    };
+    text.extend_from_slice(lines.as_bytes());
+    let _ = file::umask(0o022);
+    file::replace(&path, &tmp, &text).map_err(|(_, err)| wrong(err))
+}
+
+/// What a file holds, if there is one; its last line is ended.
+fn whole_lines(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = match file::open_read(path) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        opened => sys::fd::read_to_end(opened?, limits::CONTROL_FILE)?,
+    };
+    if text.last().is_some_and(|&last| last != b'\n') {
+        text.push(b'\n');
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_put_behind_all_that_are_there_or_in_their_place() {
+        let dir = std::env::temp_dir().join(format!("config-fast-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("control")).unwrap();
+        let home = Home::at(&dir).unwrap();
+        let locals = || std::fs::read_to_string(dir.join("control/locals")).unwrap();
+        put(&home, "locals", "a\n", Add::Behind).unwrap();
+        std::fs::write(dir.join("control/locals"), "a\nb").unwrap();
+        put(&home, "locals", "c\n", Add::Behind).unwrap();
+        assert_eq!(locals(), "a\nb\nc\n");
+        put(&home, "locals", "d\n", Add::Anew).unwrap();
+        assert_eq!(locals(), "d\n");
+        assert_eq!(std::fs::read_dir(dir.join("control")).unwrap().count(), 1);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }
