@@ -56,15 +56,15 @@ fn replacement(home: &Home) -> Result<Option<PathBuf>, LookupError> {
 fn run(home: &Home, program: &Path, local: &[u8]) -> Result<Account, LookupError> {
     let roles = home.roles().map_err(|err| LookupError::NoAlias(err.to_string()))?;
     let ids = Ids { gid: roles.nofiles, groups: vec![roles.nofiles], ..roles.qmailp };
-    let started = || -> io::Result<(u32, OwnedFd)> {
+    let started = || -> io::Result<(Child, OwnedFd)> {
         let (said, say) = fd::pipe()?;
         let command = Command::new(program).argv0("bin/qmail-getpw").arg(OsStr::from_bytes(local));
         let nothing = OwnedFd::from(File::open("/dev/null")?);
         let pid = command.dir(home.root()).fd(nothing, 0).fd(say, 1).ids(ids).spawn()?;
-        Ok((pid, said))
+        Ok((Child::hold(pid)?, said))
     };
-    let (pid, said) = started().map_err(|err| LookupError::Run(program.into(), err))?;
-    let (words, status) = finish(pid, &said, limits::GETPW);
+    let (child, said) = started().map_err(|err| LookupError::Run(program.into(), err))?;
+    let (words, status) = child.finish(&said, limits::GETPW);
     let wrong = |code: u8, why: String| Err(LookupError::Program(program.into(), code, why));
     match status {
         None => wrong(118, format!("did not answer within {} seconds", limits::GETPW.as_secs())),
@@ -77,20 +77,39 @@ fn run(home: &Home, program: &Path, local: &[u8]) -> Result<Account, LookupError
     }
 }
 
-/// What a child says until it ends, and how it ended; `None` if it had to be ended.
-fn finish(pid: u32, said: &OwnedFd, patience: Duration) -> (Vec<u8>, Option<Status>) {
-    let by = clock::monotonic().saturating_add(patience);
-    let words = hear(said, by);
-    let ended = words.is_some()
-        && Held::open(pid).is_ok_and(|held| {
-            let left = by.saturating_sub(clock::monotonic());
-            poll::ready(&[held.as_fd()], Interest::READ, Some(left)).is_ok_and(|r| r == [true])
-        });
-    if !ended {
-        let _it_may_be_gone = sys::signal::kill(pid, Signal::Kill);
+/// A site's program that runs.
+struct Child {
+    pid: u32,
+    held: Held,
+}
+
+impl Child {
+    /// Takes hold of it. One that cannot be held could not be waited for with an end: it is ended.
+    fn hold(pid: u32) -> io::Result<Self> {
+        let held = Held::open(pid).inspect_err(|_| {
+            kill(pid);
+            let _ended = spawn::wait(pid);
+        })?;
+        Ok(Self { pid, held })
     }
-    let status = spawn::wait(pid).ok().filter(|_| ended);
-    (words.unwrap_or_default(), status)
+
+    /// What it says until it ends, and how it ended; `None` if it had to be ended.
+    fn finish(self, said: &OwnedFd, patience: Duration) -> (Vec<u8>, Option<Status>) {
+        let by = clock::monotonic().saturating_add(patience);
+        let words = hear(said, by);
+        let left = || by.saturating_sub(clock::monotonic());
+        let over = || poll::ready(&[self.held.as_fd()], Interest::READ, Some(left()));
+        let ended = words.is_some() && over().is_ok_and(|ready| ready == [true]);
+        if !ended {
+            kill(self.pid);
+        }
+        let status = spawn::wait(self.pid).ok().filter(|_| ended);
+        (words.unwrap_or_default(), status)
+    }
+}
+
+fn kill(pid: u32) {
+    let _it_may_be_gone = sys::signal::kill(pid, Signal::Kill);
 }
 
 /// All it says, as much as an answer may be; `None` if the end does not come.
@@ -236,7 +255,8 @@ mod tests {
     fn one_that_does_not_end_is_ended() {
         let (said, say) = fd::pipe().unwrap();
         let pid = Command::new("sleep").arg("60").fd(say, 1).spawn().unwrap();
-        assert_eq!(finish(pid, &said, Duration::from_millis(100)), (Vec::new(), None));
+        let child = Child::hold(pid).unwrap();
+        assert_eq!(child.finish(&said, Duration::from_millis(100)), (Vec::new(), None));
     }
 
     #[test]
