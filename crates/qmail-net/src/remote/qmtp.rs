@@ -1,6 +1,6 @@
 //! A letter by QMTP, to a relay that `qmtproutes` names.
 
-use std::io;
+use std::io::{self, Read};
 use std::net::{IpAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -74,22 +74,20 @@ fn say(
         return Err(Failed::TooLong);
     }
     let write = |bytes: &[u8]| sys::fd::write_all_within(stream, bytes, limit);
-    let mut out = client::head(size);
-    match pipe {
-        Some(text) => out.extend(text),
-        None => {
-            let (mut room, mut left) = (vec![0; PIECE], size);
-            while left > 0 {
-                let read = letter.read(&mut room).map_err(|_| Failed::Unreadable)?;
-                // A letter that is shorter than it was cannot be ended any more.
-                left =
-                    left.checked_sub(read as u64).filter(|_| read > 0).ok_or(Failed::Unreadable)?;
-                out.extend_from_slice(room.get(..read).unwrap_or_default());
-                if out.len() >= PIECE {
-                    write(&out).map_err(|_| Failed::Lost)?;
-                    out.clear();
-                }
-            }
+    let mut held = pipe.as_deref();
+    let mut read = |room: &mut [u8]| match &mut held {
+        Some(text) => text.read(room),
+        None => letter.read(room),
+    };
+    let (mut out, mut room, mut left) = (client::head(size), vec![0; PIECE], size);
+    while left > 0 {
+        let len = read(&mut room).map_err(|_| Failed::Unreadable)?;
+        // A letter that is shorter than it was cannot be ended any more.
+        left = left.checked_sub(len as u64).filter(|_| len > 0).ok_or(Failed::Unreadable)?;
+        out.extend_from_slice(room.get(..len).unwrap_or_default());
+        if out.len() >= PIECE {
+            write(&out).map_err(|_| Failed::Lost)?;
+            out.clear();
         }
     }
     let recipients = order.recipients.iter().map(Vec::as_slice);
