@@ -25,7 +25,8 @@ pub(crate) struct Saw {
 }
 
 /// Bytes as lines of printable letters: others as `\xNN`, a backslash doubled, and a single one at
-/// the end of a last line that has no line end.
+/// the end of a last line that has no line end. Of very many the last says how many are missing, with
+/// a single backslash in front: that is as expected by nobody.
 pub(crate) fn shown(bytes: &[u8]) -> Vec<String> {
     let mut pieces: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
     let last = pieces.pop().unwrap_or_default();
@@ -33,7 +34,10 @@ pub(crate) fn shown(bytes: &[u8]) -> Vec<String> {
     if !last.is_empty() {
         lines.push(escaped(last) + "\\");
     }
-    lines.truncate(LINES);
+    if let Some(missing) = lines.len().checked_sub(LINES).filter(|&missing| missing > 0) {
+        lines.truncate(LINES);
+        lines.push(format!("\\ {missing} more lines: too many to compare"));
+    }
     lines
 }
 
@@ -169,6 +173,15 @@ mod tests {
         assert_eq!(told, lines(&wanted));
         let late = Saw { late: true, ..Saw::default() };
         assert_eq!(differences(&Expected::default(), &late, &places()).len(), 1);
+    }
+
+    #[test]
+    fn more_lines_than_are_compared_are_a_difference() {
+        let many = "x\n".repeat(LINES);
+        let expected = Expected { out: vec!["x".to_owned(); LINES], ..Expected::default() };
+        assert_eq!(differences(&expected, &saw(&many), &places()), lines(&[]));
+        let told = differences(&expected, &saw(&(many + "x\ny\n")), &places());
+        assert_eq!(told.last().unwrap(), "  + \\ 2 more lines: too many to compare");
     }
 
     #[test]
