@@ -38,7 +38,7 @@ impl Target {
         if !there && !unfinished && fs::read_dir(root).is_ok_and(|mut dir| dir.next().is_some()) {
             return Err(format!("{}: is neither empty nor a queue", root.display()));
         }
-        let stopped = super::lock(root)?;
+        let stopped = super::lock(root, super::STOP_THERE)?;
         let mut target = Self { root: root.to_path_buf(), roles, split: SPLIT, _stopped: stopped };
         if there && !unfinished {
             target.begin_there()?;
