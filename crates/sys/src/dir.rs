@@ -143,6 +143,12 @@ impl Dir {
         })
     }
 
+    /// Bytes that whoever is not root may still write to the file system it lies on.
+    pub fn free(&self) -> io::Result<u64> {
+        let stat = rustix::fs::fstatvfs(&self.0)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
     /// Shows every name but `.` and `..` to `each`, in the directory's own order, until it says
     /// false. For large directories: nothing is copied. Once per opened directory.
     pub fn entries(&self, mut each: impl FnMut(Entry<'_>) -> bool) -> io::Result<()> {
@@ -194,6 +200,7 @@ mod tests {
         dir.link("b", "c").unwrap();
         let stat = dir.stat("c").unwrap();
         assert_eq!((stat.size, stat.links, stat.directory), (3, 2, false));
+        assert!(dir.free().unwrap() > 0);
         dir.file("b", How::Append).unwrap().write_all(b"two").unwrap();
         let mut text = String::new();
         dir.file("c", How::Read).unwrap().read_to_string(&mut text).unwrap();

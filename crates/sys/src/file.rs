@@ -5,7 +5,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::retry_on_intr;
 use std::fs::{File, Metadata};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -81,6 +81,17 @@ pub fn replace(path: &Path, tmp: &Path, bytes: &[u8]) -> Result<(), (Step, io::E
     written.map_err(|err| (Step::Write, err))?;
     let moved = std::fs::rename(tmp, path).and_then(|()| sync_name(path));
     moved.map_err(|err| (Step::Move, err))
+}
+
+/// Has the kernel begin to write these bytes of a file to the disk, without waiting for it: what is
+/// synced later then takes less time. Makes nothing durable, and is no error anywhere.
+pub fn begin_writing(file: impl AsFd, from: u64, bytes: u64) {
+    let (Ok(from), Ok(bytes)) = (i64::try_from(from), i64::try_from(bytes)) else { return };
+    // SAFETY: numbers only; the kernel touches no memory of ours.
+    unsafe {
+        let fd = file.as_fd().as_raw_fd();
+        nix::libc::sync_file_range(fd, from, bytes, nix::libc::SYNC_FILE_RANGE_WRITE);
+    }
 }
 
 /// When a file was last written, in whole microseconds.

@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
 use std::io::{self, ErrorKind};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 
 /// Where programs are sought if there is no `$PATH`.
 const PATH: &[u8] = b"/bin:/usr/bin";
@@ -84,6 +85,16 @@ pub fn exec_search(argv: &[OsString], env: Option<&[(OsString, OsString)]>) -> i
     }
 }
 
+/// The file that [`exec_search`] would run under this name, as far as that can be told beforehand:
+/// the first of its paths that may be run.
+pub fn find(program: &OsStr) -> Option<PathBuf> {
+    let paths = candidates(program.as_bytes(), std::env::var_os("PATH").as_deref());
+    let runs = |path: &PathBuf| {
+        path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+    };
+    paths.into_iter().map(|path| PathBuf::from(OsString::from_vec(path))).find(runs)
+}
+
 /// The paths to try for a program's name.
 fn candidates(program: &[u8], path: Option<&OsStr>) -> Vec<Vec<u8>> {
     if program.contains(&b'/') {
@@ -127,6 +138,9 @@ mod tests {
     fn a_missing_program_is_not_found_and_a_directory_is_no_program() {
         let missing = exec_search(&["/nonexistent/program".into()], None);
         assert_eq!(missing.kind(), ErrorKind::NotFound);
+        assert_eq!(find(OsStr::new("/nonexistent/program")), None);
+        assert_eq!(find(OsStr::new("/etc/")), None);
+        assert!(find(OsStr::new("sh")).is_some_and(|path| path.ends_with("sh")));
         let directory = exec_search(&["/etc/".into()], None);
         assert_eq!(directory.kind(), ErrorKind::PermissionDenied);
     }
