@@ -169,3 +169,147 @@ fn trouble_at_the_start_is_fatal_before_a_byte_is_read() {
     let said = log(&stage, &["=no/such", "./a"], b"");
     assert_eq!(said.err, "multilog: fatal: unable to create no/such: file does not exist\n");
 }
+
+/// The finished logs of a directory, by name.
+fn finished(stage: &Stage, dir: &str) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(stage.path(dir))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with('@'))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Numbers from one to another, a line each.
+fn numbers(numbers: std::ops::RangeInclusive<u64>) -> String {
+    numbers.map(|number| format!("{number}\n")).collect()
+}
+
+#[test]
+fn killed_at_any_moment_with_a_processor_it_loses_no_line_either() {
+    let stage = Stage::new("killproc");
+    let (read, mut write) = std::io::pipe().unwrap();
+    let writer = std::thread::spawn(move || {
+        for number in 1..=60_000 {
+            write.write_all(format!("{number}\n").as_bytes()).unwrap();
+        }
+    });
+    let words = ["multilog", "s4096", "n1000", "!cat; echo >&5", "./a"];
+    for round in 0..40 {
+        let mut child = start(&stage, &words, OwnedFd::from(read.try_clone().unwrap()));
+        millis(round % 23);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // A processor that was left alone may still write to `processed`.
+        millis(5);
+    }
+    let mut last = start(&stage, &words, OwnedFd::from(read));
+    writer.join().unwrap();
+    assert!(last.wait().unwrap().success());
+    assert_complete(&logged(&stage.path("a")), 60_000);
+}
+
+#[test]
+fn files_end_where_the_originals_do() {
+    let stage = Stage::new("cut");
+    let sizes = |stage: &Stage, dir: &str| -> Vec<u64> {
+        let of = |name: &String| std::fs::metadata(stage.path(dir).join(name)).unwrap().len();
+        finished(stage, dir).iter().map(of).collect()
+    };
+    let line = |length: usize| format!("{}\n", "x".repeat(length - 1));
+    stage.write("in", &line(32).repeat(400));
+    let run = |dir: &str, actions: &[&str]| {
+        let words: Vec<&str> = ["multilog"].iter().chain(actions).copied().chain([dir]).collect();
+        let input = std::fs::File::open(stage.path("in")).unwrap();
+        assert!(start(&stage, &words, input).wait().unwrap().success());
+    };
+    run("./a", &["s4096", "n100"]);
+    assert_eq!(sizes(&stage, "a"), [2560; 5]);
+    stage.write("in", &line(41).repeat(12_000));
+    run("./b", &["n100"]);
+    let all = sizes(&stage, "b");
+    assert!(
+        all.len() == 5 && all.iter().all(|size| [98_236, 98_277, 98_318].contains(size)),
+        "{all:?}"
+    );
+    stage.write("in", &"x".repeat(10_000));
+    run("./c", &["s4096"]);
+    assert_eq!(sizes(&stage, "c"), [4096, 4096]);
+    assert_eq!(stage.read("c/current").len(), 1809);
+}
+
+#[test]
+fn all_files_together_have_no_more_than_the_bytes_allowed() {
+    let stage = Stage::new("total");
+    log(&stage, &["s16777215", "n1000", "b40K", "./a"], numbers(1..=50_000).as_bytes());
+    let bytes: u64 = std::fs::read_dir(stage.path("a"))
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.metadata().unwrap().len())
+        .sum();
+    assert!((20_000..=40_960).contains(&bytes), "{bytes}");
+    let lines = logged(&stage.path("a"));
+    assert_eq!(lines.last().map(String::as_str), Some("50000"));
+}
+
+#[test]
+fn a_cap_that_is_none_is_told_and_passed_over() {
+    let stage = Stage::new("odd");
+    let said = log(&stage, &["bmuch", "zzz", "./a"], b"one\n");
+    assert_eq!(said.code, Some(0));
+    let wanted = "multilog: warning: ignoring bmuch: \
+                  bytes are digits, with K, M or G behind them or nothing\n";
+    assert_eq!(said.err, wanted);
+    assert_eq!(stage.read("a/current"), "one\n");
+}
+
+#[test]
+fn a_log_is_ended_by_its_age_and_removed_by_its_age() {
+    let stage = Stage::new("age");
+    let mut child = start(&stage, &["multilog", "r1", "a3", "./a"], Stdio::piped());
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"one\n").unwrap();
+    eventually("ended", || finished(&stage, "a").len() == 1);
+    assert_eq!(stage.read("a/current"), "");
+    let took = eventually("removed", || finished(&stage, "a").is_empty());
+    assert!(took.as_secs() >= 1, "{took:?}");
+    drop(input);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_clock_set_back_does_not_make_the_newest_log_the_first_to_go() {
+    let stage = Stage::new("clock");
+    std::fs::create_dir(stage.path("a")).unwrap();
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let tomorrow = format!("@{:016x}00000000", (1_u64 << 62) + 10 + now + 86_400);
+    stage.write(&format!("a/{tomorrow}.s"), "old\n");
+    log(&stage, &["s4096", "n3", "./a"], numbers(1..=3_000).as_bytes());
+    let names = finished(&stage, "a");
+    assert!(names.len() == 2 && names.iter().all(|name| *name > tomorrow), "{names:?}");
+    let lines = logged(&stage.path("a"));
+    assert_eq!(lines.last().map(String::as_str), Some("3000"));
+    assert!(!lines.contains(&"old".to_owned()));
+}
+
+#[test]
+fn a_current_that_was_removed_is_made_again_and_a_directory_ends_it() {
+    let stage = Stage::new("gone");
+    let mut child = start(&stage, &["multilog", "./a"], Stdio::piped());
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"one\n").unwrap();
+    eventually("written", || stage.read("a/current") == "one\n");
+    std::fs::remove_file(stage.path("a/current")).unwrap();
+    kill("ALRM", child.id());
+    eventually("made again", || stage.path("a/current").exists());
+    input.write_all(b"two\n").unwrap();
+    eventually("written", || stage.read("a/current") == "two\n");
+    std::fs::remove_dir_all(stage.path("a")).unwrap();
+    kill("ALRM", child.id());
+    let said: stage::Said = child.wait_with_output().unwrap().into();
+    assert_eq!(said.code, Some(111));
+    assert_eq!(said.err, "multilog: fatal: directory ./a was removed\n");
+}

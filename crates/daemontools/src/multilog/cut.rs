@@ -5,9 +5,9 @@
 //! know: so the original's pieces are kept although we write more at once.
 
 /// From here on before the limit a file ends at the next line end.
-const MARGIN: u64 = 2000;
-/// The buffer each log had.
-const BUFFER: usize = 512;
+pub(super) const MARGIN: u64 = 2000;
+/// The buffer each log had: units of bytes went in, each whole, and a write was what came out.
+pub(super) const BUFFER: usize = 512;
 /// Bytes of input after which the original wrote its buffers out.
 pub(super) const CHUNK: usize = 1024;
 
@@ -38,48 +38,48 @@ pub(super) fn cut(size: u64, limit: u64, bytes: &[u8]) -> Cut {
     Cut { before, take, after: ended && size.saturating_add(take as u64) >= ripe }
 }
 
-/// The original's buffer: units of bytes go in, writes come out.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Buffer(Vec<u8>);
-
-impl Buffer {
-    /// Puts a unit that is not split: the first 1000 bytes of a line.
-    pub(super) fn unit(&mut self, bytes: &[u8], write: &mut impl FnMut(&[u8])) {
-        if self.0.len().saturating_add(bytes.len()) > BUFFER {
-            self.flush(write);
-        }
-        if bytes.len() > BUFFER {
-            write(bytes);
-        } else {
-            self.0.extend_from_slice(bytes);
-        }
-    }
-
-    /// Puts bytes that are units each: the rest of a long line, and newlines.
-    pub(super) fn singly(&mut self, mut bytes: &[u8], write: &mut impl FnMut(&[u8])) {
-        while !bytes.is_empty() {
-            if self.0.len() >= BUFFER {
-                self.flush(write);
-            }
-            let room = BUFFER.saturating_sub(self.0.len()).min(bytes.len());
-            let (now, later) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
-            self.0.extend_from_slice(now);
-            bytes = later;
-        }
-    }
-
-    /// Writes out what is there.
-    pub(super) fn flush(&mut self, write: &mut impl FnMut(&[u8])) {
-        if !self.0.is_empty() {
-            write(&self.0);
-            self.0.clear();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The original's buffer: units of bytes go in, writes come out.
+    #[derive(Clone, Debug, Default)]
+    struct Buffer(Vec<u8>);
+
+    impl Buffer {
+        /// Puts a unit that is not split: the first 1000 bytes of a line.
+        fn unit(&mut self, bytes: &[u8], write: &mut impl FnMut(&[u8])) {
+            if self.0.len().saturating_add(bytes.len()) > BUFFER {
+                self.flush(write);
+            }
+            if bytes.len() > BUFFER {
+                write(bytes);
+            } else {
+                self.0.extend_from_slice(bytes);
+            }
+        }
+
+        /// Puts bytes that are units each: the rest of a long line, and newlines.
+        fn singly(&mut self, mut bytes: &[u8], write: &mut impl FnMut(&[u8])) {
+            while !bytes.is_empty() {
+                if self.0.len() >= BUFFER {
+                    self.flush(write);
+                }
+                let room = BUFFER.saturating_sub(self.0.len()).min(bytes.len());
+                let (now, later) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
+                self.0.extend_from_slice(now);
+                bytes = later;
+            }
+        }
+
+        /// Writes out what is there.
+        fn flush(&mut self, write: &mut impl FnMut(&[u8])) {
+            if !self.0.is_empty() {
+                write(&self.0);
+                self.0.clear();
+            }
+        }
+    }
 
     /// Feeds lines as one long input and returns the sizes of the files they make.
     fn sizes(limit: u64, input: &[u8]) -> Vec<u64> {

@@ -2,80 +2,153 @@
 //! taken out only when they are in `current`. Killed in between, multilog's successor writes a few
 //! lines a second time; none is missing.
 
+use super::line::newline;
+use std::cell::Cell;
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use sys::{fd, tee};
 
 /// Bytes looked at in one go.
-const ROOM: usize = 64 << 10;
+pub(super) const ROOM: usize = 64 << 10;
+/// A look that shows so many finds the pipe full, or nearly.
+const FULL: usize = ROOM / 4 * 3;
+/// So many of them in a row, and the pipe is made larger: whoever writes into it can then go on
+/// while we write what we saw.
+const PATIENCE: u32 = 16;
+/// How large.
+const LARGE: usize = 1 << 20;
 
 /// The input on descriptor 0.
 #[derive(Debug)]
 pub(super) struct Input {
-    /// Our own pipe, into which the other is copied; `None` if the input is no pipe.
-    mirror: Option<(OwnedFd, OwnedFd)>,
-    buf: Vec<u8>,
-    /// Bytes in `buf`.
-    filled: usize,
+    /// `None` if the input is no pipe.
+    mirror: Option<Mirror>,
+    /// Bytes at the front of the pipe that we have in memory.
+    owed: Cell<usize>,
+    /// Looks in a row that found it full.
+    full: Cell<u32>,
+    /// Lines thrown away.
+    lost: Cell<u64>,
+    /// The last byte thrown away was no newline.
+    torn: Cell<bool>,
+}
+
+/// A pipe of our own, into which the other is copied, and where what was copied is thrown.
+#[derive(Debug)]
+struct Mirror {
+    read: OwnedFd,
+    write: OwnedFd,
+    null: Option<File>,
 }
 
 impl Input {
     /// Prepares to read.
     pub(super) fn new() -> Self {
+        let null = || File::options().write(true).open("/dev/null").ok();
         let mirror = fd::pipe().ok().filter(|(_, write)| {
             // Less capacity is no trouble: then the other pipe is seen piece by piece.
             tee::match_capacity(write, fd::stdin()).is_ok() || is_pipe()
         });
-        Input { mirror, buf: vec![0; ROOM], filled: 0 }
+        Input {
+            mirror: mirror.map(|(read, write)| Mirror { read, write, null: null() }),
+            owed: Cell::new(0),
+            full: Cell::new(0),
+            lost: Cell::new(0),
+            torn: Cell::new(false),
+        }
     }
 
-    /// Whether bytes stay in the pipe until `consume`.
+    /// Whether bytes stay in the pipe until `take_out`.
     pub(super) fn peeks(&self) -> bool {
         self.mirror.is_some()
     }
 
-    /// Reads, or looks; false at the end of input. What is there is `bytes`, perhaps nothing.
-    pub(super) fn fill(&mut self) -> io::Result<bool> {
-        self.filled = 0;
-        let Some((read, write)) = &self.mirror else {
-            self.filled = fd::read(fd::stdin(), &mut self.buf)?;
-            return Ok(self.filled > 0);
+    /// Reads, or looks. How many bytes are in `buf`, perhaps none; `None` at the end of input.
+    pub(super) fn look(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
+        let Some(Mirror { read, write, .. }) = &self.mirror else {
+            let got = fd::read(fd::stdin(), buf)?;
+            return Ok((got > 0).then_some(got));
         };
-        let seen = match tee::tee(fd::stdin(), write, ROOM) {
-            Ok(0) => return Ok(false),
+        let seen = match tee::tee(fd::stdin(), write, buf.len()) {
+            Ok(0) => return Ok(None),
             Ok(seen) => seen,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Some(0)),
             Err(error) => return Err(error),
         };
-        while self.filled < seen {
-            let room = self.buf.get_mut(self.filled..seen).unwrap_or_default();
-            self.filled = self.filled.saturating_add(fd::read(read, room)?);
-        }
+        let seen = buf.get_mut(..seen).unwrap_or_default();
+        fd::read_full(read, seen)?;
+        self.watch(seen.len());
         // A line still incomplete stays where it is, unless it is all there is: then waiting for
         // the rest would be waiting for what is there already.
-        let seen = self.buf.get(..seen).unwrap_or_default();
-        if let Some(last) = seen.iter().rposition(|&byte| byte == b'\n') {
-            self.filled = last.saturating_add(1);
-        }
-        Ok(true)
+        let last = seen.iter().rposition(|&byte| byte == b'\n');
+        let whole = last.map_or(seen.len(), |last| last.saturating_add(1));
+        self.owed.set(whole);
+        Ok(Some(whole))
     }
 
-    /// What was read and is to be dealt with.
-    pub(super) fn bytes(&self) -> &[u8] {
-        self.buf.get(..self.filled).unwrap_or_default()
-    }
-
-    /// Takes `bytes` out of the pipe: they are safe.
-    pub(super) fn consume(&mut self) -> io::Result<()> {
-        while self.peeks() && self.filled > 0 {
-            let room = self.buf.get_mut(..self.filled).unwrap_or_default();
-            match fd::read(fd::stdin(), room)? {
+    /// Takes what was looked at out of the pipe: it is safe.
+    pub(super) fn take_out(&self) -> io::Result<()> {
+        let mut owed = self.owed.take();
+        while owed > 0 {
+            match self.throw(owed)? {
                 0 => break,
-                taken => self.filled = self.filled.saturating_sub(taken),
+                thrown => owed = owed.saturating_sub(thrown),
             }
         }
-        self.filled = 0;
         Ok(())
+    }
+
+    /// Throws away what waits and counts the lines; false at the end of input. What was looked at
+    /// and is in memory is not among them. Waits if nothing is there.
+    pub(super) fn drop_some(&self, room: &mut [u8]) -> io::Result<bool> {
+        self.take_out()?;
+        let got = fd::read(fd::stdin(), room)?;
+        let dropped = room.get(..got).unwrap_or_default();
+        if let Some((last, others)) = dropped.split_last() {
+            // Lines are counted where they begin.
+            let first = u64::from(!self.torn.replace(*last != b'\n'));
+            let more = others.iter().filter(|&&byte| byte == b'\n').count() as u64;
+            self.lost.set(self.lost.get().saturating_add(first).saturating_add(more));
+        }
+        Ok(got > 0)
+    }
+
+    /// How many lines were dropped since this was last asked.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.take()
+    }
+
+    /// What is left of `bytes` without the end of a line whose beginning was dropped.
+    pub(super) fn mended<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        if !self.torn.get() {
+            return bytes;
+        }
+        let Some(at) = newline(bytes) else { return &[] };
+        self.torn.set(false);
+        bytes.get(at.saturating_add(1)..).unwrap_or_default()
+    }
+
+    /// Takes bytes out of the pipe, uncopied if the kernel can do that.
+    fn throw(&self, max: usize) -> io::Result<usize> {
+        if let Some(null) = self.mirror.as_ref().and_then(|mirror| mirror.null.as_ref()) {
+            match tee::skip(fd::stdin(), null, max) {
+                Err(error) if error.kind() == ErrorKind::InvalidInput => {}
+                thrown => return thrown,
+            }
+        }
+        let mut room = [0; 4096];
+        let max = max.min(room.len());
+        fd::read(fd::stdin(), room.get_mut(..max).unwrap_or_default())
+    }
+
+    /// Makes the pipe larger if it is full again and again. That it cannot be is no trouble.
+    fn watch(&self, seen: usize) {
+        let full = if seen < FULL { 0 } else { self.full.get().saturating_add(1) };
+        self.full.set(full);
+        if full == PATIENCE {
+            let _ = tee::enlarge(fd::stdin(), LARGE);
+        }
     }
 }
 

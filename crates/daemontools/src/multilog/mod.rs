@@ -3,21 +3,23 @@
 //! *Runs as* a log account, or root · *hears* lines on descriptor 0 · *opens* its log directories
 //! and status files · *speaks to* descriptor 2, for lines it is told to show and for trouble.
 
+mod amount;
 mod cut;
 mod input;
 mod line;
 mod log;
+mod old;
 mod pause;
+mod place;
 mod processor;
 mod script;
 
 use crate::fences;
 use crate::message::{Voice, say};
 use base::tai::Label;
-use input::Input;
 use line::{HEAD, Lines, Piece};
 use log::Log;
-use pause::Patience;
+use pause::{Meanwhile, Patience};
 use script::{Action, Script};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -25,12 +27,16 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 use sys::poll::{self, Interest};
 use sys::signal::{self, Signal};
 
 const VOICE: Voice = Voice("multilog");
 /// Bytes of a line that `e` shows.
 const ALERT: usize = 200;
+/// The shortest and the longest wait for something that is due by the clock.
+const SOONEST: Duration = Duration::from_secs(1);
+const LATEST: Duration = Duration::from_secs(3600);
 
 /// `multilog action ...`.
 pub(crate) fn main(args: &[OsString]) -> i32 {
@@ -53,14 +59,22 @@ enum Step {
 /// A multilog at work.
 struct Multilog {
     calm: Patience,
-    input: Input,
     lines: Lines,
+    /// Whether lines get a label.
+    labels: bool,
     steps: Vec<Step>,
+    /// Every line goes to every log as it is.
+    plain: bool,
+    /// Room for what is read.
+    room: Vec<u8>,
 }
 
 impl Multilog {
     /// Opens everything before the first byte is read; the exit code, after a message, on trouble.
     fn open(script: Script) -> Result<Self, i32> {
+        for (odd, wanted) in &script.odd {
+            VOICE.warning(&[&"ignoring ", odd, &": ", wanted], None);
+        }
         sys::file::umask(0o022);
         // Were it ignored, a processor's exit code could not be had.
         signal::default(Signal::Chld);
@@ -77,31 +91,44 @@ impl Multilog {
             });
         }
         fence(&mut steps);
-        Ok(Multilog { calm, input: Input::new(), lines: Lines::new(script.labels), steps })
+        let labels = script.labels;
+        let plain = !labels && steps.iter().all(|step| matches!(step, Step::Log(..)));
+        let room = vec![0; input::ROOM];
+        Ok(Multilog { calm, lines: Lines::new(), labels, steps, plain, room })
     }
 
     /// Logs until the input ends or TERM comes.
     fn run(&mut self) -> i32 {
+        let mut tries = 0;
         while !self.calm.ending.get() {
             match self.turn() {
-                Ok(true) => {}
+                Ok(true) => tries = 0,
                 Ok(false) => break,
-                Err(error) => self.calm.complain(&[&"unable to read input"], Some(&error)),
+                Err(error) => {
+                    let what = [&"unable to read input" as &dyn AsRef<OsStr>];
+                    self.calm.complain(&what, Some(&error), &mut tries, Meanwhile::Wait);
+                }
             }
         }
         self.calm.lossless.set(false);
         self.finish_line();
+        self.own_up();
         for log in logs(&mut self.steps) {
             log.close(&self.calm);
         }
         0
     }
 
-    /// Waits for input or a signal and deals with it; false at the end of input.
+    /// Waits for input, a signal or the time to do something, and deals with it; false at the end of
+    /// input.
     fn turn(&mut self) -> io::Result<bool> {
+        self.calm.lossless.set(!self.lines.within());
+        let limit = self.tend();
         let fds = [self.calm.as_fd(), sys::fd::stdin()];
-        let ready = poll::ready(&fds, Interest::READ, None)?;
-        self.calm.hear();
+        let ready = poll::ready(&fds, Interest::READ, limit)?;
+        if ready.first() == Some(&true) {
+            self.calm.hear();
+        }
         if self.calm.rotate.take() {
             for log in logs(&mut self.steps) {
                 log.rotate_if_any(&self.calm);
@@ -110,27 +137,91 @@ impl Multilog {
         if self.calm.ending.get() || ready.get(1) != Some(&true) {
             return Ok(true);
         }
-        if !self.input.fill()? {
-            return Ok(false);
-        }
-        self.calm.lossless.set(self.input.peeks() && !self.lines.within());
-        for chunk in self.input.bytes().chunks(cut::CHUNK) {
-            log_bytes(&mut self.lines, &mut self.steps, &self.calm, chunk);
+        self.own_up();
+        let Some(got) = self.calm.input.look(&mut self.room)? else { return Ok(false) };
+        self.calm.lossless.set(self.calm.input.peeks() && !self.lines.within());
+        let room = std::mem::take(&mut self.room);
+        self.take_in(self.calm.input.mended(room.get(..got).unwrap_or_default()));
+        self.room = room;
+        self.calm.lossless.set(!self.lines.within());
+        self.calm.input.take_out()?;
+        Ok(true)
+    }
+
+    /// What is due by the clock; how long nothing else is. The clock may be set, so it is looked at
+    /// once an hour.
+    fn tend(&mut self) -> Option<Duration> {
+        let due = logs(&mut self.steps).filter_map(|log| log.tend(&self.calm)).min()?;
+        Some(due.clamp(SOONEST, LATEST))
+    }
+
+    /// Bytes of input through lines and steps into files.
+    fn take_in(&mut self, bytes: &[u8]) {
+        let rest = self.take_whole(bytes);
+        for chunk in rest.chunks(cut::CHUNK) {
+            let chunk = self.take_whole(chunk);
+            if !chunk.is_empty() {
+                self.log_bytes(chunk);
+            }
         }
         for log in logs(&mut self.steps) {
             log.flush(&self.calm);
         }
-        self.calm.lossless.set(false);
-        self.input.consume()?;
-        Ok(true)
+    }
+
+    /// Takes all lines at once if nothing is asked about them and no file ends among them; what is
+    /// left.
+    fn take_whole<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if !self.plain || self.lines.within() {
+            return bytes;
+        }
+        let Some(last) = bytes.iter().rposition(|&byte| byte == b'\n') else { return bytes };
+        let (lines, rest) = bytes.split_at_checked(last.saturating_add(1)).unwrap_or((bytes, &[]));
+        if !logs(&mut self.steps).all(|log| log.has_room_for(lines.len())) {
+            return bytes;
+        }
+        for log in logs(&mut self.steps) {
+            log.lines(lines, &self.calm);
+        }
+        rest
+    }
+
+    /// One chunk of input through lines and steps. Lines that begin in it, some ten or twenty, have
+    /// one label: they are dealt with within microseconds, and a label knows no less.
+    fn log_bytes(&mut self, chunk: &[u8]) {
+        let mut label = Vec::new();
+        if self.labels {
+            label.extend_from_slice(&Label::at(sys::clock::now()).print());
+            label.push(b' ');
+        }
+        let (steps, calm) = (&mut self.steps, &self.calm);
+        self.lines.feed(chunk, &label, &mut |piece| take(steps, calm, piece));
+        for log in logs(&mut self.steps) {
+            log.chunk(&self.calm);
+        }
+    }
+
+    /// Writes into the log how many lines were dropped, if some were.
+    fn own_up(&mut self) {
+        let lost = self.calm.input.lost();
+        if lost > 0 {
+            self.end_line();
+            let line = format!("{}: warning: out of disk space, {lost} lines lost\n", VOICE.0);
+            self.log_bytes(line.as_bytes());
+        }
     }
 
     /// Reads on, byte by byte, to the end of the line we are in: the rest is for the next process.
     fn finish_line(&mut self) {
         let mut byte = [0];
         while self.lines.within() && matches!(sys::fd::read(sys::fd::stdin(), &mut byte), Ok(1..)) {
-            log_bytes(&mut self.lines, &mut self.steps, &self.calm, &byte);
+            self.log_bytes(&byte);
         }
+        self.end_line();
+    }
+
+    /// Ends a line whose end did not come.
+    fn end_line(&mut self) {
         let (steps, calm) = (&mut self.steps, &self.calm);
         self.lines.finish(&mut |piece| take(steps, calm, piece));
     }
@@ -148,10 +239,10 @@ fn status_file(action: &Action) -> Result<Option<File>, i32> {
 
 /// Keeps the log directories and nothing else, unless a log has a processor, which may be anything.
 fn fence(steps: &mut [Step]) {
-    if logs(steps).any(|log| log.keep.processor.is_some()) {
+    if logs(steps).any(|log| log.place.keep.processor.is_some()) {
         return;
     }
-    let fence = fences::multilog(logs(steps).map(|log| Path::new(&log.keep.dir)));
+    let fence = fences::multilog(logs(steps).map(|log| Path::new(log.place.name())));
     if let Some(missing) = fence.close_or_tell() {
         VOICE.warning(&[&missing], None);
     }
@@ -165,19 +256,14 @@ fn logs(steps: &mut [Step]) -> impl Iterator<Item = &mut Log> {
     })
 }
 
-/// One chunk of input through lines and steps.
-fn log_bytes(lines: &mut Lines, steps: &mut [Step], calm: &Patience, chunk: &[u8]) {
-    let mut label = || Label::at(sys::clock::now());
-    lines.feed(chunk, &mut label, &mut |piece| take(steps, calm, piece));
-    for log in logs(steps) {
-        log.chunk(calm);
-    }
-}
-
-/// A piece of a line through the steps: its head is judged, its tail follows.
+/// A piece of a line through the steps: what its head is decides, its tail follows.
 fn take(steps: &mut [Step], calm: &Patience, piece: Piece<'_>) {
     match piece {
-        Piece::Head(line) => judge(steps, calm, line),
+        Piece::Line(line) => {
+            let text = line.split_last().map_or(line, |(_, text)| text);
+            judge(steps, calm, text, Some(line));
+        }
+        Piece::Head(head) => judge(steps, calm, head, None),
         Piece::Tail(bytes) => {
             for step in steps {
                 if let Step::Log(log, true) = step {
@@ -188,23 +274,26 @@ fn take(steps: &mut [Step], calm: &Patience, piece: Piece<'_>) {
     }
 }
 
-/// Takes each action on a line that is selected where it stands.
-fn judge(steps: &mut [Step], calm: &Patience, line: &[u8]) {
+/// Takes each action on a line, seen up to `text`, that is selected where it stands. `whole` is the
+/// line with its newline if nothing more comes.
+fn judge(steps: &mut [Step], calm: &Patience, text: &[u8], whole: Option<&[u8]>) {
     let mut selected = true;
     for step in steps {
         match step {
             Step::Select(to, pattern) => {
-                if selected != *to && script::matches(pattern, line) {
+                if selected != *to && script::matches(pattern, text) {
                     selected = *to;
                 }
             }
-            Step::Alert if selected => alert(line),
-            Step::Status(name, file) if selected => show(name, file, line, calm),
+            Step::Alert if selected => alert(text),
+            Step::Status(name, file) if selected => show(name, file, text, calm),
             Step::Alert | Step::Status(..) => {}
             Step::Log(log, goes) => {
                 *goes = selected;
-                if selected {
-                    log.head(line, calm);
+                match whole {
+                    Some(line) if selected => log.line(line, calm),
+                    None if selected => log.head(text, calm),
+                    _ => {}
                 }
             }
         }

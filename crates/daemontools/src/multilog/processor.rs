@@ -1,7 +1,8 @@
 //! Passing a finished log through the administrator's program.
 
-use super::log::{Log, finish};
-use super::pause::Patience;
+use super::old::finish;
+use super::pause::{Meanwhile, Patience};
+use super::place::Place;
 use std::ffi::OsStr;
 use std::fs::{File, Permissions};
 use std::io::{self, ErrorKind};
@@ -11,28 +12,34 @@ use sys::dir::{Dir, How};
 use sys::spawn::{self, Command, Status};
 
 /// Turns `previous` into `processed` and that into an old log; tries until the program succeeds.
-pub(super) fn process(log: &Log, calm: &Patience) {
-    let (dir, name) = (&log.dir, &log.keep.dir);
-    let Some(command) = &log.keep.processor else { return };
+pub(super) fn process(place: &Place, calm: &Patience) {
+    let (dir, name) = (&place.dir, place.name());
+    let Some(command) = &place.keep.processor else { return };
+    let mut tries = 0;
     let (processed, newstate) = loop {
-        let files = open(dir, name, calm);
-        let status = run(dir, command, &files, name, calm);
-        match status {
+        let files = open(place, calm);
+        let verb = match run(dir, command, &files, name, calm) {
             Status::Exited(0) => break (files.processed, files.newstate),
-            Status::Exited(_) => calm.complain(&[&"processor failed in ", name], None),
-            Status::Killed(_) => calm.complain(&[&"processor crashed in ", name], None),
-        }
+            Status::Exited(_) => "failed",
+            Status::Killed(_) => "crashed",
+        };
+        // It may have had no room for what it writes.
+        place.make_room_for(files.previous.metadata().map_or(0, |meta| meta.len()));
+        let what: [&dyn AsRef<OsStr>; 4] = [&"processor ", &verb, &" in ", &name];
+        calm.complain(&what, None, &mut tries, Meanwhile::Wait);
     };
-    calm.insist(&[&"unable to write ", name, &"/processed to disk"], || processed.sync_all());
-    calm.insist(&[&"unable to set mode of ", name, &"/processed"], || {
+    place.insist(calm, &[&"unable to write ", &name, &"/processed to disk"], || {
+        processed.sync_all()
+    });
+    place.insist(calm, &[&"unable to set mode of ", &name, &"/processed"], || {
         processed.set_permissions(Permissions::from_mode(0o744))
     });
-    calm.insist(&[&"unable to write ", name, &"/newstate to disk"], || newstate.sync_all());
-    calm.insist(&[&"unable to remove ", name, &"/previous"], || dir.remove("previous"));
-    calm.insist(&[&"unable to rename newstate to state in directory ", name], || {
+    place.insist(calm, &[&"unable to write ", &name, &"/newstate to disk"], || newstate.sync_all());
+    place.insist(calm, &[&"unable to remove ", &name, &"/previous"], || dir.remove("previous"));
+    place.insist(calm, &[&"unable to rename newstate to state in directory ", &name], || {
         dir.rename("newstate", "state")
     });
-    finish(dir, &log.keep, "processed", "s", calm);
+    finish(place, "processed", "s", calm);
 }
 
 /// What the program gets.
@@ -43,14 +50,16 @@ struct Files {
     newstate: File,
 }
 
-fn open(dir: &Dir, name: &OsStr, calm: &Patience) -> Files {
+fn open(place: &Place, calm: &Patience) -> Files {
+    let (dir, name) = (&place.dir, place.name());
     let get = |verb: &'static str, file: &'static str, how: How| {
-        calm.insist(&[&"unable to ", &verb, &" ", &name, &"/", &file], || dir.file(file, how))
+        let what: [&dyn AsRef<OsStr>; 6] = [&"unable to ", &verb, &" ", &name, &"/", &file];
+        place.insist(calm, &what, || dir.file(file, how))
     };
     Files {
         previous: get("read", "previous", How::Read),
         processed: get("create", "processed", How::Truncate),
-        state: calm.insist(&[&"unable to read ", &name, &"/state"], || state(dir)),
+        state: place.insist(calm, &[&"unable to read ", &name, &"/state"], || state(dir)),
         newstate: get("create", "newstate", How::Truncate),
     }
 }

@@ -1,7 +1,9 @@
 //! What multilog was told to do: its arguments, one action each, and its patterns.
 
+use super::amount;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::time::Duration;
 
 /// Bounds and default of a file's size (0.76).
 const SIZES: std::ops::RangeInclusive<u64> = 4096..=16_777_215;
@@ -9,6 +11,8 @@ const SIZE: u64 = 99_999;
 /// Least and default number of files.
 const FEWEST: u64 = 2;
 const NUMBER: u64 = 10;
+/// Finished files that stay on a full disk if nothing else is said: enough to see what happened last.
+const FLOOR: u64 = 1;
 
 /// How one log directory is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +25,41 @@ pub(super) struct Keep {
     pub(super) number: u64,
     /// What finished files go through.
     pub(super) processor: Option<OsString>,
+    /// Bytes of all files together, `current` included, at most.
+    pub(super) total: Option<u64>,
+    /// Finished files older than this go.
+    pub(super) age: Option<Duration>,
+    /// `current` is ended when its first line is so old.
+    pub(super) turn: Option<Duration>,
+    /// Finished files that stay when the disk is full and others go.
+    pub(super) floor: u64,
+    /// Lines are dropped rather than waited with when the disk is full all the same.
+    pub(super) lossy: bool,
+}
+
+impl Keep {
+    /// What holds if nothing is said.
+    const fn usual() -> Keep {
+        Keep {
+            dir: OsString::new(),
+            size: SIZE,
+            number: NUMBER,
+            processor: None,
+            total: None,
+            age: None,
+            turn: None,
+            floor: FLOOR,
+            lossy: false,
+        }
+    }
+
+    /// The same for a directory. Of a total a file takes half at most, so that ending one leaves
+    /// something.
+    fn of(&self, dir: &OsStr) -> Keep {
+        let half = self.total.map_or(u64::MAX, |total| total / 2);
+        let size = self.size.min(half).max(*SIZES.start());
+        Keep { dir: dir.to_os_string(), size, ..self.clone() }
+    }
 }
 
 /// One action.
@@ -43,20 +82,20 @@ pub(super) struct Script {
     pub(super) labels: bool,
     /// The rest, in order.
     pub(super) actions: Vec<Action>,
+    /// Arguments that are passed over and what they would have to be. Only those with letters stock
+    /// does not have: of its own it takes anything.
+    pub(super) odd: Vec<(OsString, &'static str)>,
 }
 
 impl Script {
-    /// Reads the arguments behind the program's name. Unknown letters are passed over.
+    /// Reads the arguments behind the program's name. Unknown letters are passed over, as in stock.
     pub(super) fn parse(args: &[OsString]) -> Script {
         let mut script = Script::default();
-        let (mut size, mut number, mut processor) = (SIZE, NUMBER, None);
+        let mut keep = Keep::usual();
         for (at, arg) in args.iter().enumerate() {
             let Some((first, rest)) = arg.as_bytes().split_first() else { continue };
             match first {
                 b't' => script.labels |= at == 0,
-                b's' => size = digits(rest).clamp(*SIZES.start(), *SIZES.end()),
-                b'n' => number = digits(rest).max(FEWEST),
-                b'!' => processor = (!rest.is_empty()).then(|| OsString::from_vec(rest.to_vec())),
                 b'+' | b'-' => {
                     script.actions.push(Action::Select(*first == b'+', rest.to_vec()));
                 }
@@ -64,23 +103,41 @@ impl Script {
                 b'=' => {
                     script.actions.push(Action::Status(OsStr::from_bytes(rest).to_os_string()));
                 }
-                b'.' | b'/' => script.actions.push(Action::Log(Keep {
-                    dir: arg.clone(),
-                    size,
-                    number,
-                    processor: processor.clone(),
-                })),
-                _ => {}
+                b'.' | b'/' => script.actions.push(Action::Log(keep.of(arg))),
+                _ => {
+                    if let Err(wanted) = set(&mut keep, *first, rest) {
+                        script.odd.push((arg.clone(), wanted));
+                    }
+                }
             }
         }
         script
     }
 }
 
-/// The digits in front; none is 0, too many is the most.
-fn digits(text: &[u8]) -> u64 {
-    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
-    digits.fold(0, |sum: u64, byte| sum.saturating_mul(10).saturating_add(u64::from(byte - b'0')))
+/// Sets how the directories that follow are kept; what the argument would have to be, if it is not.
+fn set(keep: &mut Keep, letter: u8, rest: &[u8]) -> Result<(), &'static str> {
+    match letter {
+        b's' => keep.size = amount::digits(rest).clamp(*SIZES.start(), *SIZES.end()),
+        b'n' => keep.number = amount::digits(rest).max(FEWEST),
+        b'!' => keep.processor = (!rest.is_empty()).then(|| OsString::from_vec(rest.to_vec())),
+        b'b' => {
+            let least = SIZES.start().saturating_mul(2);
+            keep.total = some(amount::bytes(rest)?).map(|total| total.max(least));
+        }
+        b'a' => keep.age = some(amount::seconds(rest)?).map(Duration::from_secs),
+        b'r' => keep.turn = some(amount::seconds(rest)?).map(Duration::from_secs),
+        b'f' => keep.floor = amount::number(rest)?,
+        b'l' if rest.is_empty() => keep.lossy = true,
+        b'l' => return Err("l has nothing behind it"),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Zero is no limit.
+fn some(amount: u64) -> Option<u64> {
+    (amount > 0).then_some(amount)
 }
 
 /// Whether a whole line matches a pattern. A star goes on to the first place of the character
@@ -112,9 +169,9 @@ mod tests {
         Script::parse(&line.split(' ').map(OsString::from).collect::<Vec<_>>())
     }
 
-    fn keeps(line: &str) -> Vec<(u64, u64, Option<OsString>)> {
+    fn keeps(line: &str) -> Vec<Keep> {
         let of = |action| match action {
-            Action::Log(keep) => Some((keep.size, keep.number, keep.processor)),
+            Action::Log(keep) => Some(keep),
             Action::Select(..) | Action::Alert | Action::Status(_) => None,
         };
         parse(line).actions.into_iter().filter_map(of).collect()
@@ -122,8 +179,12 @@ mod tests {
 
     #[test]
     fn sizes_numbers_and_processors_bind_to_the_directories_after_them() {
+        let kept: Vec<_> = keeps("./a s5000 n3 !gzip ./b ! s n1 ./c s99999999999999999999 /d")
+            .into_iter()
+            .map(|keep| (keep.size, keep.number, keep.processor))
+            .collect();
         assert_eq!(
-            keeps("./a s5000 n3 !gzip ./b ! s n1 ./c s99999999999999999999 /d"),
+            kept,
             [
                 (99_999, 10, None),
                 (5000, 3, Some("gzip".into())),
@@ -131,6 +192,42 @@ mod tests {
                 (16_777_215, 2, None)
             ]
         );
+    }
+
+    #[test]
+    fn caps_bind_to_the_directories_after_them_and_zero_takes_them_away() {
+        let kept = keeps("./a b1M a2d r1h f0 l ./b b0 a0 r0 f3 ./c b5 ./d");
+        assert_eq!(kept[0], Keep { dir: "./a".into(), ..Keep::usual() });
+        let hour = Duration::from_secs(3600);
+        let capped = Keep {
+            dir: "./b".into(),
+            total: Some(1 << 20),
+            age: Some(hour * 48),
+            turn: Some(hour),
+            floor: 0,
+            lossy: true,
+            ..Keep::usual()
+        };
+        assert_eq!(kept[1], capped);
+        assert_eq!(
+            (kept[2].total, kept[2].age, kept[2].turn, kept[2].floor),
+            (None, None, None, 3)
+        );
+        assert_eq!((kept[3].total, kept[3].size), (Some(8192), 4096));
+    }
+
+    #[test]
+    fn of_a_total_a_file_takes_half_at_most() {
+        assert_eq!(keeps("s16777215 b1M ./a")[0].size, 1 << 19);
+        assert_eq!(keeps("s5000 b1M ./a")[0].size, 5000);
+    }
+
+    #[test]
+    fn a_cap_that_is_none_is_told_and_passed_over() {
+        let script = parse("./a bmuch a r-1 fx l1 zzz sx n ./b");
+        let odd: Vec<_> = script.odd.iter().map(|(arg, _)| arg.to_str().unwrap()).collect();
+        assert_eq!(odd, ["bmuch", "a", "r-1", "fx", "l1"]);
+        assert_eq!(keeps("bmuch ./b"), keeps("./b"));
     }
 
     #[test]
