@@ -3,7 +3,7 @@
 //! *Runs as* whoever calls it · *hears* nobody · *opens* the files of one directory ·
 //! *speaks to* nobody: it becomes the program.
 
-use crate::message::{TEMPORARY, Voice};
+use crate::message::{Piece, TEMPORARY, Voice};
 use crate::run::{Environment, run};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
@@ -43,13 +43,22 @@ fn fill(env: &mut Environment, path: &OsStr) -> Result<(), i32> {
         .map_err(|e| VOICE.fatal(&[&"unable to switch to directory ", &path], Some(&e)))?;
     let unread = |e| VOICE.fatal(&[&"unable to read directory ", &path], Some(&e));
     let dir = Dir::open(".").map_err(unread)?;
-    let names = dir.names(ENTRIES).map_err(unread)?;
+    let names = dir.names(ENTRIES + 1).map_err(unread)?;
+    if names.len() > ENTRIES {
+        let text = format!(": more than {ENTRIES} files");
+        return Err(VOICE.fatal(&[&"unable to read directory ", &path, &text], None));
+    }
     here.enter()
         .map_err(|e| VOICE.fatal(&[&"unable to switch to starting directory"], Some(&e)))?;
     for name in names.iter().filter(|name| !name.as_bytes().starts_with(b".")) {
         match content(&dir, name) {
             Ok(bytes) if bytes.is_empty() => env.remove(name),
             Ok(bytes) => env.set(name, &value(&bytes)),
+            Err(e) if e.kind() == ErrorKind::InvalidData => {
+                let text: [Piece<'_>; 5] =
+                    [&"unable to read ", &path, &"/", name, &": larger than a megabyte"];
+                return Err(VOICE.fatal(&text, None));
+            }
             Err(e) => return Err(VOICE.fatal(&[&"unable to read ", &path, &"/", name], Some(&e))),
         }
     }

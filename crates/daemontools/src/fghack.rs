@@ -5,7 +5,7 @@
 //! The program gets 31 descriptors of a pipe; fghack waits until the last copy is closed. Daemons
 //! close a few descriptors, seldom that many.
 
-use crate::message::{TEMPORARY, Voice};
+use crate::message::Voice;
 use crate::run::run;
 use std::ffi::OsString;
 use std::io;
@@ -40,7 +40,7 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
             match sys::spawn::wait(pid) {
                 Ok(Status::Exited(code)) => i32::from(code),
                 Ok(Status::Killed(_)) => VOICE.fatal(&[&"child crashed"], None),
-                Err(_) => TEMPORARY,
+                Err(error) => VOICE.fatal(&[&"wait failed"], Some(&error)),
             }
         }
     }

@@ -37,9 +37,17 @@ impl Environment {
     }
 }
 
-/// Becomes the program `argv[0]`, sought in our own `$PATH`; returns (the exit code) only if that
-/// failed, after saying so.
+/// Becomes the program `argv[0]`, sought in our own `$PATH`, with room enough if it is one of ours;
+/// returns (the exit code) only if that failed, after saying so.
 pub(crate) fn run(voice: Voice, argv: &[OsString], env: Option<&Environment>) -> i32 {
+    if let Some(child) = argv.first() {
+        crate::room::see_to(voice, child);
+    }
+    become_it(voice, argv, env)
+}
+
+/// The same with whatever room there is.
+pub(crate) fn become_it(voice: Voice, argv: &[OsString], env: Option<&Environment>) -> i32 {
     // The runtime ignores SIGPIPE in us; the next program must find it as a shell would leave it.
     signal::default(Signal::Pipe);
     let error = sys::spawn::exec_search(argv, env.map(|env| env.0.as_slice()));

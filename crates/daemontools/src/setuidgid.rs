@@ -26,7 +26,10 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
     };
     match user::drop_to(&Ids { uid, gid, groups: vec![gid] }) {
         Ok(()) => run(voice, child, None),
-        Err(error) if user::egid() != gid => voice.fatal(&[&"unable to setgid"], Some(&error)),
+        // Who is not root fails at the first step, whatever gid it has.
+        Err(error) if user::euid() != 0 || user::egid() != gid => {
+            voice.fatal(&[&"unable to setgid"], Some(&error))
+        }
         Err(error) => voice.fatal(&[&"unable to setuid"], Some(&error)),
     }
 }

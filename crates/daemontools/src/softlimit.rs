@@ -1,11 +1,11 @@
 //! softlimit: run a program under resource limits.
 //!
-//! *Runs as* whoever calls it · *hears* nobody · *opens* nothing · *speaks to* nobody: it becomes
-//! the program. Only soft limits are changed, and never above the hard ones.
+//! *Runs as* whoever calls it · *hears* nobody · *opens* the program, to see what it needs ·
+//! *speaks to* nobody: it becomes the program. Only soft limits are changed, and never above the hard ones.
 
 use crate::message::Voice;
 use crate::room;
-use crate::run::run;
+use crate::run::become_it;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use sys::getopt::{Opt, getopt};
@@ -26,7 +26,7 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
         }
     };
     // Looked at before there is no memory left for it.
-    let ours = child.first().filter(|child| room::is_ours(child));
+    let looked = child.first().and_then(|child| Some((child, room::look(child)?)));
     for option in &options {
         if let Err(code) = apply(option) {
             return code;
@@ -35,10 +35,10 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
     if child.is_empty() {
         return VOICE.usage(USAGE);
     }
-    if let Some(child) = ours {
-        room::make(VOICE, child);
+    if let Some((name, need)) = looked {
+        room::make(VOICE, name, need);
     }
-    run(VOICE, child, None)
+    become_it(VOICE, child, None)
 }
 
 /// What one letter limits.

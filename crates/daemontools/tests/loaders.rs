@@ -36,6 +36,9 @@ fn envdir_sets_removes_and_empties() {
     std::fs::create_dir(stage.path("env/D")).unwrap();
     let said = stage.run(&["envdir", "env", "true"]);
     assert_eq!(said.err, "envdir: fatal: unable to read env/D: is a directory\n");
+    stage.write("big/V", &"x".repeat((1 << 20) + 1));
+    let said = stage.run(&["envdir", "big", "true"]);
+    assert_eq!(said.err, "envdir: fatal: unable to read big/V: larger than a megabyte\n");
 }
 
 #[test]
@@ -84,6 +87,30 @@ fn limits_and_locks_hold_for_the_program() {
         "setlock: illegal option -- z\n\
          setlock: usage: setlock [ -nNxX ] file program [ arg ... ]\n"
     );
+}
+
+#[test]
+fn under_an_old_limit_a_program_of_ours_gets_more_and_a_line_says_so() {
+    let stage = Stage::new("fit");
+    let (program, shell) = (stage.bin("envuidgid"), "ulimit -v; ulimit -d; ulimit -s");
+    let words = ["softlimit", "-m", "2000000", &program, "root", "sh", "-c", shell];
+    let said = stage.run(&words);
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "65536\n65536\n1953\n"));
+    let line = format!(
+        "softlimit: warning: 2000000 bytes of memory are too few for {program}: \
+         giving it 67108864 (write -m 67108864)\n"
+    );
+    assert_eq!(said.err, line);
+    let said = stage.run(&["softlimit", "-m", "67108864", &program, "root", "true"]);
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+    // Whoever starts the program looks, not softlimit alone.
+    let inner = format!("ulimit -Sv 9000; exec {} lock {program} root true", stage.bin("setlock"));
+    let said = stage.run(&["setlock", "lock2", "sh", "-c", &inner]);
+    assert!(said.code == Some(0) && said.err.contains(" are too few for "), "{said:?}");
+    // Somebody else's program is only warned of: its limit is as it was set.
+    let said = stage.run(&["softlimit", "-a", "50000", "/bin/sh", "-c", "exit 0"]);
+    assert!(said.err.starts_with("softlimit: warning: /bin/sh needs "), "{said:?}");
+    assert!(said.code != Some(0), "{said:?}");
 }
 
 #[test]
