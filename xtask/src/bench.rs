@@ -17,6 +17,7 @@ mod latency;
 mod load;
 mod mailbox;
 mod million;
+mod multilog;
 mod ours;
 mod pop3;
 mod postfix;
@@ -38,6 +39,8 @@ use self::what::Stage;
 const IDLE: &str = "idle";
 const QUEUE: &str = "queue of a million";
 const INJECT: &str = "inject while others are delivered";
+/// Our multilog and Debian's: no mail.
+const MULTILOG: &str = "multilog beside Debian's";
 
 /// Measure ourselves and the peers.
 #[derive(Args, Clone)]
@@ -146,7 +149,7 @@ impl Bench {
 
     /// What is to be measured.
     fn titles(&self) -> Result<Vec<&'static str>, Trouble> {
-        let all = || what::ALL.iter().map(|what| what.title()).chain([IDLE, QUEUE, INJECT]);
+        let all = || what::ALL.iter().map(|what| what.title()).chain([IDLE, QUEUE, INJECT, MULTILOG]);
         let chosen: Vec<_> = all().filter(|title| self.wants(title)).collect();
         if chosen.is_empty() {
             let all: Vec<_> = all().collect();
@@ -168,6 +171,9 @@ impl Bench {
         }
         if self.wants(INJECT) {
             inject::report(&dir.join("inject"), 5 * self.letters, self.injected)?;
+        }
+        if self.wants(MULTILOG) {
+            multilog::report(&dir.join("multilog"), self.rounds)?;
         }
         Ok(())
     }
