@@ -12,7 +12,8 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use base::outcome::Outcome;
-use base::spoken::{Ear, Unspoken};
+use base::queue_exit::Exit;
+use base::spoken::Ear;
 use base::wire::queue::Envelope;
 use base::{limits, netstring};
 use store::control::Control;
@@ -36,45 +37,28 @@ const ANSWER: usize = 64 << 10;
 /// Who speaks for root where the mail system has no accounts: nobody.
 const NOBODY: u32 = 65_534;
 
-/// Why the letter is not queued: the exit codes callers know (qmail-qmqpc(8)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failure {
-    AddressTooLong = 11,
-    Refused = 31,
-    Timeout = 52,
-    Read = 54,
-    Control = 55,
-    Network = 56,
-    Home = 61,
-    RefusedNow = 71,
-    ConnectTimeout = 72,
-    ConnectRefused = 73,
-    Communication = 74,
-    Format = 91,
-}
-
 /// Exit 0 when a server has queued the letter, else as qmail-qmqpc(8) says.
 pub(crate) fn main(_args: &[OsString]) -> i32 {
     signal::ignore(Signal::Pipe);
     match queue() {
         Ok(()) => 0,
-        Err(failure) => failure as i32,
+        Err(exit) => exit.code().into(),
     }
 }
 
-fn queue() -> Result<(), Failure> {
-    let home = Home::find().map_err(|_| Failure::Home)?;
+fn queue() -> Result<(), Exit> {
+    let home = Home::find().map_err(|_| Exit::Home)?;
     let servers =
-        servers(&Control::new(&home)).inspect_err(complain).map_err(|_| Failure::Control)?;
+        servers(&Control::new(&home)).inspect_err(complain).map_err(|_| Exit::Control)?;
     let packet = packet()?;
-    leave_root(&home).inspect_err(complain).map_err(|_| Failure::Network)?;
+    leave_root(&home).inspect_err(complain).map_err(|_| Exit::Network)?;
     let server = connect(&servers)?;
-    say(&server, &packet).map_err(|_| Failure::Communication)?;
+    say(&server, &packet).map_err(|_| Exit::Communication)?;
     match hear(&server) {
         Some(Outcome::Done) => Ok(()),
-        Some(Outcome::Later) => Err(Failure::RefusedNow),
-        Some(Outcome::Never) => Err(Failure::Refused),
-        None => Err(Failure::Communication),
+        Some(Outcome::Later) => Err(Exit::RefusedNow),
+        Some(Outcome::Never) => Err(Exit::Refused),
+        None => Err(Exit::Communication),
     }
 }
 
@@ -104,24 +88,20 @@ fn server(line: &str) -> Option<SocketAddr> {
 }
 
 /// Reads letter and envelope, and frames both.
-fn packet() -> Result<Vec<Vec<u8>>, Failure> {
+fn packet() -> Result<Vec<Vec<u8>>, Exit> {
     let mut letter = Vec::new();
-    each_piece(&fd::take(0), |piece| {
+    each_piece(&fd::take(0), CALLER, |piece| {
+        letter.try_reserve(piece.len()).map_err(|_| Exit::Memory)?;
         letter.extend_from_slice(piece);
         // No server takes such a letter, now or later.
-        if letter.len() as u64 > limits::PACKET { Err(Failure::Refused) } else { Ok(false) }
+        if letter.len() as u64 > limits::PACKET { Err(Exit::Refused) } else { Ok(false) }
     })?;
     let mut ear = Ear::default();
-    let ended = each_piece(&fd::take(1), |piece| {
-        ear.take(piece).map_err(|why| match why {
-            Unspoken::Format => Failure::Format,
-            Unspoken::TooLong => Failure::AddressTooLong,
-        })
-    })?;
+    let ended = each_piece(&fd::take(1), CALLER, |piece| ear.take(piece).map_err(Exit::from))?;
     if !ended {
-        return Err(Failure::Format);
+        return Err(Exit::Format);
     }
-    let envelope = Envelope::new(ear.block()).map_err(|_| Failure::AddressTooLong)?;
+    let envelope = Envelope::new(ear.block()).map_err(|_| Exit::AddressTooLong)?;
     let head = format!("{}:", letter.len()).into_bytes();
     let mut tail = b",".to_vec();
     netstring::put(&mut tail, envelope.sender());
@@ -129,23 +109,25 @@ fn packet() -> Result<Vec<Vec<u8>>, Failure> {
     let whole =
         [&head, &letter, &tail].iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));
     if whole as u64 > limits::PACKET {
-        return Err(Failure::Refused);
+        return Err(Exit::Refused);
     }
     let head = [format!("{whole}:").into_bytes(), head].concat();
     tail.push(b',');
     Ok(vec![head, letter, tail])
 }
 
-/// Reads to the end, or until `take` says that this is all; true in that case.
+/// Reads to the end, or until `take` says that this is all; true in that case. Nobody is waited for
+/// longer than that.
 fn each_piece(
     from: &OwnedFd,
-    mut take: impl FnMut(&[u8]) -> Result<bool, Failure>,
-) -> Result<bool, Failure> {
+    patience: Duration,
+    mut take: impl FnMut(&[u8]) -> Result<bool, Exit>,
+) -> Result<bool, Exit> {
     let mut piece = vec![0; PIECE];
     loop {
-        let n = fd::read_within(from, &mut piece, CALLER).map_err(|err| match err.kind() {
-            ErrorKind::TimedOut => Failure::Timeout,
-            _ => Failure::Read,
+        let n = fd::read_within(from, &mut piece, patience).map_err(|err| match err.kind() {
+            ErrorKind::TimedOut => Exit::Timeout,
+            _ => Exit::Read,
         })?;
         if n == 0 || take(piece.get(..n).unwrap_or_default())? {
             return Ok(n > 0);
@@ -163,14 +145,14 @@ fn leave_root(home: &Home) -> io::Result<()> {
 }
 
 /// Connects to the first server that lets us; what the last one did if none does.
-fn connect(servers: &[SocketAddr]) -> Result<TcpStream, Failure> {
-    let mut last = Failure::ConnectRefused;
+fn connect(servers: &[SocketAddr]) -> Result<TcpStream, Exit> {
+    let mut last = Exit::ConnectRefused;
     for &server in servers {
         match sys::net::connect(server, None, CONNECT) {
             Ok(stream) => return Ok(stream),
-            Err(err) if is_ours(&err) => return Err(Failure::Network),
-            Err(err) if err.kind() == ErrorKind::TimedOut => last = Failure::ConnectTimeout,
-            Err(_) => last = Failure::ConnectRefused,
+            Err(err) if is_ours(&err) => return Err(Exit::Network),
+            Err(err) if err.kind() == ErrorKind::TimedOut => last = Exit::ConnectTimeout,
+            Err(_) => last = Exit::ConnectRefused,
         }
     }
     Err(last)
@@ -205,6 +187,25 @@ mod tests {
     #[test]
     fn servers_are_addresses_with_a_port_or_without() {
         for (line, want) in [
+    #[test]
+    fn who_falls_silent_is_given_up_and_who_cannot_be_read_too() {
+        let (from, _silent) = fd::pipe().unwrap();
+        let heard = |from: &OwnedFd| each_piece(from, Duration::from_millis(20), |_| Ok(false));
+        assert_eq!(heard(&from), Err(Exit::Timeout));
+        let dir = std::fs::File::open("/").unwrap();
+        assert_eq!(heard(&dir.into()), Err(Exit::Read));
+    }
+
+    #[test]
+    fn a_want_of_sockets_is_no_servers_doing() {
+        for (number, ours) in [(12, true), (23, true), (24, true), (97, true), (105, true)]
+            .into_iter()
+            .chain([(110, false), (111, false), (113, false)])
+        {
+            assert_eq!(is_ours(&io::Error::from_raw_os_error(number)), ours, "{number}");
+        }
+    }
+
             ("192.0.2.1", "192.0.2.1:628"),
             ("192.0.2.1:10628", "192.0.2.1:10628"),
             ("2001:db8::1", "[2001:db8::1]:628"),
