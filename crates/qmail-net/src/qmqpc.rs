@@ -185,9 +185,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers_are_addresses_with_a_port_or_without() {
-        for (line, want) in [
-    #[test]
     fn who_falls_silent_is_given_up_and_who_cannot_be_read_too() {
         let (from, _silent) = fd::pipe().unwrap();
         let heard = |from: &OwnedFd| each_piece(from, Duration::from_millis(20), |_| Ok(false));
@@ -206,6 +203,9 @@ mod tests {
         }
     }
 
+    #[test]
+    fn servers_are_addresses_with_a_port_or_without() {
+        for (line, want) in [
             ("192.0.2.1", "192.0.2.1:628"),
             ("192.0.2.1:10628", "192.0.2.1:10628"),
             ("2001:db8::1", "[2001:db8::1]:628"),
