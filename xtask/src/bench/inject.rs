@@ -50,16 +50,22 @@ pub(super) fn report(dir: &Path, there: u32, letters: u32) -> Result<(), Trouble
         load.injected.store(0, Relaxed);
         let mut rounds = Vec::new();
         while load.injected.load(Relaxed) < letters {
-            rounds.push(load.round(&mut ours, there)?);
+            let alone = alone(&mut ours, there)?;
+            for _ in 0..BESIDE {
+                rounds.push(load.round(&mut ours, there, alone)?);
+            }
         }
         print(name, held, load.injected.load(Relaxed), &rounds);
     }
     Ok(())
 }
 
+/// Rounds beside injections after each with nothing beside.
+const BESIDE: usize = 3;
+
 /// One round's rates per second.
 struct Round {
-    /// Deliveries of what was there, with nothing beside.
+    /// Deliveries of what was there, with nothing beside, shortly before.
     alone: f64,
     /// The same beside injections.
     beside: f64,
@@ -95,10 +101,8 @@ struct Load<'a> {
 }
 
 impl Load<'_> {
-    /// Delivers what is there twice: alone, and beside injections.
-    fn round(&self, ours: &mut Ours, there: u32) -> Result<Round, Trouble> {
-        fill(ours, there)?;
-        let alone = drain(ours, there)?;
+    /// Delivers what is there beside injections.
+    fn round(&self, ours: &mut Ours, there: u32, alone: f64) -> Result<Round, Trouble> {
         fill(ours, there)?;
         let mut beside = f64::NAN;
         let injected = self.beside(|| {
@@ -139,6 +143,12 @@ impl Load<'_> {
         }
         Ok(())
     }
+}
+
+/// Delivers what is there with nothing beside; how many a second.
+fn alone(ours: &mut Ours, there: u32) -> Result<f64, Trouble> {
+    fill(ours, there)?;
+    drain(ours, there)
 }
 
 /// So many letters in the queue, none delivered.
