@@ -235,3 +235,38 @@ fn a_death_by_a_signal_nobody_asked_for_is_told_where_the_services_log_is() {
     );
     leave(&stage, child);
 }
+
+#[test]
+fn a_service_that_cannot_be_recorded_holds_the_lock_itself() {
+    let mut stage = Stage::new("unrecorded");
+    // A directory has the name that the record would be written under.
+    std::fs::create_dir_all(stage.path("s/supervise/service.new")).unwrap();
+    let mut child = up(&mut stage, SLEEP);
+    let pid = stage.pid("s").unwrap();
+    let said = "supervise: warning: unable to write s/supervise/service: is a directory\n";
+    assert_eq!(stage.read("err"), said);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let second = stage.run(&["supervise", "s"]);
+    let held = "supervise: fatal: unable to acquire s/supervise/lock: temporary failure\n";
+    assert_eq!((second.code, second.err.as_str()), (Some(111), held));
+    kill("KILL", pid);
+    let mut third = stage.start(&["supervise", "s"]);
+    eventually("a second life", || {
+        if third.try_wait().unwrap().is_some() {
+            third = stage.start(&["supervise", "s"]);
+        }
+        stage.pid("s").is_some_and(|now| now != pid)
+    });
+    leave(&stage, third);
+}
+
+#[test]
+fn a_control_that_is_no_fifo_is_refused_and_not_read_again_and_again() {
+    let stage = Stage::new("nofifo");
+    stage.script("s/run", SLEEP);
+    stage.write("s/supervise/control", "d");
+    let said = stage.run(&["supervise", "s"]);
+    let words = "supervise: fatal: unable to read s/supervise/control: invalid argument\n";
+    assert_eq!((said.code, said.err.as_str()), (Some(111), words));
+}

@@ -8,15 +8,17 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The most a `timeout-kill` can give it.
 const MOST: Duration = Duration::from_secs(600);
+/// Bytes read of a `timeout-kill`.
+const LONGEST: usize = 32;
 /// What either gets after the harder word, before we go without it.
 const LAST: Duration = Duration::from_secs(5);
 
 /// How long a service may take to go down: as long as its supervise gives it, and a moment more.
 pub(super) fn patience(service: &Path) -> Duration {
-    match std::fs::read_to_string(service.join("timeout-kill")) {
-        Ok(text) => lenient(text.trim().parse().ok()),
-        Err(_) => PATIENCE,
-    }
+    let text = sys::file::open_read(service.join("timeout-kill"))
+        .and_then(|file| sys::fd::read_to_end(file, LONGEST))
+        .map(|bytes| String::from_utf8_lossy(&bytes).trim().parse().ok());
+    lenient(text.unwrap_or(None))
 }
 
 /// The same for what the file says.
