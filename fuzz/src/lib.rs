@@ -13,6 +13,7 @@ mod packets;
 mod pick;
 mod pop3;
 mod programs;
+mod proxy;
 mod queue;
 mod reference;
 mod settings;
@@ -45,6 +46,7 @@ pub use self::dot::dot;
 pub use self::header::header;
 pub use self::packets::{qmqp, qmtp};
 pub use self::pop3::pop3;
+pub use self::proxy::proxy;
 pub use self::queue::queue;
 pub use self::settings::settings;
 pub use self::smtp_client::smtp_client;
@@ -56,7 +58,7 @@ pub use self::words::words;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("smtp_server", smtp_server),
     ("dot", dot),
     ("pop3", pop3),
@@ -70,4 +72,5 @@ pub const TARGETS: [Target; 13] = [
     ("aliases", aliases),
     ("qmtp", qmtp),
     ("qmqp", qmqp),
+    ("proxy", proxy),
 ];

@@ -83,9 +83,10 @@ pub(crate) fn shown(mut letter: &[u8], max: usize) -> [String; 2] {
 
 /// One DNS answer; how many records it has.
 pub(crate) fn dns_records(name: &[u8], behind: &[u8], kind: u8) -> Option<usize> {
-    let kind = match kind % 3 {
+    let kind = match kind % 4 {
         0 => packet::Kind::A,
         1 => packet::Kind::Ptr,
+        3 => packet::Kind::Txt,
         _ => packet::Kind::Aaaa,
     };
     let question = packet::question(7, name, kind)?;
@@ -176,7 +177,7 @@ pub(crate) fn rule_keys(text: &[u8]) -> usize {
             assert!(rule.value.last().is_none_or(|&c| c == 0), "an item without its end");
             rule.keys().count()
         }
-        tcprules::Line::Nothing | tcprules::Line::NoColon | tcprules::Line::Bad(_) => 0,
+        tcprules::Line::Nothing | tcprules::Line::NoColon | tcprules::Line::Bad(..) => 0,
     };
     text.split(|&c| c == b'\n').map(keys).sum()
 }

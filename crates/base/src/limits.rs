@@ -142,3 +142,9 @@ pub const ALIASES: usize = 64 << 20;
 pub const FORWARDING_TABLE: usize = 256 << 20;
 /// All that a forwarding table and its lists make of one address: an envelope holds no more.
 pub const EXPANSION: usize = ENVELOPE;
+/// Bytes of a PROXY header: addresses, and what a proxy appends to them.
+pub const PROXY_HEADER: usize = 4_096;
+/// Connections of trusted proxies that wait for their header or for a place.
+pub const PROXIED_CONNECTIONS: usize = 1_024;
+/// Different warnings that a listener repeats only in numbers, a minute long.
+pub const WARNINGS: usize = 256;

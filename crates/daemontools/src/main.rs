@@ -1,6 +1,8 @@
-//! The caretakers: supervision, logging, and the TCP listener.
+//! The caretakers: supervision, logging, the TCP listener and what belongs to TCP connections.
 #![forbid(unsafe_code)]
 
+mod argv0;
+mod crlf;
 mod envdir;
 mod fences;
 mod fghack;
@@ -8,7 +10,10 @@ mod look;
 mod message;
 mod multilog;
 mod pgrphack;
+mod rblsmtpd;
 mod readproctitle;
+mod recordio;
+mod relay;
 mod room;
 mod run;
 mod setlock;
@@ -23,6 +28,7 @@ mod svscanboot;
 mod svstat;
 mod svwait;
 mod tai64n;
+mod tcpclient;
 mod tcprules;
 mod tcpserver;
 mod waiting;
@@ -31,6 +37,14 @@ use sys::multicall::{self, Program};
 
 /// Every program, in the order of the alphabet.
 const PROGRAMS: &[Program] = &[
+    Program { name: "addcr", sentence: "put a CR before every line feed", main: crlf::addcr },
+    Program { name: "argv0", sentence: "run a program under another name", main: argv0::main },
+    Program {
+        name: "date@",
+        sentence: "ask a host for the time of day",
+        main: tcpclient::ask::date,
+    },
+    Program { name: "delcr", sentence: "remove the CR before every line feed", main: crlf::delcr },
     Program {
         name: "envdir",
         sentence: "run a program with variables set from a directory",
@@ -46,6 +60,23 @@ const PROGRAMS: &[Program] = &[
         sentence: "keep a program that backgrounds itself in the foreground",
         main: fghack::main,
     },
+    Program { name: "finger@", sentence: "ask a host about a user", main: tcpclient::ask::finger },
+    Program {
+        name: "fixcrio",
+        sentence: "put missing CRs into what a program hears and says",
+        main: recordio::fixcrio,
+    },
+    Program { name: "http@", sentence: "fetch a web page from a host", main: tcpclient::ask::http },
+    Program {
+        name: "mconnect",
+        sentence: "talk to an SMTP server by hand",
+        main: tcpclient::ask::mconnect,
+    },
+    Program {
+        name: "mconnect-io",
+        sentence: "pass lines between a terminal and a TCP connection",
+        main: tcpclient::ask::mconnect_io,
+    },
     Program { name: "multilog", sentence: "write a log, rotated by size", main: multilog::main },
     Program {
         name: "pgrphack",
@@ -53,9 +84,19 @@ const PROGRAMS: &[Program] = &[
         main: pgrphack::main,
     },
     Program {
+        name: "rblsmtpd",
+        sentence: "refuse mail from addresses that DNS lists name",
+        main: rblsmtpd::main,
+    },
+    Program {
         name: "readproctitle",
         sentence: "show a log where ps shows the command line",
         main: readproctitle::main,
+    },
+    Program {
+        name: "recordio",
+        sentence: "record what a program hears and says",
+        main: recordio::main,
     },
     Program { name: "setlock", sentence: "run a program holding a lock", main: setlock::main },
     Program {
@@ -96,16 +137,26 @@ const PROGRAMS: &[Program] = &[
         sentence: "wait until supervised services are up, ready, down or restarted",
         main: svwait::main,
     },
-    Program {
-        name: "tai64nlocal",
-        sentence: "turn time labels into local time",
-        main: tai64n::local,
-    },
     Program { name: "tai64n", sentence: "put a time label before each line", main: tai64n::main },
     Program {
         name: "tcp-env",
         sentence: "run a program with the variables of a TCP connection",
         main: tcpserver::tcp_env::main,
+    },
+    Program {
+        name: "tai64nlocal",
+        sentence: "turn time labels into local time",
+        main: tai64n::local,
+    },
+    Program {
+        name: "tcpcat",
+        sentence: "print what a TCP server says",
+        main: tcpclient::ask::tcpcat,
+    },
+    Program {
+        name: "tcpclient",
+        sentence: "connect to a TCP server and run a program",
+        main: tcpclient::main,
     },
     Program { name: "tcprules", sentence: "compile rules for tcpserver", main: tcprules::main },
     Program {
@@ -113,6 +164,12 @@ const PROGRAMS: &[Program] = &[
         sentence: "accept TCP connections and run a program for each",
         main: tcpserver::main,
     },
+    Program {
+        name: "tcprulescheck",
+        sentence: "show what rules say of a client",
+        main: tcprules::check::main,
+    },
+    Program { name: "who@", sentence: "ask a host who is logged in", main: tcpclient::ask::who },
 ];
 
 fn main() {

@@ -184,6 +184,75 @@ fn one_address_has_only_its_share() {
 }
 
 #[test]
+fn a_network_has_only_its_share_and_limits_may_be_files() {
+    let dir = dir("limits");
+    let file = dir.join("network");
+    std::fs::write(&file, "2\n").unwrap();
+    let (each, all) = (dir.join("none"), file.to_str().unwrap());
+    let mut server = start(&["-RHl0", "-m", each.to_str().unwrap(), "-M", all], &["cat"]);
+    let hold = |last: u8| {
+        let mut conn = server.connect_from([127, 0, 0, last]);
+        let _ = conn.write_all(b"x");
+        (conn.read_exact(&mut [0]).is_ok()).then_some(conn)
+    };
+    let held = [hold(1), hold(1)];
+    assert!(held.iter().all(Option::is_some) && hold(2).is_none());
+    std::fs::write(&file, "3\n").unwrap();
+    std::thread::sleep(Duration::from_millis(1_100));
+    let third = hold(3);
+    assert!(third.is_some() && hold(4).is_none());
+    std::fs::write(&file, "three\n").unwrap();
+    std::thread::sleep(Duration::from_millis(1_100));
+    assert!(hold(4).is_none());
+    let mut lines: Vec<String> = (0..3).map(|_| server.line()).collect();
+    lines.sort_unstable();
+    let warning = "tcpserver: warning: ";
+    assert_eq!(lines[0], format!("{warning}dropping connection, 127.0.0.0/24 has 2 already"));
+    assert_eq!(lines[1], format!("{warning}dropping connection, 127.0.0.0/24 has 3 already"));
+    let want = format!(
+        "{warning}limits stay as they are: unable to read a number from {all}: protocol error"
+    );
+    assert_eq!(lines[2], want);
+}
+
+#[test]
+fn a_thousand_too_many_from_one_address_are_said_once_and_counted() {
+    let mut server = start(&["-m1RHl0"], &["cat"]);
+    let mut first = server.connect();
+    first.write_all(b"one\n").unwrap();
+    first.read_exact(&mut [0; 4]).unwrap();
+    for _ in 0..1_000 {
+        assert_eq!(talk(&server), "");
+    }
+    drop(first);
+    let pid = server.child.id().to_string();
+    assert!(Command::new("kill").arg(pid).status().unwrap().success());
+    let line = "dropping connection, 127.0.0.1 has 1 already";
+    assert_eq!(server.line(), format!("tcpserver: warning: {line}"));
+    assert_eq!(
+        server.line(),
+        format!("tcpserver: warning: 999 times more within a minute: {line}")
+    );
+    assert_eq!(server.line(), "");
+}
+
+#[test]
+fn rules_that_cannot_be_read_are_said_once_and_drop_everybody() {
+    let none = dir("unread").join("none.cdb");
+    let none = none.to_str().unwrap();
+    let mut server = start(&["-RHl0", "-x", none], &["echo", "in"]);
+    for _ in 0..50 {
+        assert_eq!(talk(&server), "");
+    }
+    let pid = server.child.id().to_string();
+    assert!(Command::new("kill").arg(pid).status().unwrap().success());
+    let line = format!("dropping connection, unable to read {none}: file does not exist");
+    assert_eq!(server.line(), format!("tcpserver: warning: {line}"));
+    assert_eq!(server.line(), format!("tcpserver: warning: 49 times more within a minute: {line}"));
+    assert_eq!(server.line(), "");
+}
+
+#[test]
 fn sigterm_is_exit_0_and_a_running_child_goes_on() {
     let mut server = start(&["-RHl0"], &["cat"]);
     let mut conn = server.connect();
@@ -201,9 +270,111 @@ fn sigterm_is_exit_0_and_a_running_child_goes_on() {
 
 #[test]
 fn ipv6_clients_are_served_too() {
-    let server = at("::1", &["-RHl0"], &["sh", "-c", "echo $PROTO $TCPREMOTEIP"]);
+    let show = ["sh", "-c", "echo $PROTO $TCPREMOTEIP $TCP6REMOTEIP $TCP6LOCALPORT"];
+    let mut server = at("::1", &["-vRHl0"], &show);
     let conn = TcpStream::connect(("::1", server.port)).unwrap();
-    assert_eq!(said(conn), "TCP ::1\n");
+    let (here, port) = (conn.local_addr().unwrap().port(), server.port);
+    assert_eq!(said(conn), format!("TCP6 ::1 ::1 {port}\n"));
+    assert_eq!(nameless(&server.line_of("tcpserver: pid")), "tcpserver: pid P from ::1");
+    let ok = format!("tcpserver: ok P 0:::1:{port} :::1::{here}");
+    assert_eq!(nameless(&server.line_of("tcpserver: ok")), ok);
+}
+
+#[test]
+fn one_socket_takes_both_families_and_rules_are_for_both() {
+    let cdb = rules(
+        "both",
+        "::1:allow,SIX=\"yes\"\n2001:db8::/32:deny\n127.0.0.0/8:allow,FOUR=\"yes\"\n:deny\n",
+    );
+    let show = ["sh", "-c", "echo $PROTO $TCPREMOTEIP $FOUR $SIX ${TCP6REMOTEIP-none}"];
+    let server = at(":0", &["-RHl0", "-x", &cdb], &show);
+    let six = TcpStream::connect(("::1", server.port)).unwrap();
+    assert_eq!(said(six), "TCP6 ::1 yes ::1\n");
+    assert_eq!(talk(&server), "TCP 127.0.0.1 yes none\n");
+    let server = at(":0", &["-6RHl0"], &["sh", "-c", "echo $PROTO $TCPREMOTEIP $TCP6REMOTEIP"]);
+    assert_eq!(talk(&server), "TCP6 127.0.0.1 ::ffff:127.0.0.1\n");
+    let server = at("::", &["-RHl0"], &["true"]);
+    assert!(TcpStream::connect(("127.0.0.1", server.port)).is_err());
+    let server = at(":0", &["-4RHl0"], &["echo", "four"]);
+    assert!(TcpStream::connect(("::1", server.port)).is_err());
+    assert_eq!(talk(&server), "four\n");
+}
+
+/// A client that begins with this, perhaps in pieces, and hears what the program says.
+fn proxied(server: &Server, from: [u8; 4], pieces: &[&[u8]]) -> String {
+    let mut conn = server.connect_from(from);
+    for piece in pieces {
+        conn.write_all(piece).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // A connection that was dropped may be gone by now.
+    let _ = conn.shutdown(Shutdown::Write);
+    said(conn)
+}
+
+#[test]
+fn a_trusted_proxy_tells_whose_connection_it_is() {
+    let cdb = rules("proxies", "127.0.0.2:allow\n127.0.0.3:deny\n");
+    let show = "echo $TCPREMOTEIP $TCPREMOTEPORT $TCPLOCALIP $TCPLOCALPORT; cat";
+    let mut server = start(&["-vRHl0", "-a", &cdb], &["sh", "-c", show]);
+    let header = b"PROXY TCP4 192.0.2.1 198.51.100.2 123 25\r\n";
+    let said = proxied(&server, [127, 0, 0, 2], &[&[&header[..], b"hi"].concat()]);
+    assert_eq!(said, "192.0.2.1 123 198.51.100.2 25\nhi");
+    assert_eq!(nameless(&server.line_of("tcpserver: pid")), "tcpserver: pid P from 192.0.2.1");
+    let ok = "tcpserver: ok P 0:198.51.100.2:25 :192.0.2.1::123";
+    assert_eq!(nameless(&server.line_of("tcpserver: ok")), ok);
+    let binary = b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24 \x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\
+        \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\x07\0\x08";
+    let said = proxied(&server, [127, 0, 0, 2], &[&binary[..20], &binary[20..], b"more"]);
+    assert_eq!(said, "2001:db8::1 7 ::1 8\nmore");
+    let said = proxied(&server, [127, 0, 0, 2], &[b"PROXY UNKNOWN\r\n"]);
+    assert!(said.starts_with("127.0.0.2 "), "{said}");
+}
+
+#[test]
+fn a_header_of_anybody_else_is_the_programs_to_judge() {
+    let cdb = rules("strangers", "127.0.0.2:allow\n127.0.0.3:deny\n");
+    let server = start(&["-RHl0", "-a", &cdb], &["sh", "-c", "echo $TCPREMOTEIP; cat"]);
+    for last in [1, 3] {
+        let header = b"PROXY TCP4 192.0.2.1 198.51.100.2 123 25\r\n";
+        let said = proxied(&server, [127, 0, 0, last], &[header]);
+        assert_eq!(said, format!("127.0.0.{last}\n{}", String::from_utf8_lossy(header)));
+    }
+}
+
+#[test]
+fn a_proxy_without_a_header_is_dropped_and_holds_up_nobody() {
+    let cdb = rules("silent", "127.0.0.2:allow\n");
+    let mut server = start(&["-RHl0", "-c1", "-A1", "-a", &cdb], &["echo", "here"]);
+    let silent: Vec<_> = (0..5).map(|_| server.connect_from([127, 0, 0, 2])).collect();
+    assert_eq!(talk(&server), "here\n");
+    assert!(silent.into_iter().all(|conn| said(conn).is_empty()));
+    let late = "tcpserver: warning: dropping connection, proxy 127.0.0.2 did not send its PROXY header in time";
+    assert_eq!(server.line(), late);
+    assert_eq!(proxied(&server, [127, 0, 0, 2], &[b"EHLO x\r\n"]), "");
+    assert!(server.line().ends_with("proxy 127.0.0.2 did not begin with a PROXY header"));
+    std::fs::remove_file(&cdb).unwrap();
+    assert_eq!(talk(&server), "");
+    let line = format!(
+        "tcpserver: warning: dropping connection, unable to read {cdb}: file does not exist"
+    );
+    assert_eq!(server.line(), line);
+}
+
+#[test]
+fn limits_are_for_the_proxys_clients_and_not_for_the_proxy() {
+    let cdb = rules("shares", "127.0.0.2:allow\n");
+    let mut server = start(&["-RHl0", "-m1", "-a", &cdb], &["cat"]);
+    let client = |last: u8| {
+        let mut conn = server.connect_from([127, 0, 0, 2]);
+        let header = format!("PROXY TCP4 192.0.2.{last} 198.51.100.2 123 25\r\nx");
+        conn.write_all(header.as_bytes()).unwrap();
+        conn
+    };
+    let mut held: Vec<TcpStream> = (1..=3).map(client).collect();
+    assert!(held.iter_mut().all(|conn| conn.read_exact(&mut [0]).is_ok()));
+    assert_eq!(said(client(3)), "");
+    assert_eq!(server.line(), "tcpserver: warning: dropping connection, 192.0.2.3 has 1 already");
 }
 
 #[test]

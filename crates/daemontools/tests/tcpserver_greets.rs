@@ -31,6 +31,7 @@ fn main() {
     a_rule_can_have_the_program_greet_by_itself();
     an_address_has_its_share_of_silent_and_served_together();
     a_session_counts_although_its_clean_parent_is_gone();
+    a_proxys_client_is_greeted_and_served_as_itself();
 }
 
 /// The program served: it greets with a stamp, as POP3 does, and does what the client's line says.
@@ -296,4 +297,31 @@ fn a_session_counts_although_its_clean_parent_is_gone() {
     drop(held);
     assert!(server.line_of("tcpserver: end ").ends_with(" status -1"));
     assert!(connect(&server).line().starts_with("+OK"));
+}
+
+fn a_proxys_client_is_greeted_and_served_as_itself() {
+    let dir = std::env::temp_dir().join(format!("tcpserver-proxied-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let cdb = dir.join("proxies.cdb");
+    std::fs::write(&cdb, base::cdb::build([("127.0.0.2", "")]).unwrap()).unwrap();
+    let mut server = start(&["-m1", "-A1", "-a", cdb.to_str().unwrap()]);
+    let silent = from(&server, [127, 0, 0, 2]);
+    let mut client = from(&server, [127, 0, 0, 2]);
+    client.say("PROXY TCP4 192.0.2.1 198.51.100.2 123 25\r\n");
+    assert!(client.line().starts_with("+OK <"));
+    let mut second = from(&server, [127, 0, 0, 2]);
+    second.say("PROXY TCP4 192.0.2.1 198.51.100.2 124 25\r\n");
+    assert_eq!(second.line(), "", "its share is the client's, not the proxy's");
+    client.say("x\n");
+    let told = client.rest();
+    for variable in
+        ["TCPREMOTEIP=192.0.2.1", "TCPREMOTEPORT=123", "TCPLOCALIP=198.51.100.2", "TCPLOCALPORT=25"]
+    {
+        assert!(told.contains(&format!("{variable}\0")), "{told:?}");
+    }
+    assert!(server.line_of("tcpserver: ok ").ends_with(":198.51.100.2:25 :192.0.2.1::123"));
+    let mut silent = silent;
+    assert_eq!(silent.line(), "", "nobody is greeted before it is known who it is");
+    assert!(server.line_of("tcpserver: warning: dropping connection, proxy").ends_with(" in time"));
+    std::fs::remove_dir_all(&dir).unwrap();
 }

@@ -96,6 +96,17 @@ pub fn write_all_within(fd: impl AsFd, mut bytes: &[u8], limit: Duration) -> io:
     Ok(())
 }
 
+/// One write to a descriptor of which poll has said that there is room, without waiting for more of
+/// it: maybe of a part, `WouldBlock` if of nothing.
+pub fn write_now(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    match retry_on_intr(|| rustix::net::send(&fd, bytes, flags)) {
+        // A pipe that is ready has room for so much (pipe(7)).
+        Err(Errno::NOTSOCK) => write(&fd, bytes.get(..libc::PIPE_BUF).unwrap_or(bytes)),
+        sent => Ok(sent?),
+    }
+}
+
 /// Waits until `fd` is ready or `limit` has gone by since `since`.
 fn wait(fd: &impl AsFd, interest: Interest, since: Instant, limit: Duration) -> io::Result<()> {
     loop {
@@ -148,6 +159,12 @@ pub fn take(n: RawFd) -> OwnedFd {
     // SAFETY: inherited numbers have no owner in this process until somebody takes them, and the
     // programs take each of theirs once. A number that is not open only yields EBADF later.
     unsafe { OwnedFd::from_raw_fd(n) }
+}
+
+/// Closes an inherited descriptor by its number, if it is open. As [`take`]: nobody may own it.
+pub fn close(n: RawFd) {
+    // SAFETY: close touches no memory; the number is nobody's (see above).
+    unsafe { libc::close(n) };
 }
 
 /// Closes every descriptor from number `n` on. Only right before an exec or in a forked child
@@ -213,6 +230,17 @@ mod tests {
         let fd = memfd("test", b"letter").unwrap();
         assert_eq!(read_to_end(&fd, 100).unwrap(), b"letter");
         assert!(write(&fd, b"x").is_err());
+    }
+
+    #[test]
+    fn a_write_now_takes_what_there_is_room_for() {
+        let (_peer, socket) = crate::pass::pair(crate::pass::Kind::Stream).unwrap();
+        let much = vec![0; 8 << 20];
+        let done = write_now(&socket, &much).unwrap();
+        assert!(done > 0 && done < much.len());
+        assert_eq!(write_now(&socket, &much).unwrap_err().kind(), ErrorKind::WouldBlock);
+        let (_read_end, pipe_end) = pipe().unwrap();
+        assert_eq!(write_now(&pipe_end, &much).unwrap(), libc::PIPE_BUF);
     }
 
     #[test]

@@ -22,6 +22,23 @@ pub fn bind(sock: impl AsFd, addr: SocketAddr) -> io::Result<()> {
     Ok(rustix::net::bind(sock, &addr)?)
 }
 
+/// Whether an IPv6 socket takes IPv6 connections only (`IPV6_V6ONLY`); before the bind.
+pub fn only_six(sock: impl AsFd, only: bool) -> io::Result<()> {
+    Ok(sockopt::set_ipv6_v6only(sock, only)?)
+}
+
+/// The number of a network interface, which an address that is good on one link needs.
+pub fn interface(name: &str) -> io::Result<u32> {
+    let any = rustix::net::socket(AddressFamily::UNIX, SocketType::DGRAM, None)?;
+    Ok(rustix::net::netdevice::name_to_index(any, name)?)
+}
+
+/// The name of a network interface by its number.
+pub fn interface_name(number: u32) -> io::Result<String> {
+    let any = rustix::net::socket(AddressFamily::UNIX, SocketType::DGRAM, None)?;
+    Ok(rustix::net::netdevice::index_to_name(any, number)?)
+}
+
 /// Makes it listen, with room for `backlog` connections nobody has accepted.
 pub fn listen(sock: impl AsFd, backlog: i32) -> io::Result<()> {
     Ok(rustix::net::listen(sock, backlog)?)
@@ -103,23 +120,33 @@ pub fn send_now(sock: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     Ok(retry_on_intr(|| rustix::net::send(&sock, bytes, flags))?)
 }
 
+/// What has come that nobody has read, as far as `buf` has room; it stays. 0 is the end, `WouldBlock`
+/// nothing yet.
+pub fn peek(sock: impl AsFd, buf: &mut [u8]) -> io::Result<usize> {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    let (got, _) = retry_on_intr(|| rustix::net::recv(&sock, &mut *buf, flags))?;
+    Ok(got)
+}
+
 /// Whether something has come that nobody has read (`false`: only the end); `WouldBlock` if neither
 /// has. What has come stays.
 pub fn peek_now(sock: impl AsFd) -> io::Result<bool> {
-    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-    let mut byte = [0; 1];
-    let (got, _) = retry_on_intr(|| rustix::net::recv(&sock, &mut byte, flags))?;
-    Ok(got > 0)
+    Ok(peek(sock, &mut [0; 1])? > 0)
 }
 
 /// Connects to `to`, from the address `from` if one is given, within `limit` (then: `TimedOut`).
 /// The connection is blocking; an exec closes it.
 pub fn connect(to: SocketAddr, from: Option<SocketAddr>, limit: Duration) -> io::Result<TcpStream> {
-    let since = Instant::now();
     let sock = socket(to)?;
     if let Some(from) = from {
         rustix::net::bind(&sock, &from)?;
     }
+    connect_on(sock, to, limit)
+}
+
+/// The same with a socket there is.
+pub fn connect_on(sock: OwnedFd, to: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+    let since = Instant::now();
     crate::fd::set_nonblocking(&sock, true)?;
     match rustix::net::connect(&sock, &to) {
         Ok(()) => {}
@@ -179,6 +206,27 @@ mod tests {
         assert!(limit.ends(&one, Duration::from_secs(59)));
         let (pipe, _writer) = fd::pipe().unwrap();
         assert!(!ReadLimit::new(Duration::from_secs(1)).ends(&pipe, Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn what_is_peeked_at_stays() {
+        let (client, conn) = crate::pass::pair(crate::pass::Kind::Stream).unwrap();
+        assert_eq!(peek(&conn, &mut [0; 4]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        fd::write_all(&client, b"hello").unwrap();
+        let mut buf = [0; 4];
+        for _ in 0..2 {
+            assert_eq!((peek(&conn, &mut buf).unwrap(), &buf), (4, b"hell"));
+        }
+        drop(client);
+        assert_eq!(fd::read_to_end(&conn, 9).unwrap(), b"hello");
+        assert_eq!(peek(&conn, &mut buf).unwrap(), 0);
+    }
+
+    #[test]
+    fn an_interface_has_a_number_and_a_name() {
+        let number = interface("lo").unwrap();
+        assert_eq!(interface_name(number).unwrap(), "lo");
+        assert!(interface("no-such-interface").is_err());
     }
 
     #[test]

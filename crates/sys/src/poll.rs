@@ -93,11 +93,23 @@ pub fn ready(
     interest: Interest,
     limit: Option<Duration>,
 ) -> io::Result<Vec<bool>> {
-    let mut wanted = PollFlags::empty();
-    wanted.set(PollFlags::IN, interest.read);
-    wanted.set(PollFlags::OUT, interest.write);
+    let each: Vec<_> = fds.iter().map(|&fd| (fd, interest)).collect();
+    ready_each(&each, limit)
+}
+
+/// The same, each waited for in its own way.
+pub fn ready_each(
+    fds: &[(BorrowedFd<'_>, Interest)],
+    limit: Option<Duration>,
+) -> io::Result<Vec<bool>> {
+    let wanted = |interest: Interest| {
+        let mut wanted = PollFlags::empty();
+        wanted.set(PollFlags::IN, interest.read);
+        wanted.set(PollFlags::OUT, interest.write);
+        wanted
+    };
     let mut list: Vec<PollFd<'_>> =
-        fds.iter().map(|&fd| PollFd::from_borrowed_fd(fd, wanted)).collect();
+        fds.iter().map(|&(fd, i)| PollFd::from_borrowed_fd(fd, wanted(i))).collect();
     match rustix::event::poll(&mut list, limit.map(timespec).as_ref()) {
         Ok(_) => Ok(list.iter().map(|fd| !fd.revents().is_empty()).collect()),
         Err(rustix::io::Errno::INTR) => Ok(vec![false; fds.len()]),

@@ -4,7 +4,7 @@ mod command;
 mod search;
 
 pub use command::{Command, Source};
-pub use search::{exec, exec_search, find};
+pub use search::{exec, exec_search, exec_search_as, find};
 
 use nix::libc;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};

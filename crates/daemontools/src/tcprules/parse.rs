@@ -1,4 +1,10 @@
 //! One line of rules: `ADDRESS:allow|deny[,NAME=qVALUEq]...`.
+//!
+//! An address ends at the first colon, as ever. Where that makes no rule it may be one of IPv6, or a
+//! network of such.
+
+use base::network::Network;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// What a line is.
 #[derive(Debug, PartialEq, Eq)]
@@ -7,8 +13,8 @@ pub(super) enum Line<'a> {
     Nothing,
     /// Text without a colon, which the original passes over silently.
     NoColon,
-    /// No rule; the line without its trailing blanks.
-    Bad(&'a [u8]),
+    /// No rule; the line without its trailing blanks, and why.
+    Bad(&'a [u8], &'static str),
     /// A rule.
     Rule(Rule<'a>),
 }
@@ -18,7 +24,11 @@ pub(super) enum Line<'a> {
 pub(super) struct Rule<'a> {
     /// What stands before a range's numbers, the numbers, and what stands after: one key each.
     spread: Option<(&'a [u8], std::ops::RangeInclusive<u32>, &'a [u8])>,
-    address: &'a [u8],
+    address: Vec<u8>,
+    /// The address is a network.
+    pub(super) network: Option<Network>,
+    /// What an administrator should know of the address.
+    pub(super) odd: Option<&'static str>,
     /// The database's value: `D` for deny, `+NAME=VALUE` items, each with its NUL.
     pub(super) value: Vec<u8>,
 }
@@ -26,7 +36,7 @@ pub(super) struct Rule<'a> {
 impl<'a> Rule<'a> {
     /// The keys of the rule: the address, or one for each number of its range.
     pub(super) fn keys(&self) -> impl Iterator<Item = Vec<u8>> + use<'a> {
-        let one = self.spread.is_none().then(|| self.address.to_vec());
+        let one = self.spread.is_none().then(|| self.address.clone());
         let many = self.spread.clone().into_iter().flat_map(|(before, numbers, after)| {
             numbers.map(move |n| [before, n.to_string().as_bytes(), after].concat())
         });
@@ -47,24 +57,69 @@ pub(super) fn parse(line: &[u8]) -> Line<'_> {
     }
     let Some(colon) = line.iter().position(|&byte| byte == b':') else { return Line::NoColon };
     let (address, rest) = line.split_at(colon);
-    let rule = rest.get(1..).and_then(value).zip(spread(address));
-    rule.map_or(Line::Bad(line), |(value, spread)| Line::Rule(Rule { spread, address, value }))
+    match value(rest.get(1..).unwrap_or_default()) {
+        Ok(value) => plain(line, address, value),
+        Err(why) => six(line).map_or(Line::Bad(line, why), Line::Rule),
+    }
 }
 
-/// The value of what stands after the colon.
-fn value(text: &[u8]) -> Option<Vec<u8>> {
-    let mut value = Vec::new();
-    let mut rest = match text.strip_prefix(b"deny") {
-        Some(rest) => {
-            value.extend(b"D\0");
-            rest
+/// A rule whose address has no colon.
+fn plain<'a>(line: &'a [u8], text: &'a [u8], value: Vec<u8>) -> Line<'a> {
+    let Some(spread) = spread(text) else {
+        return Line::Bad(line, "a range is of numbers, as 192.0.2.16-31");
+    };
+    let network = Network::parse(text);
+    let address = network.map_or(text.to_vec(), |network| network.to_string().into_bytes());
+    let like_one = text.contains(&b'/') && text.iter().all(|c| b"0123456789./".contains(c));
+    let odd = match network {
+        Some(_) if address != text => Some("more bits of the address are set than count"),
+        None if like_one => Some("this is no network, and no client's address"),
+        _ => None,
+    };
+    Line::Rule(Rule { spread, address, network, odd, value })
+}
+
+/// A rule for an IPv6 address or network, behind `INFO@` perhaps: it ends at the last colon that
+/// `allow` or `deny` follows.
+fn six(line: &[u8]) -> Option<Rule<'_>> {
+    let colons = line.iter().enumerate().filter(|(_, byte)| **byte == b':');
+    let found = colons.filter_map(|(at, _)| {
+        let (text, rest) = line.split_at(at);
+        Some((text, value(rest.get(1..)?).ok()?))
+    });
+    found.filter_map(|(text, value)| six_rule(text, value)).next()
+}
+
+fn six_rule(text: &[u8], value: Vec<u8>) -> Option<Rule<'_>> {
+    let at = text.iter().rposition(|&byte| byte == b'@').map_or(0, |at| at.saturating_add(1));
+    let (info, ip) = text.split_at(at);
+    let network = Network::parse(ip).filter(|_| info.is_empty());
+    let canonical = match network {
+        Some(network) => network.to_string(),
+        None => {
+            let ip = std::str::from_utf8(ip).ok()?.parse::<Ipv6Addr>().ok()?;
+            IpAddr::from(ip).to_canonical().to_string()
         }
-        None => text.strip_prefix(b"allow")?,
+    };
+    let address = [info, canonical.as_bytes()].concat();
+    Some(Rule { spread: None, address, network, odd: None, value })
+}
+
+/// The value of what stands after the colon, or why it is none.
+fn value(text: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let mut value = Vec::new();
+    let mut rest = if let Some(rest) = text.strip_prefix(b"deny") {
+        value.extend(b"D\0");
+        rest
+    } else {
+        text.strip_prefix(b"allow").ok_or("after the first colon stands neither allow nor deny")?
     };
     while !rest.is_empty() {
-        rest = variable(rest.strip_prefix(b",")?, &mut value)?;
+        let item =
+            rest.strip_prefix(b",").ok_or("between two parts there must be a comma alone")?;
+        rest = variable(item, &mut value).ok_or("a variable is NAME=\"VALUE\", in any quotes")?;
     }
-    Some(value)
+    Ok(value)
 }
 
 /// One `NAME=qVALUEq`, and what follows it.
@@ -150,8 +205,14 @@ mod tests {
             "a:allowed",
             "1.a-5:allow",
             "1.2-3-4:allow",
+            "::allow",
+            "1:2:allow",
+            "::g:allow",
+            "::/129:allow",
+            "2001:db8::1:alow",
         ] {
-            assert_eq!(parse(line.as_bytes()), Line::Bad(line.as_bytes()), "{line}");
+            let Line::Bad(bad, _) = parse(line.as_bytes()) else { panic!("{line}") };
+            assert_eq!(bad, line.as_bytes());
         }
     }
 
@@ -171,5 +232,28 @@ mod tests {
     fn names_and_users_may_hold_a_dash() {
         assert_eq!(keys("=a-b.example:deny"), ["=a-b.example"]);
         assert_eq!(keys("joe@1-2:deny"), ["joe@1-2"]);
+    }
+
+    #[test]
+    fn an_ipv6_address_may_hold_colons_and_is_written_in_one_way() {
+        assert_eq!(keys("::1:allow"), ["::1"]);
+        assert_eq!(keys(":::deny"), ["::"]);
+        assert_eq!(keys("2001:DB8:0:0::5:allow,A=\":allow\""), ["2001:db8::5"]);
+        assert_eq!(keys("joe@::1:deny"), ["joe@::1"]);
+        assert_eq!(keys("::ffff:192.0.2.1:deny"), ["192.0.2.1"]);
+        assert_eq!(value_of("2001:db8::5:allow,A=\"::1:deny\""), b"+A=::1:deny\0");
+    }
+
+    #[test]
+    fn networks_are_written_with_the_bits_that_count_and_told_if_odd() {
+        let rule = |line: &'static str| match parse(line.as_bytes()) {
+            Line::Rule(rule) => (keys(line), rule.network.is_some(), rule.odd.is_some()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(rule("10.0.0.0/8:deny"), (vec!["10.0.0.0/8".to_owned()], true, false));
+        assert_eq!(rule("10.0.0.1/8:deny"), (vec!["10.0.0.0/8".to_owned()], true, true));
+        assert_eq!(rule("2001:db8::/32:deny"), (vec!["2001:db8::/32".to_owned()], true, false));
+        assert_eq!(rule("10.0.0.0/33:deny"), (vec!["10.0.0.0/33".to_owned()], false, true));
+        assert_eq!(rule("=a/b:deny"), (vec!["=a/b".to_owned()], false, false));
     }
 }

@@ -1,4 +1,4 @@
-//! The address and port to listen at, from the command line's words.
+//! Addresses and ports, from the command line's words.
 
 use super::names;
 use std::ffi::OsStr;
@@ -9,29 +9,103 @@ use std::os::unix::ffi::OsStrExt;
 /// What a host word is, before any lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Word {
+    /// Nothing, or 0: every address, or this host.
+    Zero,
+    /// `:0`: every address of both families.
+    Both,
     Address(IpAddr),
     /// Only digits, dots and brackets, but no address: nobody is asked.
     NoAddress,
     Name,
 }
 
-/// The address a host word means; `None` if it has none.
-pub(super) fn host(word: &OsStr) -> io::Result<Option<IpAddr>> {
-    let word = word.as_bytes();
-    match literal(word) {
-        Word::Address(ip) => Ok(Some(ip)),
-        Word::NoAddress => Ok(None),
-        Word::Name => {
-            let four = names::addresses_of(word, false)?;
-            Ok(four.into_iter().next())
+/// Which addresses are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Families {
+    /// All.
+    #[default]
+    Both,
+    /// Those of IPv4 only (`-4`).
+    Four,
+    /// Those of IPv6 only (`-6`).
+    Six,
+}
+
+impl Families {
+    /// Whether IPv4 is wanted.
+    pub(crate) fn four(self) -> bool {
+        self != Self::Six
+    }
+
+    /// Whether IPv6 is wanted.
+    pub(crate) fn six(self) -> bool {
+        self != Self::Four
+    }
+
+    /// Whether this address is wanted.
+    pub(crate) fn have(self, ip: IpAddr) -> bool {
+        if ip.is_ipv4() { self.four() } else { self.six() }
+    }
+}
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) ip: IpAddr,
+    /// An IPv6 socket takes IPv4 connections too.
+    pub(super) both: bool,
+}
+
+/// Where a server listens that is told to at `word`; `None` if that has no address.
+pub(super) fn place(word: &OsStr, families: Families) -> io::Result<Option<Place>> {
+    let only = |ip| Some(Place { ip, both: false });
+    Ok(match literal(word.as_bytes()) {
+        Word::Both if families.six() => {
+            Some(Place { ip: Ipv6Addr::UNSPECIFIED.into(), both: families.four() })
         }
+        Word::Zero | Word::Both => only(Ipv4Addr::UNSPECIFIED.into()),
+        Word::Address(ip) => only(ip).filter(|place| families.have(place.ip)),
+        Word::NoAddress => None,
+        Word::Name => {
+            names::addresses_of_host(word.as_bytes(), families)?.first().and_then(|ip| only(*ip))
+        }
+    })
+}
+
+/// The addresses a client tries that is told to connect to `word`.
+pub(crate) fn addresses(word: &OsStr, families: Families) -> io::Result<Vec<IpAddr>> {
+    Ok(match literal(word.as_bytes()) {
+        Word::Zero if families == Families::Six => vec![Ipv6Addr::LOCALHOST.into()],
+        Word::Zero => vec![Ipv4Addr::LOCALHOST.into()],
+        Word::Both if families == Families::Four => vec![Ipv4Addr::LOCALHOST.into()],
+        Word::Both => vec![Ipv6Addr::LOCALHOST.into()],
+        Word::Address(ip) => Some(ip).filter(|ip| families.have(*ip)).into_iter().collect(),
+        Word::NoAddress => Vec::new(),
+        Word::Name => names::addresses_of_host(word.as_bytes(), families)?,
+    })
+}
+
+/// Whether somebody has to be asked for the addresses of a word.
+pub(crate) fn is_name(word: &OsStr) -> bool {
+    literal(word.as_bytes()) == Word::Name
+}
+
+/// The address a word is, without asking anybody; `None` if it is none.
+pub(crate) fn address(word: &OsStr) -> Option<IpAddr> {
+    match literal(word.as_bytes()) {
+        Word::Zero => Some(Ipv4Addr::UNSPECIFIED.into()),
+        Word::Both => Some(Ipv6Addr::UNSPECIFIED.into()),
+        Word::Address(ip) => Some(ip),
+        Word::NoAddress | Word::Name => None,
     }
 }
 
 fn literal(word: &[u8]) -> Word {
     let bare: Vec<u8> = word.iter().copied().filter(|byte| !matches!(byte, b'[' | b']')).collect();
-    if matches!(&bare[..], b"" | b"0") {
-        return Word::Address(Ipv4Addr::UNSPECIFIED.into());
+    match &bare[..] {
+        b"" | b"0" => return Word::Zero,
+        b":0" => return Word::Both,
+        _ => {}
     }
     if bare.contains(&b':') {
         let six = std::str::from_utf8(&bare).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
@@ -55,7 +129,7 @@ fn modulo(digits: &[u8]) -> u8 {
 }
 
 /// The port a word means: digits (modulo 65,536), or a service for TCP in `/etc/services`.
-pub(super) fn port(word: &OsStr) -> Option<u16> {
+pub(crate) fn port(word: &OsStr) -> Option<u16> {
     let word = word.as_bytes();
     if word.iter().all(u8::is_ascii_digit) {
         let digit = |sum: u16, byte: &u8| {
@@ -86,8 +160,10 @@ mod tests {
     #[test]
     fn addresses_are_read_as_the_original_reads_them() {
         let four = |text: &str| Word::Address(text.parse().unwrap());
-        assert_eq!(literal(b"0"), four("0.0.0.0"));
-        assert_eq!(literal(b""), four("0.0.0.0"));
+        assert_eq!(literal(b"0"), Word::Zero);
+        assert_eq!(literal(b""), Word::Zero);
+        assert_eq!(literal(b":0"), Word::Both);
+        assert_eq!(literal(b"0.0.0.0"), four("0.0.0.0"));
         assert_eq!(literal(b"[127.0.0.1]"), four("127.0.0.1"));
         assert_eq!(literal(b"010.0.0.257"), four("10.0.0.1"));
         assert_eq!(literal(b"127.1"), Word::NoAddress);
@@ -106,5 +182,26 @@ mod tests {
         assert_eq!(service(file, b"pop-3"), Some(110));
         assert_eq!(service(file, b"domain"), None);
         assert_eq!(service(file, b"x"), None);
+    }
+
+    #[test]
+    fn a_server_listens_on_one_family_or_on_both_and_a_client_calls_this_host() {
+        let at = |word: &str, families| {
+            let place = place(OsStr::new(word), families).unwrap();
+            place.map(|place| (place.ip.to_string(), place.both))
+        };
+        let is = |ip: &str, both| Some((ip.to_owned(), both));
+        assert_eq!(at("0", Families::Both), is("0.0.0.0", false));
+        assert_eq!(at(":0", Families::Both), is("::", true));
+        assert_eq!(at(":0", Families::Four), is("0.0.0.0", false));
+        assert_eq!(at(":0", Families::Six), is("::", false));
+        assert_eq!(at("::", Families::Both), is("::", false));
+        assert_eq!(at("::1", Families::Four), None);
+        assert_eq!(at("127.1", Families::Both), None);
+        let calls = |word: &str, families| addresses(OsStr::new(word), families).unwrap();
+        assert_eq!(calls("0", Families::Both), ["127.0.0.1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(calls("", Families::Six), ["::1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(calls("[::1]", Families::Both), ["::1".parse::<IpAddr>().unwrap()]);
+        assert!(calls("127.1", Families::Both).is_empty());
     }
 }

@@ -13,22 +13,38 @@ use std::os::unix::ffi::OsStringExt;
 use sys::brood::HURRY;
 use sys::signal::{self, Signal};
 
+/// What the listener tells a connection's process.
+#[derive(Debug)]
+pub(super) struct Briefing {
+    /// The client.
+    pub(super) remote: SocketAddr,
+    /// Where it connected to, if a proxy has told.
+    pub(super) local: Option<SocketAddr>,
+    /// Places are short.
+    pub(super) hurried: bool,
+    /// The rules as they were just now.
+    pub(super) rules: Rulebook,
+    /// That the rules cannot be read has been said lately.
+    pub(super) hushed: bool,
+}
+
 /// Serves a connection; returns only to exit with the code.
 pub(super) fn serve(
     options: &Options,
     program: &[OsString],
     sock: &OwnedFd,
-    remote: SocketAddr,
-    hurried: bool,
+    mut briefing: Briefing,
 ) -> i32 {
     signal::unblock_all();
-    let mut conn = match prepare(options, sock, remote) {
+    options.log.forget();
+    let mut conn = match prepare(options, sock, &briefing) {
         Ok(conn) => conn,
         Err(code) => return code,
     };
-    conn.hurried = hurried;
-    let verdict = match Rulebook::default().read(options, &conn) {
+    conn.hurried = briefing.hurried;
+    let verdict = match briefing.rules.read(options, &conn) {
         Ok(verdict) => verdict,
+        Err(_) if briefing.hushed => return TEMPORARY,
         Err(error) => {
             let file = options.rules.clone().unwrap_or_default();
             return dropping(options, &[&"unable to read ", &file], &error);
@@ -44,15 +60,18 @@ pub(super) fn serve(
 }
 
 /// Everything before the rules: the log line, the socket's options, the banner, the names.
-fn prepare(options: &Options, sock: &OwnedFd, remote: SocketAddr) -> Result<Conn, i32> {
+fn prepare(options: &Options, sock: &OwnedFd, briefing: &Briefing) -> Result<Conn, i32> {
+    let Briefing { remote, local, .. } = *briefing;
     let from = remote.ip().to_canonical();
     options.tell(&conn::pid_line(std::process::id(), from));
     arrange(options, sock);
     sys::fd::write_all(sock, &options.banner)
         .map_err(|e| dropping(options, &[&"unable to print banner"], &e))?;
-    let local = sys::net::local(sock)
+    let local = local
+        .map_or_else(|| sys::net::local(sock), Ok)
         .map_err(|e| dropping(options, &[&"unable to get local address"], &e))?;
     let mut conn = Conn::new(local, remote);
+    conn.six = options.six;
     let given = options.local_host.clone();
     conn.local_host = given.or_else(|| names::name_of(conn.local.ip()));
     if options.remote_name {
@@ -119,8 +138,15 @@ fn become_it(
 
 /// `tcpserver: warning: dropping connection, TEXT: E`; returns 111.
 pub(super) fn dropping(options: &Options, pieces: &[Piece<'_>], cause: &io::Error) -> i32 {
-    let text: Vec<Piece<'_>> =
-        [&"dropping connection, " as Piece<'_>].into_iter().chain(pieces.iter().copied()).collect();
-    options.warning(&text, Some(cause));
+    options.warning(&dropped(pieces), Some(cause));
     TEMPORARY
+}
+
+/// Whether this would be said, and not only counted.
+pub(super) fn is_news(options: &Options, pieces: &[Piece<'_>], cause: &io::Error) -> bool {
+    options.is_news(&dropped(pieces), Some(cause))
+}
+
+fn dropped<'a>(pieces: &[Piece<'a>]) -> Vec<Piece<'a>> {
+    [&"dropping connection, " as Piece<'_>].into_iter().chain(pieces.iter().copied()).collect()
 }

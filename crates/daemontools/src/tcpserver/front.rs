@@ -8,6 +8,7 @@
 use super::child::{self, arrange};
 use super::conn::{self, Conn};
 use super::crowd::{Crowd, neighbourhood, network};
+use super::lobby::Arrival;
 use super::lounge::{Guest, Lounge, Ticket};
 use super::nursery::{News, Nursery};
 use super::rules::{Rulebook, Verdict};
@@ -219,7 +220,7 @@ impl Server<'_> {
                 self.tell(news.into_iter().collect());
             }
             Source::Guest(ticket) => self.hear(ticket),
-            Source::Signals | Source::Listener => {}
+            Source::Signals | Source::Listener | Source::Proxied(_) => {}
         }
     }
 
@@ -241,21 +242,21 @@ impl Server<'_> {
     }
 
     /// Takes a connection in.
-    pub(super) fn receive(&mut self, sock: OwnedFd, remote: SocketAddr) {
-        let from = remote.ip().to_canonical();
-        if self.try_receive(sock, remote).is_err() {
+    pub(super) fn receive(&mut self, arrival: Arrival) {
+        let from = arrival.remote.ip().to_canonical();
+        if self.try_receive(arrival).is_err() {
             self.crowd.leave(from);
             self.news = true;
         }
     }
 
     /// The error is the exit code a process of its own would have had.
-    fn try_receive(&mut self, sock: OwnedFd, remote: SocketAddr) -> Result<(), i32> {
+    fn try_receive(&mut self, arrival: Arrival) -> Result<(), i32> {
         let options = self.options;
-        arrange(options, &sock);
-        send_whole(&sock, &options.banner)
+        arrange(options, &arrival.sock);
+        send_whole(&arrival.sock, &options.banner)
             .map_err(|e| child::dropping(options, &[&"unable to print banner"], &e))?;
-        let conn = self.conn(&sock, remote)?;
+        let conn = self.conn(&arrival)?;
         let Some(front) = self.front() else { return Err(TEMPORARY) };
         let verdict = front.rules.read(options, &conn).map_err(|e| {
             let file = options.rules.clone().unwrap_or_default();
@@ -268,29 +269,32 @@ impl Server<'_> {
         let greets_itself = verdict.set.iter().any(|(name, _)| name == GREETED.as_bytes());
         match front.nursery.greeting() {
             Some(greeting) => {
-                self.seat(sock, remote, Some(greeting).filter(|_| !greets_itself));
+                self.seat(arrival, Some(greeting).filter(|_| !greets_itself));
                 Ok(())
             }
-            None => self.hand_over(conn, sock, verdict),
+            None => self.hand_over(conn, arrival.sock, verdict),
         }
     }
 
     /// What is known of a connection.
-    fn conn(&self, sock: &OwnedFd, remote: SocketAddr) -> Result<Conn, i32> {
+    fn conn(&self, arrival: &Arrival) -> Result<Conn, i32> {
         let options = self.options;
-        let local = match self.local.ip().is_unspecified() {
-            true => sys::net::local(sock)
+        let local = match arrival.local {
+            Some(told) => told,
+            None if self.local.ip().is_unspecified() => sys::net::local(&arrival.sock)
                 .map_err(|e| child::dropping(options, &[&"unable to get local address"], &e))?,
-            false => self.local,
+            None => self.local,
         };
-        let mut conn = Conn::new(local, remote);
+        let mut conn = Conn::new(local, arrival.remote);
+        conn.six = options.six;
         let ip = || conn.local.ip().to_string().into_bytes();
         conn.local_host = Some(options.local_host.clone().unwrap_or_else(ip));
         Ok(conn)
     }
 
     /// Lets a client wait: greeted now or in a while, or without a greeting for its turn.
-    fn seat(&mut self, sock: OwnedFd, remote: SocketAddr, greeting: Option<Rc<Greeting>>) {
+    fn seat(&mut self, arrival: Arrival, greeting: Option<Rc<Greeting>>) {
+        let Arrival { sock, remote, local } = arrival;
         if self.front().is_some_and(|front| front.lounge.is_full()) {
             self.make_room();
         }
@@ -304,7 +308,8 @@ impl Server<'_> {
             return self.crowd.leave(from);
         }
         let (early, greeted, queues) = (speaks && greeting.is_some(), false, false);
-        let guest = Guest { sock, from, port, since, greeting, greeted, early, queues };
+        let local = local.map(Box::new);
+        let guest = Guest { sock, from, port, local, since, greeting, greeted, early, queues };
         let in_turn = guest.greeting.is_none();
         let ticket = front.lounge.admit(guest, network(from));
         if in_turn {
@@ -405,7 +410,8 @@ impl Server<'_> {
 
     fn serve_guest(&mut self, guest: Guest, mut said: Vec<u8>) -> Result<(), i32> {
         let remote = SocketAddr::new(guest.from, guest.port);
-        let mut conn = self.conn(&guest.sock, remote)?;
+        let arrival = Arrival { sock: guest.sock, remote, local: guest.local.map(|local| *local) };
+        let mut conn = self.conn(&arrival)?;
         let options = self.options;
         let Some(front) = self.front() else { return Err(TEMPORARY) };
         let verdict = front.rules.judge(&conn).map_err(|e| {
@@ -415,7 +421,7 @@ impl Server<'_> {
         said.truncate(said.len().saturating_sub(b"\r\n".len()));
         conn.greeted = guest.greeted.then_some(said);
         conn.early = guest.early;
-        self.hand_over(conn, guest.sock, verdict)
+        self.hand_over(conn, arrival.sock, verdict)
     }
 
     fn hand_over(&mut self, mut conn: Conn, sock: OwnedFd, verdict: Verdict) -> Result<(), i32> {

@@ -1,7 +1,6 @@
 //! Asking the client's ident server whose the connection is (RFC 1413).
 
 use super::conn::Conn;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// The ident port.
@@ -12,10 +11,11 @@ const INFO: usize = 257;
 const ANSWER: usize = 4_096;
 
 /// The client's ident text, if its server gives one within `limit`.
-pub(super) fn ask(conn: &Conn, limit: Duration) -> Option<Vec<u8>> {
+pub(crate) fn ask(conn: &Conn, limit: Duration) -> Option<Vec<u8>> {
     let since = Instant::now();
-    let from = SocketAddr::new(conn.local.ip(), 0);
-    let to = SocketAddr::new(conn.remote.ip(), PORT);
+    let (mut from, mut to) = (conn.local, conn.remote);
+    from.set_port(0);
+    to.set_port(PORT);
     let sock = sys::net::connect(to, Some(from), limit).ok()?;
     let question = format!("{} , {}\r\n", conn.remote.port(), conn.local.port());
     let left = || limit.saturating_sub(since.elapsed());

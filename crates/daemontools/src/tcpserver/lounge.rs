@@ -4,7 +4,7 @@
 //! comes from an address with few is never the one to go while another has more.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use sys::brood::Greeting;
@@ -20,6 +20,8 @@ pub(super) struct Guest {
     /// this is its own.
     pub(super) from: IpAddr,
     pub(super) port: u16,
+    /// Where it connected to, if a proxy has told.
+    pub(super) local: Option<Box<SocketAddr>>,
     /// When it came: seconds since the listener's start.
     pub(super) since: u32,
     /// What it is told; `None`: its program greets it.
@@ -310,8 +312,8 @@ mod tests {
 
     fn guest(from: IpAddr, since: u32) -> Guest {
         let (sock, _) = sys::fd::pipe().unwrap();
-        let (port, greeting, greeted, early, queues) = Default::default();
-        Guest { sock, from, port, since, greeting, greeted, early, queues }
+        let (port, local, greeting, greeted, early, queues) = Default::default();
+        Guest { sock, from, port, local, since, greeting, greeted, early, queues }
     }
 
     fn admit(lounge: &mut Lounge, last: u8, since: u32) -> Ticket {

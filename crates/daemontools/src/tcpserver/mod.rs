@@ -5,36 +5,42 @@
 //! its descriptors 0 and 1, or with `-f` to a clean parent of it; to DNS and the client's ident
 //! server in the connection's own process; to the log on stderr.
 
-mod address;
+pub(crate) mod address;
 mod child;
-mod conn;
+pub(crate) mod conn;
 mod crowd;
 mod front;
-mod ident;
+pub(crate) mod ident;
+mod limits;
+mod lobby;
 mod log;
 mod lounge;
-mod names;
+pub(crate) mod names;
 mod nursery;
 mod options;
 mod packet;
+mod qualify;
 mod regulars;
 mod renew;
-mod rules;
+pub(crate) mod rules;
 mod server;
 mod source;
 pub(crate) mod tcp_env;
 
-use base::limits;
+use address::Place;
+use base::limits::SILENT_CONNECTIONS;
 use crowd::Crowd;
 use front::Front;
+use lobby::Lobby;
 use nursery::Nursery;
-pub(crate) use options::number;
+pub(crate) use options::{Loudness, number};
 use options::{Options, Task};
 use renew::Renewal;
+use rules::Rulebook;
 use server::{Means, Server};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Instant;
@@ -73,8 +79,11 @@ fn start<'a>(task: &'a Task<'a>, inherited: Option<Inherited>) -> Result<Server<
     signal::ignore(Signal::Pipe);
     let sock = match inherited {
         Some(Inherited { sock, .. }) => sock,
-        None => listen(options, SocketAddr::new(host(task)?, port))?,
+        None => listen(options, host(task)?, port)?,
     };
+    let numbers = options.limits.read().map_err(|(file, error)| {
+        options.fatal(&[&"unable to read a number from ", &file], Some(&error))
+    })?;
     drop_ids(options)?;
     detach(options, &sock)?;
     let fatal = |text: &str, error: std::io::Error| options.fatal(&[&text], Some(&error));
@@ -82,9 +91,12 @@ fn start<'a>(task: &'a Task<'a>, inherited: Option<Inherited>) -> Result<Server<
     let poller = Poller::new().map_err(|e| fatal("unable to wait for connections", e))?;
     let poller = Rc::new(poller);
     let means = means(task, &poller)?;
-    let crowd = Crowd::new(options.limit, options.per_address);
+    let crowd = Crowd::new(numbers, options.limits.count_networks());
+    let lobby = options.proxies.clone().map(|list| Lobby::new(list, options.header));
+    let reread = options.limits.are_files().then(Instant::now);
     let (program, pause, listening, news) = (task.program, None, false, false);
     let renewal = Renewal::Unasked;
+    let rules = Rulebook::default();
     Ok(Server {
         options,
         program,
@@ -94,6 +106,9 @@ fn start<'a>(task: &'a Task<'a>, inherited: Option<Inherited>) -> Result<Server<
         poller,
         crowd,
         means,
+        lobby,
+        rules,
+        reread,
         pause,
         listening,
         news,
@@ -120,14 +135,14 @@ fn room(silent: u64) -> usize {
     let _ = rlimit::set_soft(Resource::Nofile, u64::MAX);
     let (soft, _) = rlimit::get(Resource::Nofile).unwrap_or((1_024, 1_024));
     let most = soft.saturating_sub(RESERVE).max(1);
-    let wanted = if silent == 0 { limits::SILENT_CONNECTIONS } else { silent };
+    let wanted = if silent == 0 { SILENT_CONNECTIONS } else { silent };
     usize::try_from(wanted.min(most)).unwrap_or(1)
 }
 
-/// The address of the host named.
-fn host(task: &Task<'_>) -> Result<IpAddr, i32> {
+/// Where the host named is.
+fn host(task: &Task<'_>) -> Result<Place, i32> {
     let (options, host) = (&task.options, task.host);
-    let found = address::host(host).map_err(|e| {
+    let found = address::place(host, options.families).map_err(|e| {
         let text = "temporarily unable to figure out IP address for ";
         options.fatal(&[&text, &host], Some(&e))
     })?;
@@ -135,9 +150,24 @@ fn host(task: &Task<'_>) -> Result<IpAddr, i32> {
 }
 
 /// A socket listening there.
-fn listen(options: &Options, at: SocketAddr) -> Result<OwnedFd, i32> {
+fn listen(options: &Options, place: Place, port: u16) -> Result<OwnedFd, i32> {
     let fatal = |text: &str, error: std::io::Error| options.fatal(&[&text], Some(&error));
-    let sock = sys::net::socket(at).map_err(|e| fatal("unable to create socket", e))?;
+    let at = match place.ip {
+        IpAddr::V4(ip) => SocketAddr::from((ip, port)),
+        IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope(options)?).into(),
+    };
+    let sock = match sys::net::socket(at) {
+        // A host without IPv6 has both when it has IPv4.
+        Err(_) if place.both => {
+            let four = Place { ip: Ipv4Addr::UNSPECIFIED.into(), both: false };
+            return listen(options, four, port);
+        }
+        made => made.map_err(|e| fatal("unable to create socket", e))?,
+    };
+    if at.is_ipv6() {
+        let done = sys::net::only_six(&sock, !place.both);
+        done.map_err(|e| fatal("unable to create socket", e))?;
+    }
     sys::net::bind(&sock, at).map_err(|e| {
         // Stock's words do not say where.
         let code = fatal("unable to bind", e);
@@ -149,6 +179,13 @@ fn listen(options: &Options, at: SocketAddr) -> Result<OwnedFd, i32> {
     // So that a connection that is gone again does not stop the loop in accept.
     sys::fd::set_nonblocking(&sock, true).map_err(|e| fatal("unable to listen", e))?;
     Ok(sock)
+}
+
+/// The number of the interface that `-I` names.
+fn scope(options: &Options) -> Result<u32, i32> {
+    let Some(name) = &options.interface else { return Ok(0) };
+    let number = sys::net::interface(&name.to_string_lossy());
+    number.map_err(|e| options.fatal(&[&"unable to find interface ", name], Some(&e)))
 }
 
 /// Becomes who `-g` and `-u` say.

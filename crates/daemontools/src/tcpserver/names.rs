@@ -1,7 +1,9 @@
 //! Names for addresses and addresses for names: `/etc/hosts` first, then DNS. It waits, so only a
 //! connection's own child, or the start, asks.
 
+use super::address::Families;
 use super::packet::{self, Answer, Kind, Record};
+use super::qualify::Qualifying;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -18,7 +20,7 @@ const PORT: u16 = 53;
 const FILE: usize = 1 << 20;
 
 /// The name of an address; `None` if there is none or it cannot be found out.
-pub(super) fn name_of(ip: IpAddr) -> Option<Vec<u8>> {
+pub(crate) fn name_of(ip: IpAddr) -> Option<Vec<u8>> {
     look_up(ip).ok().flatten()
 }
 
@@ -30,8 +32,56 @@ pub(super) fn look_up(ip: IpAddr) -> io::Result<Option<Vec<u8>>> {
     let records = ask(packet::reverse(ip).as_bytes(), Kind::Ptr)?;
     Ok(records.into_iter().find_map(|record| match record {
         Record::Name(name) => Some(name),
-        Record::Address(_) => None,
+        Record::Address(_) | Record::Text(_) => None,
     }))
+}
+
+/// The addresses of a host named on a command line: those of `/etc/hosts`, else of DNS, where the
+/// name may be made longer as [`Qualifying`] says, and is asked for IPv6 only if it has none of IPv4
+/// or that is not wanted. None is an empty list; an error is a failure that may pass.
+pub(crate) fn addresses_of_host(name: &[u8], families: Families) -> io::Result<Vec<IpAddr>> {
+    let mut known = hosts_addresses(&file("/etc/hosts"), name);
+    known.retain(|ip| families.have(*ip));
+    if !known.is_empty() {
+        return Ok(known);
+    }
+    for name in Qualifying::of_this_host(&file).candidates(name) {
+        let found = dns_addresses(&name, families)?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn dns_addresses(name: &[u8], families: Families) -> io::Result<Vec<IpAddr>> {
+    let four = if families.four() { ask(name, Kind::A)? } else { Vec::new() };
+    let found: Vec<IpAddr> = addresses(four).collect();
+    if found.is_empty() && families.six() {
+        return Ok(addresses(ask(name, Kind::Aaaa)?).collect());
+    }
+    Ok(found)
+}
+
+/// What DNS says under a name: its texts, one behind the other; empty if there is none.
+pub(crate) fn text_of(name: &[u8]) -> io::Result<Vec<u8>> {
+    let text = |record| match record {
+        Record::Text(text) => text,
+        Record::Name(_) | Record::Address(_) => Vec::new(),
+    };
+    Ok(ask(name, Kind::Txt)?.into_iter().flat_map(text).collect())
+}
+
+/// Whether DNS has an IPv4 address for a name.
+pub(crate) fn has_address(name: &[u8]) -> io::Result<bool> {
+    Ok(!ask(name, Kind::A)?.is_empty())
+}
+
+fn addresses(records: Vec<Record>) -> impl Iterator<Item = IpAddr> {
+    records.into_iter().filter_map(|record| match record {
+        Record::Address(ip) => Some(ip),
+        Record::Name(_) | Record::Text(_) => None,
+    })
 }
 
 /// The addresses of a name: those of `/etc/hosts`, else IPv4 ones from DNS, and IPv6 ones if
@@ -41,12 +91,7 @@ pub(super) fn addresses_of(name: &[u8], six: bool) -> io::Result<Vec<IpAddr>> {
     if !known.is_empty() {
         return Ok(known);
     }
-    let records = ask(name, if six { Kind::Aaaa } else { Kind::A })?;
-    let address = |record| match record {
-        Record::Address(ip) => Some(ip),
-        Record::Name(_) => None,
-    };
-    Ok(records.into_iter().filter_map(address).collect())
+    Ok(addresses(ask(name, if six { Kind::Aaaa } else { Kind::A })?).collect())
 }
 
 /// A file of names as far as it can be read.
@@ -90,30 +135,34 @@ fn hosts_addresses(file: &[u8], name: &[u8]) -> Vec<IpAddr> {
 }
 
 /// `$DNSCACHEIP`, else the `nameserver` lines, else this host.
-fn servers(variable: Option<&[u8]>, file: &[u8]) -> Vec<IpAddr> {
-    let mut servers: Vec<IpAddr> = match variable {
+fn servers(variable: Option<&[u8]>, file: &[u8]) -> Vec<SocketAddr> {
+    let at = |ip| SocketAddr::new(ip, PORT);
+    let mut servers: Vec<SocketAddr> = match variable {
         Some(text) => quads(text),
         None => lines(file)
             .filter(|words| words.first() == Some(&&b"nameserver"[..]))
-            .filter_map(|words| ip(words.get(1)?))
+            .filter_map(|words| ip(words.get(1)?).map(at))
             .collect(),
     };
     servers.truncate(SERVERS);
     if servers.is_empty() {
-        servers.push(Ipv4Addr::LOCALHOST.into());
+        servers.push(at(Ipv4Addr::LOCALHOST.into()));
     }
     servers
 }
 
-/// Dotted quads separated by dots or blanks; IPv6 addresses by blanks.
-fn quads(text: &[u8]) -> Vec<IpAddr> {
+/// Dotted quads separated by dots or blanks; IPv6 addresses, and either with a port (`127.0.0.1:5353`,
+/// `[::1]:5353`), by blanks.
+fn quads(text: &[u8]) -> Vec<SocketAddr> {
+    let at = |ip| SocketAddr::new(ip, PORT);
     let mut found = Vec::new();
     for word in text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
         let parts: Vec<&[u8]> = word.split(|&byte| byte == b'.').collect();
         if word.contains(&b':') {
-            found.extend(ip(word));
+            let whole = || std::str::from_utf8(word).ok().and_then(|word| word.parse().ok());
+            found.extend(ip(word).map(at).or_else(whole));
         } else {
-            found.extend(parts.chunks(4).filter_map(|quad| ip(&quad.join(&b'.'))));
+            found.extend(parts.chunks(4).filter_map(|quad| ip(&quad.join(&b'.')).map(at)));
         }
     }
     found
@@ -129,7 +178,7 @@ fn ask(name: &[u8], kind: Kind) -> io::Result<Vec<Record>> {
     for round in ROUNDS {
         for server in &servers {
             let left = LOOKUP.saturating_sub(since.elapsed());
-            match ask_one(SocketAddr::new(*server, PORT), name, kind, round.min(left)) {
+            match ask_one(*server, name, kind, round.min(left)) {
                 Ok(Answer::Records(records)) => return Ok(records),
                 Ok(_) => trouble = true,
                 Err(error) if error.kind() == ErrorKind::InvalidInput => {
@@ -201,9 +250,14 @@ mod tests {
     #[test]
     fn the_variable_overrides_the_file_and_this_host_is_the_last_resort() {
         let file = b"search x\nnameserver 10.0.0.1\nnameserver ::1\n";
-        assert_eq!(servers(None, file), [addr("10.0.0.1"), addr("::1")]);
-        assert_eq!(servers(Some(b"1.2.3.4.5.6.7.8"), file), [addr("1.2.3.4"), addr("5.6.7.8")]);
-        assert_eq!(servers(Some(b"::1 1.2.3.4"), file), [addr("::1"), addr("1.2.3.4")]);
-        assert_eq!(servers(None, b""), [addr("127.0.0.1")]);
+        let read = |variable: Option<&[u8]>, file: &[u8]| {
+            let list = servers(variable, file).iter().map(ToString::to_string).collect::<Vec<_>>();
+            list.join(" ")
+        };
+        assert_eq!(read(None, file), "10.0.0.1:53 [::1]:53");
+        assert_eq!(read(Some(b"1.2.3.4.5.6.7.8"), file), "1.2.3.4:53 5.6.7.8:53");
+        assert_eq!(read(Some(b"::1 1.2.3.4"), file), "[::1]:53 1.2.3.4:53");
+        assert_eq!(read(Some(b"127.0.0.1:5353 [::1]:54"), file), "127.0.0.1:5353 [::1]:54");
+        assert_eq!(read(None, b""), "127.0.0.1:53");
     }
 }

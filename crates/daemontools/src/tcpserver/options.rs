@@ -1,5 +1,7 @@
 //! The command line: `tcpserver [options] host port program [arg ...]`.
 
+use super::address::Families;
+use super::limits::{Limit, Limits};
 use super::log::Log;
 use crate::message::{PERMANENT, Piece, TEMPORARY, Voice};
 use std::ffi::{OsStr, OsString};
@@ -9,14 +11,16 @@ use std::time::Duration;
 use sys::getopt::{Opt, getopt};
 
 const VOICE: Voice = Voice("tcpserver");
-const LETTERS: &str = "1UXpPhHrRoOdDqQvfc:x:B:g:u:b:l:t:m:i:w:e:";
-const USAGE: &str = "tcpserver [ -1UXpPhHrRoOdDqQvf ] [ -c limit ] [ -m limit ] \
-[ -x rules.cdb ] [ -B banner ] [ -g gid ] [ -u uid ] [ -b backlog ] [ -l localname ] \
-[ -t timeout ] [ -i limit ] [ -w timeout ] [ -e milliseconds ] host port program";
+const LETTERS: &str = "1UXpPhHrRoOdDqQv46fc:x:B:g:u:b:l:t:m:M:i:w:e:a:A:I:";
+// The original's, to the byte; what is new is in the manual.
+const USAGE: &str = "tcpserver [ -1UXpPhHrRoOdDqQv ] [ -c limit ] [ -x rules.cdb ] [ -B banner ] \
+[ -g gid ] [ -u uid ] [ -b backlog ] [ -l localname ] [ -t timeout ] host port program";
+/// Children at once, if `-c` does not say.
+const CHILDREN: u64 = 40;
 
 /// How much is said on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Loudness {
+pub(crate) enum Loudness {
     /// `-q`: nothing.
     Silent,
     /// `-Q`: what goes wrong.
@@ -29,10 +33,8 @@ pub(super) enum Loudness {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Options {
     pub(super) loudness: Loudness,
-    /// `-c`: children at once.
-    pub(super) limit: u64,
-    /// `-m`: children at once for connections from one address; 0 is no limit.
-    pub(super) per_address: u64,
+    /// `-c`, `-m`, `-M`: connections at once, of all, of an address, of a network.
+    pub(super) limits: Limits,
     /// `-x`: the rules file.
     pub(super) rules: Option<OsString>,
     /// `-X`: a missing rules file means no rules.
@@ -69,6 +71,16 @@ pub(super) struct Options {
     pub(super) patience: Duration,
     /// `-e`: how long the greeting is held back.
     pub(super) pause: Duration,
+    /// `-4`, `-6`: where to listen,
+    pub(super) families: Families,
+    /// and with `-6` IPv4 is told in IPv6's variables.
+    pub(super) six: bool,
+    /// `-I`: the interface of an address that is good on one link.
+    pub(super) interface: Option<OsString>,
+    /// `-a`: rules that name the proxies whose PROXY header counts.
+    pub(super) proxies: Option<OsString>,
+    /// `-A`: how long such a header is waited for.
+    pub(super) header: Duration,
     /// Where the log goes.
     pub(super) log: Log,
 }
@@ -77,8 +89,11 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             loudness: Loudness::Errors,
-            limit: 40,
-            per_address: 0,
+            limits: Limits {
+                total: Limit::Number(CHILDREN),
+                address: Limit::Number(0),
+                network: Limit::Number(0),
+            },
             rules: None,
             rules_optional: false,
             banner: Vec::new(),
@@ -97,6 +112,11 @@ impl Default for Options {
             silent: 0,
             patience: Duration::from_secs(300),
             pause: Duration::ZERO,
+            families: Families::Both,
+            six: false,
+            interface: None,
+            proxies: None,
+            header: Duration::from_secs(5),
             log: Log::default(),
         }
     }
@@ -141,8 +161,9 @@ impl Options {
             b'q' => self.loudness = Loudness::Silent,
             b'Q' => self.loudness = Loudness::Errors,
             b'v' => self.loudness = Loudness::Verbose,
-            b'c' => self.limit = number(value),
-            b'm' => self.per_address = number(value),
+            b'c' => self.limits.total = Limit::of(value, CHILDREN),
+            b'm' => self.limits.address = Limit::of(value, 0),
+            b'M' => self.limits.network = Limit::of(value, 0),
             b'x' => self.rules = Some(value.clone()),
             b'X' => self.rules_optional = true,
             b'B' => self.banner = value.clone().into_vec(),
@@ -167,6 +188,11 @@ impl Options {
             b'i' => self.silent = number(value),
             b'w' => self.patience = Duration::from_secs(number(value).clamp(1, 86_400)),
             b'e' => self.pause = Duration::from_millis(number(value).min(60_000)),
+            b'4' => self.families = Families::Four,
+            b'6' => self.six = true,
+            b'I' => self.interface = Some(value.clone()),
+            b'a' => self.proxies = Some(value.clone()),
+            b'A' => self.header = Duration::from_secs(number(value).clamp(1, 60)),
             _ => {}
         }
     }
@@ -193,11 +219,16 @@ impl Options {
         }
     }
 
-    /// `tcpserver: warning: ...`, unless `-q`.
+    /// `tcpserver: warning: ...`, unless `-q`; the same one only once in a while.
     pub(super) fn warning(&self, pieces: &[Piece<'_>], cause: Option<&io::Error>) {
         if self.loudness != Loudness::Silent {
-            self.log.line(&VOICE.line("warning", pieces, cause));
+            self.log.warning(&VOICE.line("warning", pieces, cause));
         }
+    }
+
+    /// Whether a warning would be said now; somebody else says it.
+    pub(super) fn is_news(&self, pieces: &[Piece<'_>], cause: Option<&io::Error>) -> bool {
+        self.log.is_news(&VOICE.line("warning", pieces, cause))
     }
 
     /// `tcpserver: fatal: ...`, unless `-q`; returns 111.
@@ -235,7 +266,8 @@ mod tests {
     fn later_options_override_earlier_ones() {
         let options = options("tcpserver -vqvRrHc5 -c 7x -l  -D -m3 0 25 program -R");
         assert!(options.verbose() && options.ident && !options.remote_name && options.nodelay);
-        assert_eq!((options.limit, options.per_address), (7, 3));
+        let numbers = options.limits.read().unwrap();
+        assert_eq!((numbers.total, numbers.address, numbers.network), (7, 3, 0));
         assert_eq!(options.local_host, Some(Vec::new()));
         assert_eq!(options.patience, Duration::from_secs(300));
     }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub(super) enum Kind {
     A = 1,
     Ptr = 12,
+    Txt = 16,
     Aaaa = 28,
 }
 
@@ -15,6 +16,8 @@ pub(super) enum Kind {
 pub(super) enum Record {
     Name(Vec<u8>),
     Address(IpAddr),
+    /// The strings of a TXT record, one behind the other.
+    Text(Vec<u8>),
 }
 
 /// What a message says about a question.
@@ -112,6 +115,7 @@ fn records(message: &[u8], mut at: usize, kind: Kind) -> Option<Vec<Record>> {
 fn record(message: &[u8], at: usize, bytes: &[u8], kind: Kind) -> Option<Record> {
     match kind {
         Kind::Ptr => name(message, at).map(|(name, _)| Record::Name(name)),
+        Kind::Txt => strings(bytes).map(Record::Text),
         Kind::A => {
             let octets: [u8; 4] = bytes.try_into().ok()?;
             Some(Record::Address(Ipv4Addr::from(octets).into()))
@@ -121,6 +125,17 @@ fn record(message: &[u8], at: usize, bytes: &[u8], kind: Kind) -> Option<Record>
             Some(Record::Address(Ipv6Addr::from(octets).into()))
         }
     }
+}
+
+/// Strings, each behind its length (RFC 1035 §3.3.14).
+fn strings(mut bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    while let Some((length, rest)) = bytes.split_first() {
+        let (string, rest) = rest.split_at_checked(usize::from(*length))?;
+        text.extend_from_slice(string);
+        bytes = rest;
+    }
+    Some(text)
 }
 
 /// The name at a place, in text, and where what follows it begins.
@@ -228,6 +243,14 @@ mod tests {
         assert_eq!(answer(&asked, &message, Kind::A), want);
         assert_eq!(answer(&asked, &reply(&asked, 3, &[]), Kind::A), Answer::Records(vec![]));
         assert_eq!(answer(&asked, &reply(&asked, 2, &[]), Kind::A), Answer::Trouble);
+    }
+
+    #[test]
+    fn the_strings_of_a_text_are_one_and_one_that_goes_on_outside_is_none() {
+        let asked = question(7, b"4.3.2.1.rbl.example", Kind::Txt).unwrap();
+        let message = reply(&asked, 0, &[(16, b"\x03see\x00\x02 x"), (16, b"\x05four"), (16, b"")]);
+        let want = [b"see x".to_vec(), Vec::new()].map(Record::Text);
+        assert_eq!(answer(&asked, &message, Kind::Txt), Answer::Records(want.to_vec()));
     }
 
     #[test]

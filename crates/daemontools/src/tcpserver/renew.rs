@@ -6,6 +6,7 @@
 //! with the last of them; we become the new program, with the same pid, so that supervise sees
 //! nothing, and with the same socket, so that no connection is refused meanwhile.
 
+use super::lobby::Lobby;
 use super::server::{Means, Server};
 use super::source::Source;
 use std::io;
@@ -110,7 +111,7 @@ impl Server<'_> {
     fn renew(&mut self) -> io::Result<()> {
         self.options.tell(b"tcpserver: becoming the new version\n");
         self.options.log.flush();
-        if matches!(self.means, Means::Clean(_)) {
+        if matches!(self.means, Means::Clean(_)) || !self.lobby_is_empty() {
             match spawn::fork() {
                 Ok(Fork::Child) => return self.remain(),
                 Ok(Fork::Parent(_)) => {}
@@ -136,10 +137,20 @@ impl Server<'_> {
         // The poller asks for the signals of the process that added them.
         self.poller.remove(&self.signals)?;
         self.poller.add(&self.signals, Source::Signals.number(), Interest::READ)?;
-        if let Means::Clean(front) = &mut self.means {
-            front.nursery.part_with_regulars();
+        match &mut self.means {
+            Means::Clean(front) => front.nursery.part_with_regulars(),
+            // They are the listener's children, and stay so.
+            Means::Fork(children) => {
+                children.clear();
+                self.crowd.forget();
+            }
         }
         Ok(())
+    }
+
+    /// Whether no proxy's connection waits.
+    fn lobby_is_empty(&self) -> bool {
+        self.lobby.as_ref().is_none_or(Lobby::is_empty)
     }
 
     /// At the end of a turn: the exit code if we are done.
@@ -151,6 +162,7 @@ impl Server<'_> {
             Means::Clean(front) => front.is_idle(),
             Means::Fork(children) => children.is_empty(),
         };
+        let idle = idle && self.lobby_is_empty();
         match self.renewal.next(Instant::now(), idle, std::os::unix::process::parent_id()) {
             Next::GoOn => None,
             Next::EndTrial(pid) => {

@@ -3,10 +3,15 @@
 use super::conn::Conn;
 use super::options::Options;
 use base::cdb::{Cdb, Damaged};
+use base::network::Network;
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
+
+/// Lengths of networks that are looked for: each there can be.
+const MOST_LENGTHS: usize = 129;
 
 /// What a rule says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,16 +22,20 @@ pub(super) struct Verdict {
     pub(super) set: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
+/// Where a database says how long the networks in its keys are, longest first, a byte each: without
+/// it none is looked for. No other rule has such a key.
+pub(crate) const LENGTHS: [&[u8]; 2] = [b"/4", b"/6"];
+
 /// What is known of a client, as far as rules go.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Client<'a> {
-    pub(super) ip: &'a [u8],
-    pub(super) host: Option<&'a [u8]>,
-    pub(super) info: Option<&'a [u8]>,
+pub(crate) struct Client<'a> {
+    pub(crate) ip: &'a [u8],
+    pub(crate) host: Option<&'a [u8]>,
+    pub(crate) info: Option<&'a [u8]>,
 }
 
-/// The keys to look for, in order.
-pub(super) fn keys(client: Client<'_>) -> Vec<Vec<u8>> {
+/// The keys to look for, in order; `networks` are those of the client's networks.
+fn keys(client: Client<'_>, networks: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     let Client { ip, host, info } = client;
     let mut keys = Vec::new();
     if let Some(info) = info {
@@ -37,6 +46,7 @@ pub(super) fn keys(client: Client<'_>) -> Vec<Vec<u8>> {
     keys.extend(host.map(|host| [b"=", host].concat()));
     let dots = ip.iter().enumerate().rev().filter(|(_, byte)| **byte == b'.');
     keys.extend(dots.map(|(at, _)| ip.iter().take(at.saturating_add(1)).copied().collect()));
+    keys.extend(networks);
     if let Some(host) = host {
         let dots = host.iter().enumerate().filter(|(_, byte)| **byte == b'.');
         keys.extend(dots.map(|(at, _)| [b"=", host.get(at..).unwrap_or_default()].concat()));
@@ -46,22 +56,64 @@ pub(super) fn keys(client: Client<'_>) -> Vec<Vec<u8>> {
     keys
 }
 
-/// The verdict of a database on a client; no key is allow.
-pub(super) fn judge(cdb: &Cdb<'_>, client: Client<'_>) -> Result<Verdict, Damaged> {
-    for key in keys(client) {
-        if let Some(value) = cdb.get(&key)? {
-            return Ok(parse(value));
-        }
+/// The keys of a client's networks that a database may have, the narrowest first.
+fn networks(cdb: &Cdb<'_>, ip: &[u8]) -> Result<Vec<Vec<u8>>, Damaged> {
+    let [four, six] = LENGTHS;
+    let lengths = cdb.get(if ip.contains(&b':') { six } else { four })?.unwrap_or_default();
+    if lengths.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(Verdict::default())
+    let ip = std::str::from_utf8(ip).ok().and_then(|ip| ip.parse::<IpAddr>().ok());
+    let keys = |ip| {
+        let key = move |bits: &u8| Network::of(ip, *bits).to_string().into_bytes();
+        lengths.iter().take(MOST_LENGTHS).map(key).collect()
+    };
+    Ok(ip.map(keys).unwrap_or_default())
 }
 
-/// Reads a rule's value: `D`, and `+NAME=VALUE`, each ended by a NUL; anything else is ignored.
+/// A rule of a database: its key and its value.
+pub(crate) type Rule<'a> = (Vec<u8>, &'a [u8]);
+
+/// The rule of a database for a client.
+pub(crate) fn find<'a>(cdb: &Cdb<'a>, client: Client<'_>) -> Result<Option<Rule<'a>>, Damaged> {
+    for key in keys(client, networks(cdb, client.ip)?) {
+        if let Some(value) = cdb.get(&key)? {
+            return Ok(Some((key, value)));
+        }
+    }
+    Ok(None)
+}
+
+/// The verdict of a database on a client; no key is allow.
+pub(super) fn judge(cdb: &Cdb<'_>, client: Client<'_>) -> Result<Verdict, Damaged> {
+    Ok(find(cdb, client)?.map(|(_, value)| parse(value)).unwrap_or_default())
+}
+
+/// The items of a rule's value, each ended by a NUL; what stands behind the last one is none.
+pub(crate) struct Items<'a>(&'a [u8]);
+
+impl<'a> Items<'a> {
+    /// Those of a value.
+    pub(crate) const fn of(value: &'a [u8]) -> Self {
+        Self(value)
+    }
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let end = self.0.iter().position(|&byte| byte == 0)?;
+        let (item, rest) = self.0.split_at(end);
+        self.0 = rest.get(1..).unwrap_or_default();
+        Some(item)
+    }
+}
+
+/// Reads a rule's value: `D`, and `+NAME=VALUE`; anything else is ignored.
 fn parse(value: &[u8]) -> Verdict {
     let mut verdict = Verdict::default();
-    let mut items: Vec<&[u8]> = value.split(|&byte| byte == 0).collect();
-    items.pop();
-    for item in items {
+    for item in Items::of(value) {
         match item.split_first() {
             Some((b'D', _)) => verdict.deny = true,
             Some((b'+', variable)) => verdict.set.extend(pair(variable)),
@@ -107,6 +159,27 @@ impl Rulebook {
         self.judge(conn)
     }
 
+    /// Reads the file ahead for a child; the error is what the child will meet.
+    pub(super) fn check(&mut self, path: &OsStr, optional: bool) -> io::Result<()> {
+        match self.refresh(path) {
+            Err(error) if optional && error.kind() == ErrorKind::NotFound => return Ok(()),
+            refreshed => refreshed?,
+        }
+        let whole = self.known.as_ref().is_none_or(|(_, bytes)| Cdb::new(bytes).is_ok());
+        if whole { Ok(()) } else { Err(ErrorKind::InvalidData.into()) }
+    }
+
+    /// Whether a list names an address: it has a rule for it that does not deny it.
+    pub(super) fn lists(&mut self, path: &OsStr, ip: IpAddr) -> io::Result<bool> {
+        self.refresh(path)?;
+        let Some((_, bytes)) = &self.known else { return Ok(false) };
+        let ip = ip.to_string();
+        let client = Client { ip: ip.as_bytes(), host: None, info: None };
+        let found = Cdb::new(bytes).and_then(|cdb| find(&cdb, client));
+        let found = found.map_err(|Damaged| io::Error::from(ErrorKind::InvalidData))?;
+        Ok(found.is_some_and(|(_, value)| !parse(value).deny))
+    }
+
     /// The verdict of the file as it was when it was last read.
     pub(super) fn judge(&self, conn: &Conn) -> io::Result<Verdict> {
         let Some((_, bytes)) = &self.known else { return Ok(Verdict::default()) };
@@ -135,7 +208,7 @@ mod tests {
     use base::cdb::build;
 
     fn listed(client: Client<'_>) -> Vec<String> {
-        keys(client).into_iter().map(|key| String::from_utf8(key).unwrap()).collect()
+        keys(client, Vec::new()).into_iter().map(|key| String::from_utf8(key).unwrap()).collect()
     }
 
     #[test]
@@ -186,6 +259,35 @@ mod tests {
         assert_eq!(verdict(b"1.2.3.4"), Verdict { deny: false, set });
         assert!(verdict(b"1.2.3.5").deny);
         assert!(!verdict(b"1.2.4.4").deny);
+    }
+
+    #[test]
+    fn networks_come_after_dotted_prefixes_and_the_narrowest_first() {
+        let rules: [(&[u8], &[u8]); 8] = [
+            (b"10.0.0.0/8", b"+A=8\0"),
+            (b"10.1.0.0/16", b"+A=16\0"),
+            (b"10.1.2.", b"+A=dot\0"),
+            (b"2001:db8::/32", b"+A=six\0"),
+            (b"2001:db8::1", b"+A=one\0"),
+            (b"", b"D\0"),
+            (b"/4", &[16, 8]),
+            (b"/6", &[32]),
+        ];
+        let file = build(rules).unwrap();
+        let cdb = Cdb::new(&file).unwrap();
+        for (ip, want) in [
+            (&b"10.1.2.3"[..], "dot"),
+            (b"10.1.3.3", "16"),
+            (b"10.2.3.4", "8"),
+            (b"2001:db8::1", "one"),
+            (b"2001:db8:ffff::1", "six"),
+        ] {
+            let verdict = judge(&cdb, Client { ip, host: None, info: None }).unwrap();
+            assert_eq!(verdict.set, [(b"A".to_vec(), want.as_bytes().to_vec())]);
+        }
+        for ip in [&b"11.0.0.1"[..], b"2001:db9::1", b"no address"] {
+            assert!(judge(&cdb, Client { ip, host: None, info: None }).unwrap().deny);
+        }
     }
 
     #[test]

@@ -5,8 +5,10 @@ use super::child;
 use super::conn;
 use super::crowd::{Crowd, neighbourhood};
 use super::front::Front;
+use super::lobby::{Arrival, Lobby};
 use super::options::Options;
 use super::renew::Renewal;
+use super::rules::Rulebook;
 use super::source::Source;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -21,6 +23,8 @@ use sys::spawn::{self, Fork};
 
 /// How long nothing is accepted after the kernel had no room for a connection.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long files of limits are not looked at again.
+const REREAD: Duration = Duration::from_secs(1);
 /// Connections taken from the kernel in one turn at most: others wait for theirs.
 const ACCEPTS: usize = 64;
 
@@ -45,6 +49,12 @@ pub(super) struct Server<'a> {
     pub(super) poller: Rc<Poller>,
     pub(super) crowd: Crowd,
     pub(super) means: Means,
+    /// The connections of trusted proxies, if there may be any.
+    pub(super) lobby: Option<Lobby>,
+    /// The rules, for children that are about to be forked.
+    pub(super) rules: Rulebook,
+    /// When files of limits are read again, if limits are files.
+    pub(super) reread: Option<Instant>,
     /// Nothing is accepted before.
     pub(super) pause: Option<Instant>,
     /// Whether the poller waits for connections.
@@ -73,6 +83,7 @@ impl Server<'_> {
             match self.turn(&mut events) {
                 Ok(None) => {}
                 Ok(Some(code)) => {
+                    self.options.log.count(true);
                     self.options.log.flush();
                     return code;
                 }
@@ -95,10 +106,14 @@ impl Server<'_> {
                 Source::Signals if self.take_signals()? => return Ok(Some(0)),
                 Source::Signals => {}
                 Source::Listener => connection = true,
+                Source::Proxied(number) => self.hear_proxy(number),
                 other => self.attend(other),
             }
         }
         if connection && let Some(code) = self.accept_some() {
+            return Ok(Some(code));
+        }
+        if let Some(code) = self.serve_proxied() {
             return Ok(Some(code));
         }
         self.tend();
@@ -110,16 +125,22 @@ impl Server<'_> {
         if std::mem::take(&mut self.news) {
             self.status();
         }
+        self.options.log.count(false);
         self.options.log.flush();
     }
 
-    /// Whether a connection could be taken now.
-    fn accepting(&self) -> bool {
-        let able = match &self.means {
+    /// Whether one more connection could be served now, or greeted.
+    pub(super) fn has_room(&self) -> bool {
+        match &self.means {
             Means::Fork(_) => !self.crowd.full(),
             Means::Clean(front) => front.accepting(&self.crowd),
-        };
-        able && !self.is_remainder() && self.pause.is_none_or(|until| Instant::now() >= until)
+        }
+    }
+
+    /// Whether a connection could be taken from the kernel now.
+    fn accepting(&self) -> bool {
+        let paused = self.pause.is_some_and(|until| Instant::now() < until);
+        self.has_room() && !self.is_remainder() && !paused
     }
 
     /// Waits for signals, clean parents, guests, and as far as one could be taken, a connection.
@@ -137,6 +158,8 @@ impl Server<'_> {
             until = until.into_iter().chain(front.due()).min();
         }
         until = until.into_iter().chain(self.renewal.due(now)).min();
+        let lobby = self.lobby.as_ref().and_then(Lobby::due);
+        until = until.into_iter().chain(lobby).chain(self.options.log.due()).min();
         let limit = until.map(|until| until.saturating_duration_since(now));
         self.poller.wait(events, limit)
     }
@@ -184,6 +207,7 @@ impl Server<'_> {
     /// Takes the connections the kernel has, one if each gets a process at once. A code: we are
     /// the child, and done.
     fn accept_some(&mut self) -> Option<i32> {
+        self.reread_limits();
         for _ in 0..ACCEPTS {
             if !self.accepting() {
                 return None;
@@ -196,26 +220,57 @@ impl Server<'_> {
                 }
             };
             self.pause = None;
-            if !self.let_in(remote.ip().to_canonical()) {
+            let arrival = Arrival { sock, remote, local: None };
+            let Some(arrival) = self.receive_proxied(arrival) else { continue };
+            if !self.let_in(arrival.remote.ip().to_canonical()) {
                 continue;
             }
             if matches!(self.means, Means::Fork(_)) {
-                return self.fork(sock, remote);
+                return self.fork(arrival);
             }
-            self.receive(sock, remote);
+            self.receive(arrival);
         }
         None
     }
 
-    /// Counts a connection, unless its address has as many as it may have.
+    /// Serves those whose proxies have told whose they are. A code: we are the child, and done.
+    fn serve_proxied(&mut self) -> Option<i32> {
+        while let Some(arrival) = self.next_proxied() {
+            if !self.let_in(arrival.remote.ip().to_canonical()) {
+                continue;
+            }
+            if !matches!(self.means, Means::Fork(_)) {
+                self.receive(arrival);
+            } else if let Some(code) = self.fork(arrival) {
+                return Some(code);
+            }
+        }
+        None
+    }
+
+    /// Counts a connection, unless its address or network has as many as it may have.
     fn let_in(&mut self, from: IpAddr) -> bool {
         let entered = self.crowd.enter(from);
-        if !entered {
-            let text =
-                format!("dropping connection, {from} has {} already", self.options.per_address);
-            self.options.warning(&[&text], None);
+        if let Err(full) = entered {
+            self.options.warning(&[&format!("dropping connection, {full}")], None);
         }
-        entered
+        entered.is_ok()
+    }
+
+    /// Takes the limits from their files, once a second at most.
+    fn reread_limits(&mut self) {
+        let now = Instant::now();
+        if self.reread.is_none_or(|due| now < due) {
+            return;
+        }
+        self.reread = now.checked_add(REREAD);
+        match self.options.limits.read() {
+            Ok(numbers) => self.crowd.limit(numbers),
+            Err((file, error)) => {
+                let text = "limits stay as they are: unable to read a number from ";
+                self.options.warning(&[&text, &file], Some(&error));
+            }
+        }
     }
 
     /// A connection that went away, or a kernel without room: the latter passes, in its time, and
@@ -228,17 +283,30 @@ impl Server<'_> {
         }
     }
 
-    fn fork(&mut self, sock: OwnedFd, remote: SocketAddr) -> Option<i32> {
-        let from = remote.ip().to_canonical();
+    /// Reads the rules for the next child; false if they cannot be read, which has been said lately.
+    fn is_news_of_rules(&mut self) -> bool {
+        let Some(path) = &self.options.rules else { return true };
+        match self.rules.check(path, self.options.rules_optional) {
+            Ok(()) => true,
+            Err(error) => child::is_news(self.options, &[&"unable to read ", path], &error),
+        }
+    }
+
+    fn fork(&mut self, arrival: Arrival) -> Option<i32> {
+        let from = arrival.remote.ip().to_canonical();
         let hurried = self.crowd.hurries(neighbourhood(from));
         self.crowd.serve(from);
         self.status();
+        let hushed = !self.is_news_of_rules();
         match spawn::fork() {
             Ok(Fork::Child) => {
-                // The listener is closed, so that a child that lives on does not hold the port.
-                self.sock = sock;
-                let (options, program) = (self.options, self.program);
-                return Some(child::serve(options, program, &self.sock, remote, hurried));
+                // The listener is closed, so that a child that lives on does not hold the port; so
+                // are those who wait for their proxies.
+                let Arrival { sock, remote, local } = arrival;
+                (self.sock, self.lobby) = (sock, None);
+                let rules = std::mem::take(&mut self.rules);
+                let briefing = child::Briefing { remote, local, hurried, rules, hushed };
+                return Some(child::serve(self.options, self.program, &self.sock, briefing));
             }
             Ok(Fork::Parent(pid)) => {
                 if let Means::Fork(children) = &mut self.means {

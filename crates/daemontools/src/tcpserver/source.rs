@@ -15,6 +15,8 @@ pub(super) enum Source {
     Orphan(u32),
     /// A child that serves a client again said something, by its pid.
     Regular(u32),
+    /// A proxy has said something of its client, by the lobby's number.
+    Proxied(u32),
     /// Somebody who has been greeted.
     Guest(Ticket),
 }
@@ -32,6 +34,7 @@ impl Source {
             Self::Parent(pid) => other(2, pid),
             Self::Orphan(pid) => other(3, pid),
             Self::Regular(pid) => other(4, pid),
+            Self::Proxied(number) => other(5, number),
             Self::Guest(ticket) => ticket.number(),
         }
     }
@@ -47,7 +50,8 @@ impl Source {
             (_, 1) => Self::Listener,
             (_, 2) => Self::Parent(pid),
             (_, 3) => Self::Orphan(pid),
-            (..) => Self::Regular(pid),
+            (_, 4) => Self::Regular(pid),
+            (..) => Self::Proxied(pid),
         }
     }
 }
@@ -65,6 +69,7 @@ mod tests {
             Source::Parent(4_194_304),
             Source::Orphan(1),
             Source::Regular(77),
+            Source::Proxied(OTHER - 1),
             Source::Guest(guest),
             Source::Guest(Ticket::from_number(0)),
         ] {

@@ -8,10 +8,9 @@ use super::options::number;
 use super::{ident, names};
 use crate::message::TEMPORARY;
 use crate::run::Environment;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 use sys::getopt::getopt;
 use sys::signal::{self, Signal};
@@ -45,9 +44,9 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
         return TEMPORARY;
     }
     let mut environment = Environment::ours();
-    if std::env::var_os("PROTO").is_none_or(|proto| proto != "TCP") {
+    if std::env::var_os("PROTO").is_none_or(|proto| proto != "TCP" && proto != "TCP6") {
         match connection(options) {
-            Ok(conn) => put(&mut environment, &conn),
+            Ok(conn) => conn.put(&mut environment),
             Err(_) => return TEMPORARY,
         }
     }
@@ -71,14 +70,4 @@ fn connection(options: Options) -> io::Result<Conn> {
 /// The name of an address, in lower case.
 fn name(ip: IpAddr) -> Option<Vec<u8>> {
     names::look_up(ip).unwrap_or_else(|_| Some(UNKNOWN.to_vec()))
-}
-
-/// Sets what is known and removes what is not.
-fn put(environment: &mut Environment, conn: &Conn) {
-    for (name, value) in conn.variables() {
-        match value {
-            Some(value) => environment.set(OsStr::new(name), &OsString::from_vec(value)),
-            None => environment.remove(OsStr::new(name)),
-        }
-    }
 }

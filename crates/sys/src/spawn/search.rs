@@ -85,6 +85,14 @@ pub fn exec_search(argv: &[OsString], env: Option<&[(OsString, OsString)]>) -> i
     }
 }
 
+/// The same for a program that is called by another name than the one it is sought by.
+pub fn exec_search_as(program: &OsStr, argv: &[OsString]) -> io::Error {
+    match Image::new(program, argv, None) {
+        Ok(image) => image.exec(),
+        Err(error) => error,
+    }
+}
+
 /// The file that [`exec_search`] would run under this name, as far as that can be told beforehand:
 /// the first of its paths that may be run.
 pub fn find(program: &OsStr) -> Option<PathBuf> {

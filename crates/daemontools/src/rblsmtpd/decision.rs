@@ -1,0 +1,198 @@
+//! Whether a client is refused, and in which words.
+
+use std::io;
+use std::net::Ipv6Addr;
+
+/// How much of a list's text is passed on.
+const TEXT: usize = 200;
+
+/// One option, as they stand on the command line: each is for those behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Who is listed from here on is refused for good (553), or for now (451).
+    ForGood(bool),
+    /// Trouble with a list refuses the client, or does not.
+    Closed(bool),
+    /// A list of those who are refused.
+    Reject(Vec<u8>),
+    /// A list of those who are accepted.
+    Accept(Vec<u8>),
+}
+
+/// What is done with the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It gets its server.
+    Accept,
+    /// It hears this: a code and a text, one line without its end.
+    Reject(Vec<u8>),
+}
+
+/// Whom the lists are read of.
+pub(super) trait Lists {
+    /// The text under a name, empty if there is none; an error if nobody could say.
+    fn text(&mut self, name: &[u8]) -> io::Result<Vec<u8>>;
+    /// Whether a name has an address.
+    fn has(&mut self, name: &[u8]) -> io::Result<bool>;
+}
+
+/// Decides on the client at `ip`. `given` is `$RBLSMTPD`, which decides without any list.
+pub(super) fn decide(
+    given: Option<&[u8]>,
+    ip: &[u8],
+    steps: &[Step],
+    lists: &mut dyn Lists,
+) -> Verdict {
+    match given {
+        Some(b"") => Verdict::Accept,
+        Some(given) => match given.strip_prefix(b"-") {
+            Some(text) => Verdict::Reject(message(true, text)),
+            None => Verdict::Reject(message(false, given)),
+        },
+        None => ask(&backwards(ip), steps, lists),
+    }
+}
+
+/// What the lists say, one after the other.
+fn ask(client: &[u8], steps: &[Step], lists: &mut dyn Lists) -> Verdict {
+    let (mut for_good, mut closed, mut trouble) = (false, false, false);
+    for step in steps {
+        match step {
+            Step::ForGood(is) => for_good = *is,
+            Step::Closed(is) => closed = *is,
+            Step::Reject(base) => match lists.text(&[client, base].concat()) {
+                Ok(text) if text.is_empty() => {}
+                Ok(text) => return Verdict::Reject(message(for_good && !trouble, &text)),
+                Err(_) if closed => {
+                    return Verdict::Reject(message(false, b"temporary RBL lookup error"));
+                }
+                Err(_) => trouble = true,
+            },
+            Step::Accept(base) => match lists.has(&[client, base].concat()) {
+                Ok(false) => {}
+                Ok(true) => return Verdict::Accept,
+                Err(_) if closed => trouble = true,
+                Err(_) => return Verdict::Accept,
+            },
+        }
+    }
+    Verdict::Accept
+}
+
+/// The address as lists have it: its parts backwards, each with a dot (RFC 5782 §2.1, §2.4).
+fn backwards(ip: &[u8]) -> Vec<u8> {
+    let six = std::str::from_utf8(ip).ok().and_then(|ip| ip.parse::<Ipv6Addr>().ok());
+    if let Some(six) = six {
+        let hex = format!("{:032x}", six.to_bits());
+        return hex.bytes().rev().flat_map(|digit| [digit, b'.']).collect();
+    }
+    if ip.is_empty() {
+        return Vec::new();
+    }
+    ip.rsplit(|&byte| byte == b'.').flat_map(|part| [part, b"."].concat()).collect()
+}
+
+/// One line that is safe for a client and a log.
+fn message(for_good: bool, text: &[u8]) -> Vec<u8> {
+    let code: &[u8] = if for_good { b"553 " } else { b"451 " };
+    let safe = |byte: &u8| if (32..=126).contains(byte) { *byte } else { b'?' };
+    code.iter().copied().chain(text.iter().take(TEXT).map(safe)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// Lists as a table: a name's text, or trouble. Those asked for are remembered.
+    #[derive(Default)]
+    struct Table {
+        texts: BTreeMap<&'static str, Option<&'static str>>,
+        asked: Vec<String>,
+    }
+
+    impl Lists for Table {
+        fn text(&mut self, name: &[u8]) -> io::Result<Vec<u8>> {
+            let name = String::from_utf8(name.to_vec()).unwrap();
+            let found = self.texts.get(&*name).copied();
+            self.asked.push(name);
+            match found {
+                Some(Some(text)) => Ok(text.into()),
+                Some(None) => Err(io::ErrorKind::TimedOut.into()),
+                None => Ok(Vec::new()),
+            }
+        }
+
+        fn has(&mut self, name: &[u8]) -> io::Result<bool> {
+            self.text(name).map(|text| !text.is_empty())
+        }
+    }
+
+    /// The decision on 192.0.2.1 with `-r x` as `rx`, and so on; `listed` is in list l, list t is in
+    /// trouble.
+    fn decided(line: &str) -> String {
+        let mut table = Table::default();
+        table.texts.insert("1.2.0.192.l", Some("listed"));
+        table.texts.insert("1.2.0.192.t", None);
+        let steps = line.split_whitespace().map(|word| match word.split_at(1) {
+            ("b", _) => Step::ForGood(true),
+            ("B", _) => Step::ForGood(false),
+            ("c", _) => Step::Closed(true),
+            ("C", _) => Step::Closed(false),
+            ("r", base) => Step::Reject(base.into()),
+            (_, base) => Step::Accept(base.into()),
+        });
+        match decide(None, b"192.0.2.1", &steps.collect::<Vec<_>>(), &mut table) {
+            Verdict::Accept => "accept".to_owned(),
+            Verdict::Reject(message) => String::from_utf8(message).unwrap(),
+        }
+    }
+
+    #[test]
+    fn the_first_list_that_has_the_client_decides() {
+        assert_eq!(decided(""), "accept");
+        assert_eq!(decided("rother"), "accept");
+        assert_eq!(decided("rother rl"), "451 listed");
+        assert_eq!(decided("al rl"), "accept");
+        assert_eq!(decided("rl al"), "451 listed");
+    }
+
+    #[test]
+    fn options_are_for_what_stands_behind_them() {
+        assert_eq!(decided("b rl"), "553 listed");
+        assert_eq!(decided("rl b"), "451 listed");
+        assert_eq!(decided("b B rl"), "451 listed");
+    }
+
+    #[test]
+    fn trouble_is_passed_over_or_refuses_and_makes_the_rest_temporary() {
+        assert_eq!(decided("rt"), "accept");
+        assert_eq!(decided("c rt"), "451 temporary RBL lookup error");
+        assert_eq!(decided("c C rt"), "accept");
+        assert_eq!(decided("b rt rl"), "451 listed");
+        assert_eq!(decided("at rl"), "accept");
+        assert_eq!(decided("b c at rl"), "451 listed");
+    }
+
+    #[test]
+    fn the_variable_decides_and_nobody_is_asked() {
+        let mut table = Table::default();
+        let steps = [Step::Reject(b"l".to_vec())];
+        let mut given = |text: &[u8]| decide(Some(text), b"192.0.2.1", &steps, &mut table);
+        assert_eq!(given(b""), Verdict::Accept);
+        assert_eq!(given(b"Go away"), Verdict::Reject(b"451 Go away".to_vec()));
+        assert_eq!(given(b"-Go away\r\n"), Verdict::Reject(b"553 Go away??".to_vec()));
+        assert_eq!(given(b"-"), Verdict::Reject(b"553 ".to_vec()));
+        assert_eq!(given(&[b'x'; 300]), Verdict::Reject([&b"451 "[..], &[b'x'; 200]].concat()));
+        assert!(table.asked.is_empty());
+    }
+
+    #[test]
+    fn an_address_is_asked_for_backwards() {
+        assert_eq!(backwards(b"192.0.2.1"), b"1.2.0.192.");
+        assert_eq!(backwards(b""), b"");
+        let six = backwards(b"2001:db8::1");
+        assert!(six.starts_with(b"1.0.0.0.") && six.ends_with(b"8.b.d.0.1.0.0.2."));
+        assert_eq!(six.len(), 64);
+    }
+}

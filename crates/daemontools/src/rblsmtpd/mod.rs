@@ -1,0 +1,91 @@
+//! refuse mail from addresses that DNS lists name
+//!
+//! *Runs as* whoever calls it, tcpserver's user as a rule. *Hears* DNS; a client that is refused, on
+//! descriptor 0. *Opens* `/etc/resolv.conf`. *Speaks to* the client; to descriptor 2; and becomes the
+//! server.
+
+mod decision;
+mod session;
+
+use crate::message::{Voice, say};
+use crate::run::run;
+use crate::tcpserver::{names, number};
+use decision::{Lists, Step, Verdict};
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::time::Duration;
+use sys::getopt::{Opt, getopt};
+use sys::sandbox::Fence;
+use sys::signal::{self, Signal};
+
+const VOICE: Voice = Voice("rblsmtpd");
+// The original's text, its -R, which no version knows, included.
+const USAGE: &str =
+    "rblsmtpd [ -b ] [ -R ] [ -t timeout ] [ -r base ] [ -a base ] smtpd [ arg ... ]";
+/// How long a client that is refused may talk, if `-t` does not say.
+const SESSION: Duration = Duration::from_secs(60);
+/// The longest that `-t` can say.
+const LONGEST: u64 = 86_400;
+
+/// `rblsmtpd [options] smtpd [arg ...]`. Exit code the server's; 0 for a client that was refused; 100
+/// for misuse; 111 if the server cannot be run.
+pub(crate) fn main(args: &[OsString]) -> i32 {
+    let (options, smtpd) = match getopt(args, "bBcCt:r:a:") {
+        Ok(found) => found,
+        Err(misuse) => {
+            misuse.complain(args);
+            return VOICE.usage(USAGE);
+        }
+    };
+    if smtpd.is_empty() {
+        return VOICE.usage(USAGE);
+    }
+    let steps: Vec<Step> = options.iter().filter_map(step).collect();
+    let limit = options.iter().rev().find(|option| option.letter == b't');
+    let limit =
+        limit.map_or(SESSION, |option| Duration::from_secs(number(&option.value).min(LONGEST)));
+    let variable = |name: &str| std::env::var_os(name).map(OsStringExt::into_vec);
+    let ip = variable("TCPREMOTEIP").unwrap_or_default();
+    match decision::decide(variable("RBLSMTPD").as_deref(), &ip, &steps, &mut Dns) {
+        Verdict::Accept => run(VOICE, smtpd, None),
+        Verdict::Reject(message) => refuse(&ip, &message, limit),
+    }
+}
+
+fn step(option: &Opt) -> Option<Step> {
+    let base = || option.value.clone().into_vec();
+    Some(match option.letter {
+        b'b' => Step::ForGood(true),
+        b'B' => Step::ForGood(false),
+        b'c' => Step::Closed(true),
+        b'C' => Step::Closed(false),
+        b'r' => Step::Reject(base()),
+        b'a' => Step::Accept(base()),
+        _ => return None,
+    })
+}
+
+/// The lists as DNS has them.
+struct Dns;
+
+impl Lists for Dns {
+    fn text(&mut self, name: &[u8]) -> io::Result<Vec<u8>> {
+        names::text_of(name)
+    }
+
+    fn has(&mut self, name: &[u8]) -> io::Result<bool> {
+        names::has_address(name)
+    }
+}
+
+/// Tells the log, and the client as often as it asks.
+fn refuse(ip: &[u8], message: &[u8], limit: Duration) -> i32 {
+    let pid = std::process::id().to_string();
+    say(&[b"rblsmtpd: ", ip, b" pid ", pid.as_bytes(), b": ", message, b"\n"].concat());
+    signal::ignore(Signal::Pipe);
+    // As far as the kernel can, before the client is heard.
+    let _ = Fence::new().close_paths();
+    session::refuse(message, limit);
+    0
+}
