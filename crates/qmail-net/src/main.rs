@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod fences;
+mod grounds;
 mod pop3d;
 mod popup;
 mod qmqpc;

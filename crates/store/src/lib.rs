@@ -10,5 +10,6 @@ pub mod maildir;
 pub mod passwords;
 pub mod program;
 pub mod queue;
+pub mod reach;
 pub mod stock;
 pub mod users;

@@ -18,6 +18,9 @@ pub enum Opening {
     Write,
     /// For reading and writing a file that was not there, mode 0600.
     New,
+    /// To see what it is and to whom it belongs: without waiting for whoever holds a FIFO's or a
+    /// terminal's other end.
+    Look,
 }
 
 /// A directory below which names are looked up.
@@ -37,6 +40,11 @@ impl At {
         Ok(Self(retry_on_intr(|| fs::open(dir, flags, Mode::empty()))?))
     }
 
+    /// Opens a directory below this one.
+    pub fn below(&self, name: &Path) -> io::Result<Self> {
+        self.dir(name).map(Self)
+    }
+
     /// Opens a file.
     pub fn file(&self, name: &Path, how: Opening) -> io::Result<OwnedFd> {
         self.with(
@@ -45,6 +53,7 @@ impl At {
                 Opening::Read => OFlags::RDONLY,
                 Opening::Write => OFlags::RDWR,
                 Opening::New => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+                Opening::Look => OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
             },
         )
     }
@@ -234,6 +243,12 @@ mod tests {
         assert_eq!(&buf, b"he\0\0\0\0\0x\0");
         std::os::unix::fs::symlink("a", path.join("l")).unwrap();
         assert!(at.file(Path::new("l"), Opening::Read).is_err());
+        crate::file::mkfifo(path.join("f"), 0o600).unwrap();
+        assert!(at.file(Path::new("f"), Opening::Look).is_ok());
+        std::fs::remove_file(path.join("f")).unwrap();
+        std::os::unix::fs::symlink(".", path.join("d")).unwrap();
+        assert!(at.below(Path::new("d")).is_err() && at.below(Path::new(".")).is_ok());
+        std::fs::remove_file(path.join("d")).unwrap();
         assert_eq!(at.names(Path::new("")).unwrap(), ["a", "l"]);
         std::fs::remove_dir_all(&path).unwrap();
     }

@@ -9,6 +9,7 @@ mod files;
 
 use std::fmt;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 pub use calls::Calls;
@@ -22,6 +23,25 @@ const LINKS: usize = 10_000;
 /// file capabilities). Cannot be undone.
 pub fn no_new_privs() -> io::Result<()> {
     Ok(rustix::thread::set_no_new_privs(true)?)
+}
+
+/// Whether a file could not be opened for reading though its permissions allow it: it lies outside
+/// this process's fence, since a directory was replaced or a link leads elsewhere now.
+pub fn is_out_of_reach(path: &Path, err: &io::Error) -> bool {
+    // This call asks for permissions alone: no fence is asked.
+    err.kind() == io::ErrorKind::PermissionDenied
+        && rustix::fs::access(path, rustix::fs::Access::READ_OK).is_ok()
+}
+
+/// Where [`Fence::reads_and_links`] leads to in a directory: itself and the directories that links
+/// in it lead to now, each by device and inode.
+pub fn identity(dir: &Path) -> Vec<(u64, u64)> {
+    let all = std::iter::once(dir.to_path_buf()).chain(linked(dir));
+    let known = all.filter_map(|dir| std::fs::metadata(dir).ok());
+    let mut places: Vec<_> = known.map(|about| (about.dev(), about.ino())).collect();
+    places.sort_unstable();
+    places.dedup();
+    places
 }
 
 /// What a process keeps. It begins with nothing but what is open already, memory, time, and its own

@@ -11,6 +11,7 @@ use sys::brood;
 use sys::fd;
 
 use crate::fences;
+use crate::grounds::{Fenced, Grounds};
 use crate::smtpd::annex::{self, PROGRAM};
 use crate::smtpd::circumstances::Circumstances;
 use crate::smtpd::talk::Ends;
@@ -74,10 +75,10 @@ pub(crate) fn main(protocol: Protocol) -> i32 {
 }
 
 fn serve_many(protocol: Protocol, socket: OwnedFd, home: &Home) -> i32 {
-    let served = close_fence(protocol, &socket, home).and_then(|annex| {
+    let served = close_fence(protocol, &socket, home).and_then(|(annex, grounds)| {
         let (fenced, mut annex) = (annex.is_some(), annex);
         let limits = brood::Serve { max_children: CHILDREN, retire_after: RETIRE };
-        brood::serve(socket, limits, |block, fds| {
+        let child = |block: &[u8], fds: Vec<OwnedFd>| {
             let Some(connection) = fds.first() else { return 111 };
             let ends = Ends { hear: connection.as_fd(), speak: connection.as_fd() };
             let about = Circumstances::of_handover(block);
@@ -90,7 +91,9 @@ fn serve_many(protocol: Protocol, socket: OwnedFd, home: &Home) -> i32 {
             // Who is heard from here on must not find a way out of the fence.
             annex = None;
             serve(protocol, ends, home, &about)
-        })
+        };
+        let parent = Fenced { name: protocol.name(), grounds, is_obsolete: false, child };
+        brood::serve_as(socket, limits, parent)
     });
     match served {
         Ok(()) => 0,
@@ -101,21 +104,24 @@ fn serve_many(protocol: Protocol, socket: OwnedFd, home: &Home) -> i32 {
     }
 }
 
-/// Opens the annex, if one is needed, and closes the fence.
+/// Opens the annex, if one is needed, and closes the fence around what there is.
 fn close_fence(
     protocol: Protocol,
     socket: &OwnedFd,
     home: &Home,
-) -> io::Result<Option<brood::Annex>> {
+) -> io::Result<(Option<brood::Annex>, Grounds)> {
     let annex = annex::open(socket, |ends, about| serve(protocol, ends, home, about))?;
-    let fence = match protocol {
-        Protocol::Qmtp => fences::smtpd(home.root()),
-        Protocol::Qmqp => fences::qmqpd(),
+    if annex.is_none() {
+        return Ok((None, Grounds::none()));
+    }
+    let (fence, grounds) = match protocol {
+        Protocol::Qmtp => (fences::smtpd(home.root()), Grounds::of(home, &fences::SMTPD)),
+        Protocol::Qmqp => (fences::qmqpd(), Grounds::none()),
     };
-    if let Some(missing) = annex.as_ref().and_then(|_| fence.close_or_tell()) {
+    if let Some(missing) = fence.close_or_tell() {
         say(protocol.name(), format_args!("warning: {missing}"));
     }
-    Ok(annex)
+    Ok((annex, grounds))
 }
 
 /// One connection; its exit code.
@@ -129,6 +135,9 @@ fn serve(protocol: Protocol, ends: Ends<'_>, home: &Home, about: &Circumstances)
         Ok(site) => site,
         Err(err) => {
             say(protocol.name(), format_args!("fatal: {err}"));
+            if err.is_out_of_reach() {
+                brood::make_way();
+            }
             return 111;
         }
     };

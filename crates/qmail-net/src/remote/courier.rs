@@ -12,7 +12,7 @@ use super::hosts::{self, Target, Way};
 use super::letter::Letter;
 use super::own;
 use super::qmtp;
-use super::site::Site;
+use super::site::{Site, Unusable};
 use super::talk::{Ended, Talk};
 use super::tcpto::{Attempt, Tcpto};
 
@@ -31,6 +31,14 @@ pub(super) struct Courier {
     talk: Option<Talk>,
 }
 
+/// Why there is none.
+pub(super) struct NoCourier {
+    /// The report.
+    pub(super) items: Items,
+    /// A fresh process could read the settings.
+    pub(super) is_out_of_reach: bool,
+}
+
 /// Why an address is no use.
 enum Useless {
     /// Nothing can be done here now; this is the report.
@@ -41,15 +49,16 @@ enum Useless {
 
 impl Courier {
     /// Reads the settings; or the report of why that is impossible.
-    pub(super) fn to(host: Vec<u8>, home: Option<&Home>) -> Result<Self, Items> {
+    pub(super) fn to(host: Vec<u8>, home: Option<&Home>) -> Result<Self, NoCourier> {
         let Some(home) = home else {
-            return Err(vec![b"ZUnable to switch to home directory. (#4.3.0)\n".to_vec()]);
+            let item = b"ZUnable to switch to home directory. (#4.3.0)\n".to_vec();
+            return Err(NoCourier { items: vec![item], is_out_of_reach: false });
         };
         match Site::read(home) {
             Ok(site) => Ok(Self::with(site, Tcpto::of(home), host, Vec::new())),
-            Err(why) => {
+            Err(Unusable { why, is_out_of_reach }) => {
                 let item = format!("ZUnable to read control files. (#4.3.0)\n{why}\n");
-                Err(vec![item.into_bytes()])
+                Err(NoCourier { items: vec![item.into_bytes()], is_out_of_reach })
             }
         }
     }

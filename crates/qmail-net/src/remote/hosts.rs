@@ -85,7 +85,7 @@ pub(super) fn find(
         let targets = found.map_err(|trouble| trouble.item(&route.relay))?;
         return Ok((targets, way));
     }
-    let found = if route::address(host).is_some() {
+    let found = if base::route::address(host).is_some() {
         one_host(host, PORT, lookup)
     } else {
         exchangers(host, lookup)
@@ -142,7 +142,7 @@ impl Trouble {
 /// The addresses of one host: a literal, or a name without its exchangers.
 fn one_host(host: &[u8], port: u16, lookup: &mut dyn Lookup) -> Result<Vec<Target>, Trouble> {
     let target = |ip| Target { preference: 0, addr: SocketAddr::new(ip, port) };
-    if let Some(ip) = route::address(host) {
+    if let Some(ip) = base::route::address(host) {
         return Ok(vec![target(ip)]);
     }
     match lookup.addresses(name(host)?) {

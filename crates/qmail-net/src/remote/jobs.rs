@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use base::limits;
 use store::home::Home;
-use sys::{fd, pass};
+use sys::{brood, fd, pass};
 
 use super::Order;
-use super::courier::{Courier, Items};
+use super::courier::{Courier, Items, NoCourier};
 use super::letter::Letter;
 use super::talk::{self, Woken};
 
@@ -33,11 +33,20 @@ pub(super) fn serve(home: Option<&Home>, payload: &[u8], fds: Vec<OwnedFd>) -> i
         return 111;
     }
     let courier = match one(payload) {
-        None => Err(vec![super::IMPROPER.to_vec()]),
+        None => {
+            let items = vec![super::IMPROPER.to_vec()];
+            Err(NoCourier { items, is_out_of_reach: false })
+        }
         Some(order) => Courier::to(order.host.clone(), home).map(|courier| (courier, order)),
     };
     let served = match courier {
-        Err(items) => report(channel, &items),
+        Err(NoCourier { items, is_out_of_reach }) => {
+            let served = report(channel, &items);
+            if is_out_of_reach {
+                brood::make_way();
+            }
+            served
+        }
         Ok((mut courier, order)) => {
             let served = each(&mut courier, channel, order, letter);
             courier.leave();

@@ -22,7 +22,7 @@ mod tests;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ use store::home::Home;
 use sys::{brood, fd, signal, user};
 
 use crate::fences;
+use crate::grounds::{Fenced, Grounds};
 
 use self::courier::{Courier, Items};
 use self::letter::Letter;
@@ -60,12 +61,17 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
         let letter = fd::stdin().try_clone_to_owned().map(|fd| Letter::from_here(File::from(fd)));
         return report(fd::stdout(), &deliver(home.as_ref(), order, letter));
     };
-    let fence = home.as_ref().map(|home| fences::remote(home.root()));
-    if let Some(missing) = fence.and_then(|fence| fence.close_or_tell()) {
-        let _gone = writeln!(io::stderr(), "qmail-remote: warning: {missing}");
+    let mut grounds = Grounds::none();
+    if let Some(home) = &home {
+        grounds = Grounds::of(home, &fences::REMOTE);
+        if let Some(missing) = fences::remote(home.root()).close_or_tell() {
+            let _gone = writeln!(io::stderr(), "qmail-remote: warning: {missing}");
+        }
     }
     let limits = brood::Serve { max_children: CHILDREN, retire_after: RETIRE };
-    match brood::serve(sock, limits, |payload, fds| jobs::serve(home.as_ref(), payload, fds)) {
+    let child = |payload: &[u8], fds: Vec<OwnedFd>| jobs::serve(home.as_ref(), payload, fds);
+    let parent = Fenced { name: "qmail-remote", grounds, is_obsolete: false, child };
+    match brood::serve_as(sock, limits, parent) {
         Ok(()) => 0,
         Err(err) => {
             let _gone = writeln!(io::stderr(), "qmail-remote: fatal: unable to take jobs: {err}");
@@ -147,7 +153,7 @@ fn deliver(home: Option<&Home>, order: Option<Order>, letter: io::Result<Letter>
         return vec![b"ZUnable to read message. (#4.3.0)\n".to_vec()];
     };
     match Courier::to(order.host.clone(), home) {
-        Err(items) => items,
+        Err(no) => no.items,
         Ok(mut courier) => {
             let items = courier.deliver(&order, &mut letter);
             courier.leave();

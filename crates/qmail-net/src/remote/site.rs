@@ -5,11 +5,11 @@ use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use dns::{Config, Resolver};
-use store::control::{Control, Set};
+use store::control::{Control, ControlError, Set};
 use store::home::Home;
 
 use super::hosts::{Lookup, Roads};
-use super::route::{self, Routes};
+use super::route::Routes;
 
 /// The files the settings are in.
 const FILES: [&str; 9] = [
@@ -53,10 +53,24 @@ pub(super) struct Site {
     looked: Instant,
 }
 
+/// The settings are of no use.
+#[derive(Debug)]
+pub(super) struct Unusable {
+    /// Which file to mend.
+    pub(super) why: String,
+    /// As [`ControlError::is_out_of_reach`].
+    pub(super) is_out_of_reach: bool,
+}
+
 impl Site {
     /// Reads the settings; the error says which file to mend.
-    pub(super) fn read(home: &Home) -> Result<Self, String> {
-        Self::load(Control::new(home)).map_err(|err| err.to_string())
+    pub(super) fn read(home: &Home) -> Result<Self, Unusable> {
+        Self::load(Control::new(home)).map_err(|err| Unusable {
+            is_out_of_reach: err
+                .downcast_ref::<ControlError>()
+                .is_some_and(ControlError::is_out_of_reach),
+            why: err.to_string(),
+        })
     }
 
     /// Whether the files are as they were, a moment ago at least.
@@ -112,7 +126,8 @@ fn outgoing(control: &Control) -> Result<Vec<IpAddr>, Box<dyn std::error::Error>
     let path = control.path("outgoingip");
     let read = |line: Vec<u8>| {
         let text = String::from_utf8_lossy(&line).into_owned();
-        route::address(&line).ok_or_else(|| format!("{}: {text} is no address", path.display()))
+        base::route::address(&line)
+            .ok_or_else(|| format!("{}: {text} is no address", path.display()))
     };
     Ok(lines.into_iter().map(read).collect::<Result<_, _>>()?)
 }

@@ -22,6 +22,7 @@ use store::users::Directory;
 use sys::{brood, fd, user};
 
 use crate::fences;
+use crate::grounds::Grounds;
 
 use self::circumstances::Circumstances;
 use self::shop::Shop;
@@ -80,10 +81,14 @@ fn serve_many(socket: OwnedFd, home: &Home) -> i32 {
             return 111;
         }
     };
-    if let Some(missing) = annex.as_ref().and_then(|_| fences::smtpd(home.root()).close_or_tell()) {
-        say(NAME, format_args!("warning: {missing}"));
+    let mut grounds = Grounds::none();
+    if annex.is_some() {
+        grounds = Grounds::of(home, &fences::SMTPD);
+        if let Some(missing) = fences::smtpd(home.root()).close_or_tell() {
+            say(NAME, format_args!("warning: {missing}"));
+        }
     }
-    match brood::serve_as(socket, limits, Shop::open(home, annex)) {
+    match brood::serve_as(socket, limits, Shop::open(home, annex, grounds)) {
         Ok(()) => 0,
         Err(err) => {
             say(NAME, format_args!("fatal: unable to serve: {err}"));

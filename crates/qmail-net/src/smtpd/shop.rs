@@ -12,6 +12,8 @@ use sys::brood::{Annex, CleanParent, Greeting};
 use sys::clock;
 use sys::watch::Watch;
 
+use crate::grounds::{self, Grounds};
+
 use super::annex::{self, PROGRAM};
 use super::circumstances::Circumstances;
 use super::site::{Site, SiteError};
@@ -38,15 +40,21 @@ pub(crate) struct Shop<'a> {
     fenced: bool,
     /// A child's connection to queued, for its client's next letter.
     queued: Option<QueueClient>,
+    /// What the fence is around.
+    grounds: Grounds,
+    /// It is around something else than what counts now.
+    is_obsolete: bool,
 }
 
 impl<'a> Shop<'a> {
     /// Reads everything. What cannot be read is told, and tried again for each connection.
-    pub(crate) fn open(home: &'a Home, annex: Option<Annex>) -> Self {
+    pub(crate) fn open(home: &'a Home, annex: Option<Annex>, grounds: Grounds) -> Self {
         let watch = Watch::on_contents(&[&home.path("control"), &home.path("users")]).ok();
         let (site, users) = (Site::load(home), Directory::new(home));
         let (looked, fenced, queued) = (clock::monotonic(), annex.is_some(), None);
-        let mut shop = Self { home, site, users, watch, looked, annex, fenced, queued };
+        let is_obsolete = false;
+        let mut shop =
+            Self { home, site, users, watch, looked, annex, fenced, queued, grounds, is_obsolete };
         shop.complain();
         shop.users.refresh();
         shop
@@ -55,6 +63,17 @@ impl<'a> Shop<'a> {
     fn complain(&self) {
         if let Err(err) = &self.site {
             super::say(super::NAME, format_args!("warning: {err}"));
+        }
+    }
+
+    /// Whether the fence has come between us and files that we could read before.
+    fn is_shut_out(&self, site: &Result<Site, SiteError>) -> bool {
+        match site {
+            Err(err) if self.fenced && self.site.is_ok() && err.is_out_of_reach() => {
+                super::say(super::NAME, format_args!("warning: {err}: starting anew"));
+                true
+            }
+            Ok(_) | Err(_) => false,
         }
     }
 
@@ -77,20 +96,34 @@ impl CleanParent for Shop<'_> {
 
     fn refresh(&mut self, told: bool) -> bool {
         let now = clock::monotonic();
-        if !self.is_due(told, now) {
+        if self.is_obsolete || !self.is_due(told, now) {
             return false;
         }
         self.looked = now;
         if let Some(watch) = &self.watch {
             watch.drain();
         }
+        if let Some(dir) = self.grounds.moved() {
+            grounds::make_way(super::NAME, dir);
+            self.is_obsolete = true;
+            return false;
+        }
         self.users.refresh();
         if self.site.as_ref().is_ok_and(|site| site.is_fresh(self.home)) {
             // Of a file that we were told of the children know what it was.
             return told;
         }
-        self.site = Site::load(self.home);
+        let site = Site::load(self.home);
+        self.is_obsolete = self.is_shut_out(&site);
+        if self.is_obsolete {
+            return false;
+        }
+        self.site = site;
         true
+    }
+
+    fn is_obsolete(&self) -> bool {
+        self.is_obsolete
     }
 
     /// What a child keeps from one connection to the next is what we know, and a connection to

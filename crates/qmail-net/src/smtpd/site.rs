@@ -82,6 +82,18 @@ impl fmt::Display for SiteError {
     }
 }
 
+impl SiteError {
+    /// As [`ControlError::is_out_of_reach`].
+    pub(crate) fn is_out_of_reach(&self) -> bool {
+        match self {
+            Self::Control(err) => err.is_out_of_reach(),
+            Self::Routing(err) => err.is_out_of_reach(),
+            Self::Cdb(path, err) => sys::sandbox::is_out_of_reach(path, err),
+            Self::NoName(_) => false,
+        }
+    }
+}
+
 impl From<ControlError> for SiteError {
     fn from(err: ControlError) -> Self {
         Self::Control(err)

@@ -29,6 +29,7 @@ use base::wire::spawn::{MAX_REPORT, Report};
 use base::wire::{Malformed, frame::Frame};
 use store::control::Control;
 use store::home::Home;
+use store::reach::Reach;
 use sys::signal::{Signal, Signals};
 use sys::{clock, fd, lock, signal, spawn};
 
@@ -107,9 +108,11 @@ fn start() -> Result<Run, String> {
         let ceiling = ceiling(reports).ok_or_else(no_fire)?;
         *limit = (*limit).min(ceiling).min(CEILING);
     }
-    let wiring = Wiring { spawners, clean: ends(CLEAN), signals, mutex };
     // The program that takes bounces in qmail-queue's place would have to run in our fence.
     let program = std::env::var_os("QMAILQUEUE").is_some_and(|program| !program.is_empty());
+    let noted = Reach::note(&mutex, (!program).then_some(&home));
+    noted.map_err(|err| detail(reason::MUTEX, &sys::errno::text(&err)))?;
+    let wiring = Wiring { spawners, clean: ends(CLEAN), signals, mutex };
     if !program && let Some(missing) = crate::fences::send(home.root()).close_or_tell() {
         say(format!("warning: {missing}\n").as_bytes());
     }

@@ -52,6 +52,11 @@ impl RoutingError {
             Self::NoLocals(_) => "control/locals".to_owned(),
         }
     }
+
+    /// As [`ControlError::is_out_of_reach`].
+    pub fn is_out_of_reach(&self) -> bool {
+        matches!(self, Self::Control(err) if err.is_out_of_reach())
+    }
 }
 
 impl std::fmt::Display for RoutingError {

@@ -65,6 +65,12 @@ pub trait CleanParent {
         false
     }
 
+    /// Whether a fresh clean parent would serve better, as one that is fenced anew. Asked after
+    /// [`CleanParent::refresh`]; the job that waits goes to the fresh one.
+    fn is_obsolete(&self) -> bool {
+        false
+    }
+
     /// One job, in a process of its own; its exit code.
     fn child(&mut self, payload: &[u8], fds: Vec<OwnedFd>) -> i32;
 }
@@ -78,7 +84,7 @@ impl<C: FnMut(&[u8], Vec<OwnedFd>) -> i32> CleanParent for C {
 /// Serves the owner until it hangs up: for each job forks a child that runs `child` on the payload
 /// and descriptors and exits with its value.
 ///
-/// A child killed by a signal, or `retire_after` jobs: it retires. Jobs that still come are
+/// A child killed by a signal, `retire_after` jobs, or a program that says so: it retires. Jobs that still come are
 /// refused; it waits for its children and returns. For programs with one thread and no other
 /// children.
 pub fn serve(
@@ -154,8 +160,13 @@ impl<P: CleanParent> Clean<P> {
                 self.bury()?;
             }
             // Before the job: what was changed before a client came counts for it.
-            if (ready.told || ready.job) && self.program.refresh(ready.told) {
-                self.greet()?;
+            if ready.told || ready.job {
+                if self.program.refresh(ready.told) {
+                    self.greet()?;
+                }
+                if self.program.is_obsolete() {
+                    self.retire()?;
+                }
             }
             if ready.job {
                 self.hear()?;
