@@ -18,6 +18,9 @@ use sys::file::{Step, replace};
 /// The largest `users/assign` that is compiled: a cdb file cannot be larger.
 const ASSIGN: u64 = u32::MAX as u64;
 
+/// Lines that are named.
+const NAMED: usize = 20;
+
 pub(crate) fn main(_args: &[OsString]) -> i32 {
     match compile() {
         Ok(()) => 0,
@@ -59,7 +62,11 @@ fn assignments(home: &Home) -> Result<(), Fatal> {
     let mut text = Vec::new();
     let read = file.map_err(trouble("unable to open users/assign"))?;
     read.take(ASSIGN).read_to_end(&mut text).map_err(trouble("unable to read users/assign"))?;
-    let cdb = assign::compile(&text).map_err(fatal("bad format in users/assign"))?;
+    let bad = fatal("bad format in users/assign");
+    if !home.is_private() {
+        warn(&assign::check(&text).map_err(&bad)?);
+    }
+    let cdb = assign::compile(&text).map_err(bad)?;
     // Stock's umask 033: everybody may read who has which mailbox, only the owner may write.
     let made = replace(&home.path("users/cdb"), &home.path("users/cdb.tmp"), &cdb);
     made.map_err(|(step, err)| {
@@ -70,6 +77,21 @@ fn assignments(home: &Home) -> Result<(), Fatal> {
         };
         trouble(doing)(err)
     })
+}
+
+/// Names the lines with root's group. The others count, and so do these: their letters are put off
+/// until somebody has looked.
+fn warn(groups: &[usize]) {
+    for line in groups.iter().take(NAMED) {
+        let _ = writeln!(
+            io::stderr(),
+            "qmail-newu: warning: users/assign line {line} has gid 0: its letters are put off, as \
+             nothing is delivered as root; name another group"
+        );
+    }
+    if let Some(more) = groups.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        let _ = writeln!(io::stderr(), "qmail-newu: warning: and {more} lines more with gid 0");
+    }
 }
 
 /// `users/passwords` → `users/passwords.cdb`, if there are passwords here.

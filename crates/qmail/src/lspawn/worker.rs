@@ -4,7 +4,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
@@ -12,7 +12,7 @@ use base::address::split;
 use base::outcome::Outcome;
 use base::wire::spawn::Delivery;
 use store::home::Home;
-use store::users::{Account, Directory};
+use store::users::{Account, Directory, assign};
 use sys::signal::Signal;
 use sys::spawn::exec;
 use sys::{errno, fd, log, pass, process, signal, user};
@@ -26,6 +26,8 @@ use super::word::{MESSAGE, Tag, Word, words};
 const BUG: i32 = 112;
 /// The account is root's.
 const ROOT: i32 = 113;
+/// Bytes of `users/assign` in which the line is looked for.
+const ASSIGN: u64 = 256 << 20;
 /// A site's own qmail-local cannot be run.
 const UNRUNNABLE: i32 = 120;
 /// Where the channel to qmail-lspawn is.
@@ -61,7 +63,8 @@ pub(super) fn run(
             return i32::from(err.exit_code());
         }
     };
-    if account.uid == 0 {
+    if let Some(why) = is_root(users, &account, local) {
+        log.say(delivery, &why);
         return ROOT;
     }
     if !account.home.starts_with(b"/") {
@@ -94,6 +97,33 @@ pub(super) fn run(
     // Its number is known to programs as the standard input, whatever becomes of it.
     std::mem::forget(file);
     code
+}
+
+/// Why nothing is delivered to an account that is root's: by its uid, or by its group where
+/// `users/assign` says so and programs change users. A user's own group is the system's business.
+fn is_root(users: &mut Directory, account: &Account, local: &[u8]) -> Option<String> {
+    let Account { user, uid, gid, .. } = account;
+    let user = String::from_utf8_lossy(user);
+    let assigned = |users: &mut Directory| matches!(users.assigned(local), Ok(Some(_)));
+    let what = match (uid, gid) {
+        (0, _) => "uid 0",
+        (_, 0) if !users.home().is_private() && assigned(users) => "gid 0",
+        _ => return None,
+    };
+    if !assigned(users) {
+        return Some(format!("{user} has {what}: nothing is delivered as root"));
+    }
+    let path = users.home().path("users/assign");
+    let mut text = Vec::new();
+    let opened = sys::file::open_read(&path);
+    // What cannot be read, or is not what was compiled, has no line to name.
+    let _unread = opened.and_then(|file| file.take(ASSIGN).read_to_end(&mut text));
+    let line = assign::line_of(&text, local).map(|line| format!(" line {line}"));
+    let (path, line) = (path.display(), line.unwrap_or_default());
+    Some(format!(
+        "{path}{line} gives {user} {what}: nothing is delivered as root (mend: name another, and \
+         run qmail-newu)"
+    ))
 }
 
 /// Becomes a site's own qmail-local, if there is one; why that failed.

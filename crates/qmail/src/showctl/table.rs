@@ -38,6 +38,9 @@ pub(super) struct Entry {
 pub(super) const MAPS: [&str; 6] =
     ["virtualdomains", "smtproutes", "qmtproutes", "concurrencydestination", "pauses", "priority"];
 
+/// Those of them that say where mail goes.
+pub(super) const ROUTES: [&str; 2] = ["smtproutes", "qmtproutes"];
+
 /// The file of that name.
 pub(super) fn entry(name: &[u8]) -> Option<&'static Entry> {
     TABLE.iter().find(|entry| entry.name.as_bytes() == name)

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use base::{limits, route};
 use store::control::{Map, Set};
 use store::home::Home;
+use store::users::assign::{self, AssignError};
 
-use super::files::File;
-use super::table::{MAPS, Show, entry};
+use super::files::{File, What};
+use super::table::{MAPS, ROUTES, Show, entry};
 use super::{lines, name};
 
 /// Said of one kind of slip in one file at most.
@@ -18,20 +20,51 @@ pub(super) fn all(home: &Home, files: &BTreeMap<Vec<u8>, File>) -> Vec<String> {
     for (file_name, file) in files {
         mode(file, &mut found);
         readers(home, file_name, file, &mut found);
-        let Some(entry) = entry(file_name).filter(|entry| entry.show != Show::Compiled) else {
-            continue;
-        };
-        match file.text.as_deref() {
-            None if file.is_dir => {}
-            // Who runs this has no business in it.
-            None if file_name == lines::WITH_SECRETS.as_bytes() && file.mode & 0o040 != 0 => {}
-            None => found.push(format!("{} cannot be read (mend: chmod a+r)", name(&file.path))),
+        let Some(entry) = entry(file_name) else { continue };
+        match file.text() {
+            Some(_) if entry.show == Show::Compiled => {}
             Some(text) => contents(entry.name, entry.show, file, text, &mut found),
+            // Who runs this has no business in it.
+            None if is_for_others(file_name, file) => {}
+            None => found.extend(unusable(entry.show, file)),
         }
     }
     whole(home, files, &mut found);
     users(home, &mut found);
     found
+}
+
+/// Whether it is a file of passwords that its group may read, and we are not in it.
+fn is_for_others(file_name: &[u8], file: &File) -> bool {
+    let with_secrets = file_name == lines::WITH_SECRETS.as_bytes();
+    with_secrets && file.what == What::Closed && file.mode & 0o040 != 0
+}
+
+/// Why a setting is none.
+fn unusable(show: Show, file: &File) -> Option<String> {
+    let path = name(&file.path);
+    let why = match file.what {
+        What::Text(_) => return None,
+        // A cdb may be longer than what people write.
+        What::TooLong if show == Show::Compiled => return None,
+        What::TooLong => {
+            let most = limits::CONTROL_FILE;
+            format!("is longer than {most} bytes: programs refuse the file (mend: shorten it)")
+        }
+        What::Closed => format!("cannot be read (mend: chmod a+r {path})"),
+        What::Broken(why) => format!("cannot be read: {why} (mend: put a plain file there)"),
+        What::Other(kind) => {
+            format!("is {kind}: programs refuse it (mend: put a plain file there, or remove it)")
+        }
+        What::Nowhere => {
+            let to = name(&std::fs::read_link(&file.path).unwrap_or_default());
+            format!(
+                "is a link to {to}, where nothing is: it counts as not there (mend: put a file \
+                 there, or remove the link)"
+            )
+        }
+    };
+    Some(format!("{path} {why}"))
 }
 
 /// Only their owner may write the files.
@@ -48,13 +81,13 @@ fn mode(file: &File, found: &mut Vec<String>) {
 fn readers(home: &Home, file_name: &[u8], file: &File, found: &mut Vec<String>) {
     let (path, all) = (name(&file.path), file.mode & 0o004 != 0);
     let with_secrets = file_name == lines::WITH_SECRETS.as_bytes();
-    if with_secrets && all && file.text.as_deref().is_some_and(has_secret) {
+    if with_secrets && all && file.text().is_some_and(has_secret) {
         found.push(format!(
             "{path} holds a password and everybody may read it (mend: chgrp qmail {path} and chmod 640 {path})"
         ));
     }
     let enough = all || (with_secrets && file.mode & 0o040 != 0);
-    if !home.is_private() && !file.is_dir && !enough {
+    if !home.is_private() && file.is_file() && !enough {
         found.push(format!("{path} cannot be read by every program (mend: chmod a+r {path})"));
     }
 }
@@ -78,7 +111,12 @@ fn contents(file_name: &str, show: Show, file: &File, text: &[u8], found: &mut V
     match show {
         Show::Number(_) => number(&path, text, found),
         Show::Line => line(file_name, &path, text, found),
-        Show::List | Show::More if MAPS.contains(&file_name) => map(&path, text, found),
+        Show::List | Show::More if MAPS.contains(&file_name) => {
+            map(&path, text, found);
+            if ROUTES.contains(&file_name) {
+                routes(&path, text, found);
+            }
+        }
         Show::List | Show::More => list(file_name, &path, text, found),
         Show::Compiled => {}
     }
@@ -167,18 +205,28 @@ fn map(path: &str, text: &[u8], found: &mut Vec<String>) {
     found.extend(said.into_iter().take(OFTEN));
 }
 
+/// Routes that cannot be meant: letters to whom they count for are put off.
+fn routes(path: &str, text: &[u8], found: &mut Vec<String>) {
+    let bad = lines::numbered(text).filter_map(|(n, line)| {
+        let colon = line.iter().position(|&c| c == b':')?;
+        let why = route::read(line.get(colon.saturating_add(1)..)?, 0).err()?;
+        Some(format!("{path} line {n}: {why}: letters for it are put off (mend: correct the line)"))
+    });
+    found.extend(bad.take(OFTEN));
+}
+
 /// What several files together say.
 fn whole(home: &Home, files: &BTreeMap<Vec<u8>, File>, found: &mut Vec<String>) {
     let path = |file_name: &str| name(&home.path("control").join(file_name));
-    let text =
-        |file_name: &str| files.get(file_name.as_bytes()).and_then(|file| file.text.as_deref());
-    if !files.contains_key(&b"me"[..]) {
+    let there = |file_name: &str| files.get(file_name.as_bytes()).filter(|file| file.is_there());
+    let text = |file_name: &str| there(file_name).and_then(File::text);
+    if there("me").is_none() {
         found.push(format!(
             "{} is missing: no mail comes or goes (mend: write this host's name into it)",
             path("me")
         ));
     }
-    if !files.contains_key(&b"rcpthosts"[..]) {
+    if there("rcpthosts").is_none() {
         found.push(format!(
             "{} is missing: letters are taken for what is delivered here, and others refused, where \
              stock qmail would relay for everybody (mend: write our domains into it)",
@@ -186,7 +234,7 @@ fn whole(home: &Home, files: &BTreeMap<Vec<u8>, File>, found: &mut Vec<String>) 
         ));
     }
     both(&path("locals"), &path("virtualdomains"), &text, found);
-    let changed = |file_name: &str| files.get(file_name.as_bytes()).map(|file| file.changed);
+    let changed = |file_name: &str| there(file_name).map(|file| file.changed);
     let (more, cdb) = (path("morercpthosts"), path("morercpthosts.cdb"));
     match (changed("morercpthosts"), changed("morercpthosts.cdb")) {
         (Some(_), None) => found.push(format!("{cdb} is missing: {more} has no effect (mend: qmail-newmrh)")),
@@ -225,9 +273,14 @@ fn users(home: &Home, found: &mut Vec<String>) {
     if let Ok(assign) = &assign {
         mode(assign, found);
         readers(home, b"users/assign", assign, found);
-        let text = assign.text.as_deref().unwrap_or_default();
-        if !text.split(|&c| c == b'\n').any(|line| line == b".") {
-            found.push(format!("{path} does not end in a line with a single dot: it was cut short, or qmail-newu refuses it (mend: add the line)"));
+        match assign.text().map(assign::check) {
+            Some(Err(AssignError::NoDot)) => found.push(format!("{path} does not end in a line with a single dot: it was cut short, or qmail-newu refuses it (mend: add the line)")),
+            Some(Err(err)) => found.push(format!("{path} {err}: qmail-newu refuses the file")),
+            Some(Ok(lines)) if !home.is_private() => found.extend(lines.into_iter().take(OFTEN).map(|line| {
+                format!("{path} line {line} has gid 0: its letters are put off, as nothing is delivered as root (mend: name another group)")
+            })),
+            // The largest are longer than what is read here.
+            Some(Ok(_)) | None => {}
         }
     }
     match (&assign, &cdb) {

@@ -47,36 +47,71 @@ impl std::error::Error for AssignError {}
 pub fn compile(text: &[u8]) -> Result<Vec<u8>, AssignError> {
     let mut cdb = Writer::new();
     let mut ends = BTreeSet::new();
-    let mut dot = false;
     let mut keys = BTreeSet::new();
-    if text.is_empty() {
-        return Err(AssignError::NoDot);
-    }
-    let text = text.strip_suffix(b"\n").unwrap_or(text);
-    for (n, line) in text.split(|&c| c == b'\n').enumerate() {
-        if line == b"." {
-            dot = true;
-            break;
-        }
-        let number = n.saturating_add(1);
-        let (key, value) = record(line).ok_or(AssignError::Line(number))?;
-        if is_root(&value) {
-            return Err(AssignError::Root(number));
-        }
-        if line.starts_with(b"+") {
+    each(text, |line, key, value| {
+        refuse_root(line, &value)?;
+        if key.last() != Some(&0) {
             ends.extend(key.get(1..).and_then(<[u8]>::last).copied());
         }
         // The first of equal keys counts, and only it is written.
         if keys.insert(key.clone()) {
             cdb.add(&key, &value).map_err(|TooBig| AssignError::TooBig)?;
         }
-    }
-    if !dot {
-        return Err(AssignError::NoDot);
-    }
+        Ok(())
+    })?;
     let ends: Vec<u8> = ends.into_iter().collect();
     cdb.add(b"", &ends).map_err(|TooBig| AssignError::TooBig)?;
     Ok(cdb.finish())
+}
+
+/// Judges a text as [`compile`] does; the lines with gid 0, with which nothing is delivered where
+/// programs change users.
+///
+/// # Errors
+/// [`AssignError`] naming the first bad line.
+pub fn check(text: &[u8]) -> Result<Vec<usize>, AssignError> {
+    let mut groups = Vec::new();
+    each(text, |line, _, value| {
+        refuse_root(line, &value)?;
+        if is_root(&value, 2) {
+            groups.push(line);
+        }
+        Ok(())
+    })?;
+    Ok(groups)
+}
+
+/// The line that counts for a local part, if one does: for who has to name it.
+pub fn line_of(text: &[u8], local: &[u8]) -> Option<usize> {
+    let whole = [b"!", &local.to_ascii_lowercase()[..], b"\0"].concat();
+    let mut best: Option<(usize, usize)> = None;
+    let looked = each(text, |line, key, _| {
+        // The longest counts, of equals the first.
+        if whole.starts_with(&key) && best.is_none_or(|(length, _)| length < key.len()) {
+            best = Some((key.len(), line));
+        }
+        Ok(())
+    });
+    looked.ok().and(best).map(|(_, line)| line)
+}
+
+/// Shows the number, key and value of every line to `take`.
+fn each(
+    text: &[u8],
+    mut take: impl FnMut(usize, Vec<u8>, Vec<u8>) -> Result<(), AssignError>,
+) -> Result<(), AssignError> {
+    if text.is_empty() {
+        return Err(AssignError::NoDot);
+    }
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    for (number, line) in (1..).zip(text.split(|&c| c == b'\n')) {
+        if line == b"." {
+            return Ok(());
+        }
+        let (key, value) = record(line).ok_or(AssignError::Line(number))?;
+        take(number, key, value)?;
+    }
+    Err(AssignError::NoDot)
 }
 
 /// Key and value of one line.
@@ -99,9 +134,13 @@ fn record(line: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     (values.len() == 6 && fields.next().is_some()).then(|| (key, values.join(&0)))
 }
 
-/// Whether a value's uid, its second field, is 0.
-fn is_root(value: &[u8]) -> bool {
-    value.split(|&c| c == 0).nth(1).is_some_and(|uid| number(uid) == Ok(0))
+fn refuse_root(line: usize, value: &[u8]) -> Result<(), AssignError> {
+    if is_root(value, 1) { Err(AssignError::Root(line)) } else { Ok(()) }
+}
+
+/// Whether a value's uid (field 1) or gid (field 2) is 0.
+fn is_root(value: &[u8], field: usize) -> bool {
+    value.split(|&c| c == 0).nth(field).is_some_and(|id| number(id) == Ok(0))
 }
 
 /// The account a compiled file gives `local`; `None` if it gives none.
@@ -190,6 +229,21 @@ mod tests {
         );
         assert_eq!(compile(b""), Err(AssignError::NoDot));
         assert!(compile(b".").is_ok());
+    }
+
+    #[test]
+    fn root_is_found_by_its_line() {
+        assert_eq!(
+            check(b"=j:j:1:0:/h:::\n=k:k:1:2:/h:::\n+r-:r:1:00:/h:-::\n.\n"),
+            Ok(vec![1, 3])
+        );
+        assert_eq!(check(b"=j:j:1:0:/h:::\n=k:k:0:0:/h:::\n.\n"), Err(AssignError::Root(2)));
+        assert_eq!(check(TEXT), Ok(vec![]));
+        let lines = [b"Joe.Shmoe".as_slice(), b"joe-x", b"jo", b"bob"].map(|l| line_of(TEXT, l));
+        assert_eq!(lines, [Some(1), Some(2), Some(3), Some(4)]);
+        assert_eq!(line_of(b"=a:a:1:2:/h:::\n=joe:joe:0:2:/h:::\n.\n", b"joe"), Some(2));
+        assert_eq!(line_of(b"=joe:joe:1:2:/h:::\n.\n", b"joe-x"), None);
+        assert_eq!(line_of(b"nonsense\n.\n", b"joe"), None);
     }
 
     #[test]
