@@ -133,13 +133,15 @@ impl Spawner for Rspawn {
         self.children.reap();
     }
 
-    fn turn(&mut self, _now: Duration, desk: &mut Desk) -> Option<Duration> {
+    fn turn(&mut self, now: Duration, desk: &mut Desk) -> Option<Duration> {
+        let left = self.children.hurry(now, desk);
         for (slot, status, output) in self.children.ended() {
             desk.ended(slot, judge(status, &output));
         }
         let held = std::mem::take(&mut self.held);
         held.into_iter().for_each(|job| self.offer(job, desk));
-        (!self.held.is_empty()).then_some(AGAIN)
+        let again = (!self.held.is_empty()).then_some(AGAIN);
+        left.into_iter().chain(again).min()
     }
 }
 
