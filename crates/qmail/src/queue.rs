@@ -46,6 +46,9 @@ pub(crate) fn main(_args: &[OsString]) -> i32 {
 }
 
 fn queue() -> Result<(), Exit> {
+    if !fd::stdin_was_open() {
+        return Err(Exit::Read);
+    }
     let patience = Patience::begin()?;
     let home = Home::find().map_err(|_| Exit::Home)?;
     let mut client = QueueClient::connect_soon(&home).map_err(|_| unreachable_in(&home))?;

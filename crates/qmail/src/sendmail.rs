@@ -60,6 +60,10 @@ fn become_it(what: Becoming) -> i32 {
         environment.retain(|(known, _)| known != name);
         environment.extend(value.map(|value| (name.into(), value)));
     }
+    if !fd::stdin_was_open() {
+        // What the runtime put there is not for the program: it is to see what we were given.
+        let _closed_anyway = fd::set_cloexec(fd::stdin(), true);
+    }
     let mut argv = vec![OsString::from(what.program)];
     argv.extend(what.args);
     let path = home.path(Path::new("bin").join(what.program));

@@ -7,11 +7,21 @@ use rustix::io::{Errno, FdFlags, retry_on_intr};
 use rustix::net::SendFlags;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// One read; 0 is the end. A signal does not interrupt it.
 pub fn read(fd: impl AsFd, buf: &mut [u8]) -> io::Result<usize> {
     Ok(retry_on_intr(|| rustix::io::read(&fd, &mut *buf))?)
+}
+
+/// One read of descriptor 0. One that was closed when this process began is an error: the runtime
+/// has put `/dev/null` there since, and who closed it did not mean an empty letter.
+pub fn read_stdin(buf: &mut [u8]) -> io::Result<usize> {
+    if !stdin_was_open() {
+        return Err(Errno::BADF.into());
+    }
+    read(stdin(), buf)
 }
 
 /// Everything up to the end, at most `max` bytes; more is `InvalidData`.
@@ -195,6 +205,28 @@ const fn standard(n: RawFd) -> BorrowedFd<'static> {
     // they were closed at the start, and we only ever replace them (`place`).
     unsafe { BorrowedFd::borrow_raw(n) }
 }
+
+/// Whether descriptor 0 was open when this process began.
+pub fn stdin_was_open() -> bool {
+    !CLOSED.load(Ordering::Relaxed)
+}
+
+/// Whether descriptor 0 was closed when this process began.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Looks at descriptor 0 before the runtime does.
+extern "C" fn look() {
+    // SAFETY: fcntl(2) with F_GETFD touches no memory.
+    if unsafe { libc::fcntl(0, libc::F_GETFD) } < 0 {
+        CLOSED.store(true, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: the section holds pointers to functions that take nothing they need and return nothing;
+// the C library calls each once before `main`, and `look` needs nothing that is made later.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static LOOK: extern "C" fn() = look;
 
 /// A file in memory holding `bytes`, rewound and sealed: nobody who gets it can change it.
 pub fn memfd(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {

@@ -68,5 +68,5 @@ pub(super) fn requeue_stdin<'a>(
     sender: &[u8],
     recipients: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<u32, Stop> {
-    Ok(requeue(head, |buf| fd::read(fd::stdin(), buf), sender, recipients)?)
+    Ok(requeue(head, fd::read_stdin, sender, recipients)?)
 }

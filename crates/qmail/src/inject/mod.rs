@@ -255,7 +255,7 @@ impl Input {
     /// Reads on if nothing is left; whether there is anything.
     fn fill(&mut self) -> Result<bool, Fatal> {
         if self.unused.is_empty() {
-            let read = fd::read(fd::stdin(), &mut self.buf);
+            let read = fd::read_stdin(&mut self.buf);
             self.unused = 0..read.map_err(|_| Fatal::temporary("read error"))?;
         }
         Ok(!self.unused.is_empty())
