@@ -90,6 +90,12 @@ impl From<Unlisted> for Why {
     }
 }
 
+/// The one file that may stand where an address does: what is written there is thrown away.
+pub const NOWHERE: &[u8] = b"/dev/null";
+/// What stands for it in a table: a command that does nothing and succeeds. A table has no other
+/// word for it that survives being printed and compiled again, or that the original follows.
+pub const NOTHING: &[u8] = b"exit 0";
+
 /// An entry of the file: where it begins, and its lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
@@ -150,6 +156,7 @@ fn entry(rules: &Rules, text: &[u8]) -> Result<Vec<Record>, Why> {
                 let file = file(sound(&path, ":include: filenames")?, b".bin");
                 Command::List(&file).put(&mut commands);
             }
+            Listed::File(path) if path == NOWHERE => Command::Program(NOTHING).put(&mut commands),
             Listed::File(path) => return Err(Why::File(path)),
         }
     }
@@ -225,6 +232,7 @@ fn include_line(rules: &Rules, line: &[u8], list: &mut Vec<u8>) -> Result<(), Wh
                 Command::List(&file(path, ending)).put(list);
             }
             Listed::Program(command) => return Err(Why::Program(command)),
+            Listed::File(path) if path == NOWHERE => {}
             Listed::File(path) => return Err(Why::File(path)),
         }
     }
@@ -277,6 +285,16 @@ mod tests {
             [":x@=/etc/l.bin !run me &b@b.b &a@a.a "]
         );
         assert_eq!(compiled("x: :include:l"), [":x@=./l.bin "]);
+    }
+
+    #[test]
+    fn a_letter_may_be_thrown_away_without_a_file_being_opened() {
+        assert_eq!(compiled("nobody: /dev/null"), [":nobody@=|exit 0 "]);
+        assert_eq!(compiled("x: \"/dev/null\", a@b.c"), [":x@=|exit 0 &a@b.c "]);
+        for other in ["/dev/./null", "/dev/null/", "//dev/null", "/dev/zero", "\"/dev/null \""] {
+            assert!(wrong(&["x: ", other].concat()).1.contains("not supported"), "{other}");
+        }
+        assert_eq!(include(&rules(), b"/dev/null\na@b.c\n"), Ok(b"&a@b.c\0".to_vec()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 
 use base::limits;
-use letter::aliases::Why;
+use letter::aliases::{NOWHERE, Why};
 use letter::listed::{self, Listed};
 use letter::rewrite::Rules;
 use letter::token822::{self, Token};
@@ -94,6 +94,8 @@ impl Me {
 enum Step {
     Forward(Vec<u8>),
     Run(Vec<u8>),
+    /// `/dev/null`: nothing, and the letter is dealt with.
+    Discard,
 }
 
 /// Everything a file asks for.
@@ -131,6 +133,7 @@ impl Plan {
                     return Err(Why::Nul("program names"));
                 }
                 Listed::Program(command) => self.steps.push(Step::Run(command)),
+                Listed::File(path) if path == NOWHERE => self.steps.push(Step::Discard),
                 Listed::File(path) | Listed::Include(path) => return Err(Why::File(path)),
             }
         }
@@ -159,6 +162,7 @@ impl Plan {
             match step {
                 Step::Forward(address) => show(true, &[b"forward ", address]),
                 Step::Run(command) => show(true, &[b"pipe through ", command]),
+                Step::Discard => show(true, &[b"throw away"]),
             }
         }
         show(self.here, &[b"direct delivery"]);
@@ -185,7 +189,7 @@ impl Plan {
         let recipients = || {
             self.steps.iter().filter_map(|step| match step {
                 Step::Forward(address) => Some(&address[..]),
-                Step::Run(_) => None,
+                Step::Run(_) | Step::Discard => None,
             })
         };
         if recipients().next().is_none() {
@@ -247,6 +251,15 @@ mod tests {
         for nothing in ["", "\n", "# x\n", "<>\n", " ,\n"] {
             assert!(plan(nothing).unwrap().is_empty(), "{nothing:?}");
         }
+    }
+
+    #[test]
+    fn what_is_thrown_away_is_dealt_with_and_takes_nothing_from_others() {
+        let got = plan("/dev/null").unwrap();
+        assert_eq!((got.is_empty(), &got.steps[..]), (false, &[Step::Discard][..]));
+        let got = plan("/dev/null, ann@x.y").unwrap();
+        assert_eq!(got.steps, [forward("ann@x.y"), Step::Discard]);
+        assert!(plan("/dev/zero").is_err() && plan(":include:/dev/null").is_err());
     }
 
     #[test]
