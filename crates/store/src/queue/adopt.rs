@@ -11,8 +11,8 @@ use std::io;
 
 use base::wire::queue::{Mark, Progress, progress_block};
 
-use super::log::Trouble;
 use super::record::Record;
+use super::trouble::Trouble;
 use super::{Letter, NewLetter, Queue};
 use crate::disk::Disk;
 

@@ -7,9 +7,9 @@ use std::io;
 use base::wire::queue::{Mark, progress_block};
 
 use super::index::{Item, Known, Place};
-use super::log::Trouble;
 use super::record::{Bytes, Found, HEAD, Record};
 use super::segment::BLOCK;
+use super::trouble::Trouble;
 use super::{Letter, Queue};
 use crate::disk::Disk;
 

@@ -3,57 +3,22 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Config;
+use super::errands::{Errand, Left, Secured};
 use super::index::Place;
 use super::recent::Recent;
 use super::record::Record;
 use super::segment::BLOCK;
-use super::work::{Done, Hands, Job, Lane, Work};
+use super::trouble::Trouble;
+use super::work::{Hands, Job, Lane, Work};
 use crate::disk::Disk;
 
 /// Bytes that are written though nobody waits for them and no sync begins.
 const MUCH: usize = 256 << 10;
-
-/// Why a record could not be taken.
-#[derive(Debug)]
-pub enum Trouble {
-    /// There is no room on the disk for another segment, or no descriptor for its file. Nothing is
-    /// lost; try again later.
-    Full(io::Error),
-    /// A write or a sync failed. Nothing may be acknowledged any more; only a new start helps.
-    Broken(io::Error),
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Full(e) => write!(f, "no room for another segment of the log: {e}"),
-            Self::Broken(e) => write!(f, "unable to write or sync the log: {e}"),
-        }
-    }
-}
-
-impl std::error::Error for Trouble {}
-
-/// Is this the disk's way of saying that it is full, or the kernel's that it opens no more files?
-/// Either passes, and nothing that was written is in doubt.
-fn is_full(error: &io::Error) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    const NO_DESCRIPTORS: [i32; 2] = [23, 24]; // ENFILE, EMFILE
-    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
-        || error.raw_os_error().is_some_and(|number| NO_DESCRIPTORS.contains(&number))
-}
-
-impl From<io::Error> for Trouble {
-    fn from(error: io::Error) -> Self {
-        if is_full(&error) { Self::Full(error) } else { Self::Broken(error) }
-    }
-}
 
 /// A file of the log.
 #[derive(Debug)]
@@ -77,32 +42,6 @@ pub(super) enum Flight {
     Sync { upto: u64 },
     /// The same, and the newest segment may be written to; its header names this as the oldest.
     Turn { upto: u64, oldest: u64 },
-}
-
-/// A piece of the other work.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Errand {
-    Secure { tag: u64 },
-    Remove,
-    Drop { slot: u64 },
-}
-
-/// A spare segment's file that could not be removed. It is used no more; the next start finds it.
-#[derive(Debug)]
-pub struct Left {
-    /// Its name in the queue's directory.
-    pub file: PathBuf,
-    /// What the disk said.
-    pub error: io::Error,
-}
-
-/// A large letter's bytes are durable, or not.
-#[derive(Debug)]
-pub struct Secured {
-    /// As given to [`super::Queue::secure`].
-    pub tag: u64,
-    /// What the disk said.
-    pub outcome: io::Result<()>,
 }
 
 /// The log, open at its end.
@@ -134,13 +73,13 @@ pub(super) struct Log<D: Disk> {
     /// The newest segment's header is not on disk yet: nothing may be written behind it.
     pub(super) turning: bool,
     pub(super) flights: VecDeque<Flight>,
-    errands: VecDeque<Errand>,
+    pub(super) errands: VecDeque<Errand>,
     /// The slot whose spare segment is being made.
     pub(super) making: Option<u64>,
-    secured: Vec<Secured>,
+    pub(super) secured: Vec<Secured>,
     /// Slots whose spare files are being removed, or could not be.
     pub(super) leaving: Vec<u64>,
-    left: Vec<Left>,
+    pub(super) left: Vec<Left>,
     recent: Recent,
     broken: bool,
 }
@@ -331,98 +270,6 @@ impl<D: Disk> Log<D> {
             None => {}
         }
         Ok(true)
-    }
-
-    /// Gives a piece of other work away.
-    pub(super) fn send(&mut self, errand: Errand, job: Job<D::File>) {
-        self.hands.start(&self.disk, Lane::Apart, Work(job));
-        self.errands.push_back(errand);
-    }
-
-    /// Has a spare segment made.
-    pub(super) fn begin_making(&mut self) {
-        let (slot, size) = (self.unused_slot(), self.config.segment);
-        self.hands.start(&self.disk, Lane::Spare, Work(Job::Make { slot, size }));
-        self.making = Some(slot);
-    }
-
-    /// Hears of the spare segment that is being made, waiting for it if told to; false if none is
-    /// done.
-    ///
-    /// # Errors
-    /// [`Trouble`]; `Full` costs nothing.
-    pub(super) fn end_making(&mut self, wait: bool) -> Result<bool, Trouble> {
-        let Some(slot) = self.making else { return Ok(false) };
-        let outcome = match self.hands.next(&self.disk, Lane::Spare, wait) {
-            Some(done) => done.0,
-            None if wait => Err(io::Error::other("who makes segments is gone")),
-            None => return Ok(false),
-        };
-        self.making = None;
-        self.made(slot, outcome)?;
-        Ok(true)
-    }
-
-    /// Hears of the next piece of other work; false if none is done.
-    fn return_errand(&mut self) -> bool {
-        let Some(&errand) = self.errands.front() else { return false };
-        let Some(Done(outcome)) = self.hands.next(&self.disk, Lane::Apart, false) else {
-            return false;
-        };
-        self.errands.pop_front();
-        match errand {
-            Errand::Secure { tag } => {
-                self.secured.push(Secured { tag, outcome: outcome.map(|_| ()) });
-            }
-            Errand::Remove => {}
-            Errand::Drop { slot } => self.dropped(slot, outcome),
-        }
-        true
-    }
-
-    /// Nothing that was written is in doubt if a spare file stays; but whether it still has its
-    /// name is, so neither is used again.
-    fn dropped(&mut self, slot: u64, outcome: io::Result<Option<D::File>>) {
-        match outcome {
-            Ok(_) => self.leaving.retain(|leaving| *leaving != slot),
-            Err(error) => self.left.push(Left { file: path(slot), error }),
-        }
-    }
-
-    fn made(&mut self, slot: u64, outcome: io::Result<Option<D::File>>) -> Result<(), Trouble> {
-        match outcome.map_err(Trouble::from) {
-            Ok(file) => {
-                let size = self.config.segment;
-                self.free.extend(file.map(|file| {
-                    let file = Arc::new(file);
-                    Segment { slot, number: 0, first: 0, salt: 0, file, size }
-                }));
-                Ok(())
-            }
-            Err(Trouble::Broken(error)) => self.or_broken(Err(error)),
-            Err(full) => Err(full),
-        }
-    }
-
-    /// Hears of everything that is done.
-    ///
-    /// # Errors
-    /// [`Trouble`]; after `Full` ask again.
-    pub(super) fn poll(&mut self) -> Result<(), Trouble> {
-        while self.land(false)? {}
-        while self.return_errand() {}
-        while self.end_making(false)? {}
-        Ok(())
-    }
-
-    /// The large letters of which news has come since this was asked last.
-    pub(super) fn take_secured(&mut self) -> Vec<Secured> {
-        std::mem::take(&mut self.secured)
-    }
-
-    /// The spare files that could not be removed since this was asked last.
-    pub(super) fn take_left(&mut self) -> Vec<Left> {
-        std::mem::take(&mut self.left)
     }
 
     /// The first `len` bytes of a record that was appended, and whether they are as we wrote them

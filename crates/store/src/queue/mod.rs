@@ -21,6 +21,7 @@ mod alarm;
 mod big;
 mod carry;
 mod crc;
+mod errands;
 mod index;
 mod log;
 mod reading;
@@ -30,6 +31,7 @@ mod recover;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod turn;
 mod work;
 
@@ -45,14 +47,16 @@ pub use alarm::Alarm;
 pub use big::Spill;
 pub use crc::crc32c;
 pub use index::{Index, Known, Place};
-pub use log::{Left, Secured, Trouble};
+pub use errands::{Left, Secured};
 pub use reading::Described;
 pub use segment::BLOCK;
+pub use trouble::Trouble;
 pub use work::{Done, Helper, Lane, Work, Worker};
 
 use crate::disk::Disk;
 use carry::Carry;
-use log::{Errand, Log};
+use errands::Errand;
+use log::Log;
 use record::{Bytes, Letter, Record};
 use work::{Hands, Job};
 

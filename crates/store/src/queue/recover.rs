@@ -14,9 +14,10 @@ use std::sync::Arc;
 use super::Config;
 use super::alarm::{Alarm, doing};
 use super::index::{Index, Place};
-use super::log::{Log, Segment, Trouble, path};
+use super::log::{Log, Segment, path};
 use super::record::{ALIGN, Found, HEAD, Record};
 use super::segment::{BLOCK, Header, Top};
+use super::trouble::Trouble;
 use crate::disk::{Access, Disk, ensure_dir};
 
 /// How far sequences go on behind a segment whose records cannot be counted: more than any holds.

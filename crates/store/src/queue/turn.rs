@@ -1,7 +1,9 @@
 //! From one segment to the next: spare files, the next header, files that are free again.
 
-use super::log::{Errand, Flight, Log, Segment, Trouble};
+use super::errands::Errand;
+use super::log::{Flight, Log, Segment};
 use super::segment::{BLOCK, HEADER, Header, RESTATED};
+use super::trouble::Trouble;
 use super::work::{Job, Lane, Work};
 use crate::disk::Disk;
 
