@@ -7,13 +7,14 @@
 //! and fails the next before that has begun to go out is [`Action::Stale`]: the letter is not to
 //! blame and goes out over a new connection.
 
+mod envelope;
+mod hello;
 mod login;
 pub mod reply;
 #[cfg(test)]
 mod tests;
 mod words;
 
-use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -22,12 +23,8 @@ pub use reply::{Broken, Replies, Reply};
 pub use words::Offers;
 use words::severity;
 
-/// Commands that go out in one piece at most; a letter to more recipients is told one by one, so
-/// that the server's answers always find room in the sockets' buffers (RFC 2920 §3.1).
-const BATCH: usize = 16 << 10;
 const QUIT: &[u8] = b"QUIT\r\n";
 const DATA: &[u8] = b"DATA\r\n";
-const RSET: &[u8] = b"RSET\r\n";
 const DOT: &[u8] = b".\r\n";
 
 /// One letter to be sent.
@@ -209,167 +206,10 @@ impl Session {
         }
     }
 
-    fn greeted(&mut self, reply: &Reply) -> Actions {
-        if reply.code != 220 {
-            return self.next(b" but greeting failed", reply);
-        }
-        self.state = State::Ehlo;
-        vec![Action::Send([b"EHLO ", self.helo.as_slice(), b"\r\n"].concat())]
-    }
-
-    fn ehlo(&mut self, reply: &Reply) -> Actions {
-        match reply.code {
-            250 => {
-                self.offers = Offers::of(reply);
-                self.known()
-            }
-            500..=599 => {
-                self.state = State::Helo;
-                vec![Action::Send([b"HELO ", self.helo.as_slice(), b"\r\n"].concat())]
-            }
-            _ => self.next(b" but my name was rejected", reply),
-        }
-    }
-
-    /// The server knows our name: logs in, or begins with the letter.
-    fn known(&mut self) -> Actions {
-        let Some(login) = &self.login else { return self.transact() };
-        let Some((line, step)) = login.begin(self.offers.login) else {
-            let peer = self.peer.as_slice();
-            let why = b" but it offers no way to log in that I know. (#4.7.4)\n";
-            let item = [b"ZConnected to ", peer, why].concat();
-            return self.quit(Some(Action::Next(item)));
-        };
-        self.state = State::Login(step);
-        vec![Action::Send(line)]
-    }
-
-    fn log_in(&mut self, step: login::Step, reply: &Reply) -> Actions {
-        match self.login.as_ref().map(|login| login.go_on(step, reply)) {
-            Some(login::Next::Say(line, step)) => {
-                self.state = State::Login(step);
-                vec![Action::Send(line)]
-            }
-            Some(login::Next::In) | None => self.transact(),
-            // The administrator's slip, or the relay's: no letter is to be lost by it.
-            Some(login::Next::Refused) => self.not_in(reply),
-        }
-    }
-
-    fn not_in(&mut self, reply: &Reply) -> Actions {
-        let code = reply.code;
-        let unsaid = || format!("{code} (not shown: the words hold the password)\n").into_bytes();
-        let betrayed = self.login.as_ref().is_some_and(|login| login.is_betrayed_by(&reply.text));
-        let text = if betrayed { unsaid() } else { reply.text.clone() };
-        self.next(b" but authentication was rejected", &Reply { code, text })
-    }
-
     fn another(&mut self, job: Job) -> Actions {
         self.job = job;
         (self.accepted, self.judged, self.used) = (false, false, true);
         self.transact()
-    }
-
-    /// Begins the letter: says as much of its envelope as may be said at once.
-    fn transact(&mut self) -> Actions {
-        self.batch = false;
-        let Some(mail) = self.mail_command() else {
-            let item = b"DSorry, SMTP cannot carry the bytes of that envelope sender. (#5.1.7)\n";
-            return self.verdict(item.to_vec());
-        };
-        let rcpts: Vec<u8> =
-            self.job.recipients.iter().filter_map(|r| words::rcpt(r)).flatten().collect();
-        if rcpts.is_empty() {
-            return self.recipients(0);
-        }
-        self.batch = self.offers.pipelining && mail.len().saturating_add(rcpts.len()) <= BATCH;
-        self.state = if self.half { State::Rset } else { State::Mail };
-        let reset = if self.half { RSET } else { b"" };
-        let envelope = [&mail, rcpts.as_slice(), DATA];
-        vec![Action::Send(match (self.half, self.batch) {
-            (_, true) => [reset, &envelope.concat()].concat(),
-            (true, false) => reset.to_vec(),
-            (false, false) => mail,
-        })]
-    }
-
-    fn mail_command(&self) -> Option<Vec<u8>> {
-        words::mail(&self.job.sender, self.job.size.filter(|_| self.offers.size))
-    }
-
-    fn reset(&mut self, reply: &Reply) -> Actions {
-        if severity(reply.code).is_some() {
-            return self.stale();
-        }
-        (self.half, self.state) = (false, State::Mail);
-        let mail = if self.batch { None } else { self.mail_command() };
-        mail.into_iter().map(Action::Send).collect()
-    }
-
-    fn mail(&mut self, reply: &Reply) -> Actions {
-        match severity(reply.code) {
-            None => {
-                self.half = true;
-                self.recipients(0)
-            }
-            // A server may tire of a session: what it says in a new one counts.
-            Some(_) if self.used && matches!(reply.code, 400..=499 | 503) => self.stale(),
-            Some(letter) => {
-                let item =
-                    self.said(&[letter], b"Connected to ", b" but sender was rejected.", reply);
-                let mut actions = self.verdict(item);
-                if self.state != State::Over && self.batch {
-                    actions.extend(self.recipients(0));
-                }
-                actions
-            }
-        }
-    }
-
-    fn rcpt(&mut self, index: usize, reply: &Reply) -> Actions {
-        if self.closing && self.is_before_the_letter() {
-            return self.stale();
-        }
-        if self.closing && self.judged {
-            return self.settled(Vec::new());
-        }
-        let mut actions = Vec::new();
-        if !self.judged {
-            actions.push(Action::Item(self.recipient(reply)));
-        }
-        actions.extend(self.recipients(index.saturating_add(1)));
-        actions
-    }
-
-    /// Goes on with the next recipient from `index` on that can be said, or with what follows the
-    /// last.
-    fn recipients(&mut self, mut index: usize) -> Actions {
-        let mut actions = Vec::new();
-        while let Some(recipient) = self.job.recipients.get(index) {
-            if let Some(command) = words::rcpt(recipient) {
-                self.state = State::Rcpt(index);
-                if !self.batch {
-                    actions.push(Action::Send(command));
-                }
-                return actions;
-            }
-            if !self.judged {
-                let item = b"hSorry, SMTP cannot carry the bytes of that address. (#5.1.3)\n";
-                actions.push(Action::Item(item.to_vec()));
-            }
-            index = index.saturating_add(1);
-        }
-        if self.batch {
-            self.state = State::Data;
-        }
-        if !self.judged && !self.accepted {
-            let item = [b"DGiving up on ", self.peer.as_slice(), b".\n"].concat();
-            actions.extend(self.verdict(item));
-        } else if !self.batch {
-            self.state = State::Data;
-            actions.push(Action::Send(DATA.to_vec()));
-        }
-        actions
     }
 
     fn data(&mut self, reply: &Reply) -> Actions {
@@ -416,19 +256,6 @@ impl Session {
                 self.verdict(item)
             }
         }
-    }
-
-    /// The report of one recipient.
-    fn recipient(&mut self, reply: &Reply) -> Vec<u8> {
-        let letter: &[u8] = match severity(reply.code) {
-            None => {
-                self.accepted = true;
-                return b"r".to_vec();
-            }
-            Some(b'D') => b"h",
-            Some(_) => b"s",
-        };
-        self.said(letter, b"", b" does not like recipient.", reply)
     }
 
     /// `letter before PEER after`, and what the server said.
