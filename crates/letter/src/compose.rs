@@ -1,164 +1,22 @@
 //! The header of a letter typed here: addresses completed, recipients taken, what is missing
 //! put on top (stock qmail-inject).
 
+mod fields;
+mod person;
+
 use alloc::vec::Vec;
 
-use base::address::{Address, needs_quotes, quote2};
+use base::address::{Address, quote2};
 use base::{limits, text0};
 
 use crate::addrlist;
 use crate::header::parts;
 use crate::rewrite::Rules;
-use crate::token822::{self, Token, Unparsable};
+use crate::token822::{self, Unparsable};
+use fields::{Known, NAMES, Treatment};
 
-/// A field that means something to us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Known {
-    To,
-    Cc,
-    Bcc,
-    ApparentlyTo,
-    ResentTo,
-    ResentCc,
-    ResentBcc,
-    From,
-    Sender,
-    ReplyTo,
-    ReturnReceiptTo,
-    ErrorsTo,
-    ResentSender,
-    ResentFrom,
-    ResentReplyTo,
-    ReturnPath,
-    ContentLength,
-    Date,
-    MessageId,
-    ResentDate,
-    ResentMessageId,
-    FollowupTo,
-}
-
-/// Their names, in any case.
-const NAMES: [(&[u8], Known); 22] = [
-    (b"To", Known::To),
-    (b"Cc", Known::Cc),
-    (b"Bcc", Known::Bcc),
-    (b"Apparently-To", Known::ApparentlyTo),
-    (b"Resent-To", Known::ResentTo),
-    (b"Resent-Cc", Known::ResentCc),
-    (b"Resent-Bcc", Known::ResentBcc),
-    (b"From", Known::From),
-    (b"Sender", Known::Sender),
-    (b"Reply-To", Known::ReplyTo),
-    (b"Return-Receipt-To", Known::ReturnReceiptTo),
-    (b"Errors-To", Known::ErrorsTo),
-    (b"Resent-Sender", Known::ResentSender),
-    (b"Resent-From", Known::ResentFrom),
-    (b"Resent-Reply-To", Known::ResentReplyTo),
-    (b"Return-Path", Known::ReturnPath),
-    (b"Content-Length", Known::ContentLength),
-    (b"Date", Known::Date),
-    (b"Message-ID", Known::MessageId),
-    (b"Resent-Date", Known::ResentDate),
-    (b"Resent-Message-ID", Known::ResentMessageId),
-    (b"Mail-Followup-To", Known::FollowupTo),
-];
-
-/// What is done with a field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Treatment {
-    Copy,
-    Drop,
-    /// Its addresses are completed.
-    Complete,
-    /// They are completed and are recipients, of a resent letter or of a first sending.
-    Recipients {
-        resent: bool,
-        public: bool,
-        keep: bool,
-    },
-    /// Its right-most address is the envelope sender; it goes.
-    ReturnPath,
-}
-
-impl Known {
-    fn of(name: &[u8]) -> Option<Self> {
-        NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, known)| *known)
-    }
-
-    const fn bit(self) -> u32 {
-        1 << self as u32
-    }
-
-    /// What its presence tells of a letter sent on.
-    const fn is_resent(self) -> bool {
-        matches!(
-            self,
-            Self::ResentSender
-                | Self::ResentFrom
-                | Self::ResentReplyTo
-                | Self::ResentTo
-                | Self::ResentCc
-                | Self::ResentBcc
-                | Self::ResentDate
-                | Self::ResentMessageId
-        )
-    }
-
-    const fn treatment(self) -> Treatment {
-        match self {
-            Self::To | Self::Cc => {
-                Treatment::Recipients { resent: false, public: true, keep: true }
-            }
-            Self::ApparentlyTo => {
-                Treatment::Recipients { resent: false, public: false, keep: true }
-            }
-            Self::Bcc => Treatment::Recipients { resent: false, public: false, keep: false },
-            Self::ResentTo | Self::ResentCc => {
-                Treatment::Recipients { resent: true, public: false, keep: true }
-            }
-            Self::ResentBcc => Treatment::Recipients { resent: true, public: false, keep: false },
-            Self::From
-            | Self::Sender
-            | Self::ReplyTo
-            | Self::ReturnReceiptTo
-            | Self::ErrorsTo
-            | Self::ResentSender
-            | Self::ResentFrom
-            | Self::ResentReplyTo => Treatment::Complete,
-            Self::ReturnPath => Treatment::ReturnPath,
-            Self::ContentLength => Treatment::Drop,
-            Self::Date
-            | Self::MessageId
-            | Self::ResentDate
-            | Self::ResentMessageId
-            | Self::FollowupTo => Treatment::Copy,
-        }
-    }
-}
-
-/// What the letters of `$QMAILINJECT` say about fields that came with the letter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Drops {
-    /// `f`: drop an incoming `From`.
-    pub from: bool,
-    /// `i`: drop an incoming `Message-ID`.
-    pub message_id: bool,
-    /// `s`: do not take the sender from an incoming `Return-Path`.
-    pub return_path: bool,
-}
-
-impl Drops {
-    /// Whether a field goes unread.
-    const fn takes_away(self, known: Known) -> bool {
-        match known {
-            Known::From => self.from,
-            Known::MessageId => self.message_id,
-            Known::ReturnPath => self.return_path,
-            _ => false,
-        }
-    }
-}
+pub use fields::Drops;
+pub use person::Person;
 
 /// Why a header cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -410,59 +268,6 @@ fn put(top: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     top.extend_from_slice(name);
     top.extend_from_slice(value);
     top.push(b'\n');
-}
-
-/// Who writes a letter, for the fields and the envelope that do not say it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Person<'a> {
-    /// The local part, unquoted.
-    pub user: &'a [u8],
-    /// The host, to be completed.
-    pub host: &'a [u8],
-    /// The full name, if he has one.
-    pub name: Option<&'a [u8]>,
-    /// Whether the name follows in parentheses instead of standing before.
-    pub as_comment: bool,
-}
-
-impl Person<'_> {
-    /// The address as tokens, and checked.
-    fn complete(&self, rules: &Rules) -> Result<(Vec<Token>, Address), Unparsable> {
-        let user = self.user.to_vec();
-        let mut tokens =
-            Vec::from([if needs_quotes(&user) { Token::Quote(user) } else { Token::Atom(user) }]);
-        tokens.push(Token::At);
-        tokens.extend(token822::parse(self.host)?);
-        let address = rules.checked(&mut tokens)?;
-        Ok((tokens, address))
-    }
-
-    /// The address, completed.
-    ///
-    /// # Errors
-    /// [`Unparsable`] if it is none.
-    pub fn address(&self, rules: &Rules) -> Result<Address, Unparsable> {
-        self.complete(rules).map(|(_, address)| address)
-    }
-
-    /// A field called `field` with address and name.
-    ///
-    /// # Errors
-    /// [`Unparsable`] if the address is none.
-    pub fn field(&self, field: &[u8], rules: &Rules) -> Result<Vec<u8>, Unparsable> {
-        let (mut tokens, _) = self.complete(rules)?;
-        // A line end in a name could begin another field.
-        let blank = |&c: &u8| if c.is_ascii_control() { b' ' } else { c };
-        let Some(name) = self.name else { return Ok(token822::print(field, &tokens)) };
-        let name: Vec<u8> = name.iter().map(blank).collect();
-        if self.as_comment {
-            tokens.push(Token::Comment(name));
-        } else {
-            tokens.splice(..0, [Token::Quote(name), Token::Left]);
-            tokens.push(Token::Right);
-        }
-        Ok(token822::print(field, &tokens))
-    }
 }
 
 #[cfg(test)]
