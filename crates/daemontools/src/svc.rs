@@ -81,7 +81,7 @@ fn tell(dirs: &[OsString], commands: &[u8], mut wait: Option<&mut Wait>) -> Resu
     let mut all = true;
     for dir in dirs {
         back()?;
-        if !control(dir, commands) {
+        if !control(dir, commands, wait.is_some()) {
             all = false;
             if let Some(wait) = &mut wait {
                 wait.forget(dir);
@@ -92,13 +92,14 @@ fn tell(dirs: &[OsString], commands: &[u8], mut wait: Option<&mut Wait>) -> Resu
     Ok(all)
 }
 
-/// Writes the commands to one service; trouble is a warning, and false.
-fn control(dir: &OsStr, commands: &[u8]) -> bool {
+/// Writes the commands to one service; trouble is a warning, and false. With nothing to write, and
+/// nothing to wait for, it is still told who cannot hear, as in stock.
+fn control(dir: &OsStr, commands: &[u8], waits: bool) -> bool {
     if let Err(error) = std::env::set_current_dir(dir) {
         VOICE.warning(&[&"unable to chdir to ", &dir], Some(&error));
         return false;
     }
-    if commands.is_empty() {
+    if commands.is_empty() && waits {
         return true;
     }
     // Not waiting for a supervise that does not read: it may never do so again.

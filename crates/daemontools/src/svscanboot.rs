@@ -94,7 +94,8 @@ fn retire(dir: &Path) {
 fn show(env: &[(OsString, OsString)]) -> io::Result<()> {
     let (read, write) = sys::fd::pipe()?;
     if spawn::fork()? == Fork::Child {
-        let argv = ["readproctitle".into(), "service errors: ".into(), ".".repeat(DOTS).into()];
+        let argv =
+            ["readproctitle".into(), "service".into(), "errors:".into(), ".".repeat(DOTS).into()];
         if sys::fd::place(read.as_fd(), 0).is_ok() {
             signal::default(Signal::Pipe);
             let _ = run::become_ours(&argv, Some(env));

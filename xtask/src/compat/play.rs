@@ -17,6 +17,9 @@ use crate::tally::Trouble;
 /// How long a step may take.
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// How long killed processes may take to go.
+const GOING: Duration = Duration::from_secs(2);
+
 /// Bytes of a step's output that are looked at.
 const OUTPUT: u64 = 1 << 20;
 
@@ -30,6 +33,7 @@ pub(crate) fn play(stage: &Stage, command: &str) -> Result<Saw, Trouble> {
     let ended = wait(&mut child);
     if let Ok(group) = i32::try_from(child.id()) {
         let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        ended_all(group);
     }
     let late = matches!(ended, Ok(None));
     let status = match ended.map_err(|e| e.to_string())? {
@@ -37,6 +41,25 @@ pub(crate) fn play(stage: &Stage, command: &str) -> Result<Saw, Trouble> {
         None => child.wait().map_err(|e| e.to_string())?,
     };
     Ok(Saw { out: read(&out)?, err: read(&err)?, code: code(status), late })
+}
+
+/// Waits until nobody of a group that was killed holds a lock or a port any more.
+fn ended_all(group: i32) {
+    let until = Instant::now() + GOING;
+    while Instant::now() < until && holds_out(group) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether a process of the group is not gone yet, but for its exit code.
+fn holds_out(group: i32) -> bool {
+    fs::read_dir("/proc").into_iter().flatten().flatten().any(|entry| {
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let Some((_, fields)) = stat.rsplit_once(") ") else { return false };
+        let mut fields = fields.split(' ');
+        let (state, of) = (fields.next(), fields.nth(1));
+        state != Some("Z") && of.and_then(|of| of.parse().ok()) == Some(group)
+    })
 }
 
 /// Waits for it; `None` if it takes too long.
@@ -66,8 +89,17 @@ fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
 }
 
 /// Ends what was started in this scratch directory's name, or of this stage's own programs, and
-/// still runs: a step may have given a process a session of its own.
+/// still runs: a step may have given a process a session of its own. Again, if that started more.
 pub(crate) fn sweep(stage: &Stage) {
+    let until = Instant::now() + GOING;
+    while swept(stage) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// One round; whether there was anybody.
+fn swept(stage: &Stage) -> bool {
+    let mut any = false;
     let mark = format!("T={}", stage.scratch().display());
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
@@ -77,7 +109,9 @@ pub(crate) fn sweep(stage: &Stage) {
             .is_ok_and(|text| text.split(|&byte| byte == 0).any(|one| one == mark.as_bytes()));
         let program = fs::read_link(entry.path().join("exe")).unwrap_or_default();
         if named || stage.holds(&program) {
+            any = true;
             let _ = sys::signal::kill(pid, sys::signal::Signal::Kill);
         }
     }
+    any
 }

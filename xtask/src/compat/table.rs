@@ -161,7 +161,8 @@ fn difference(file: &Read, step: &Step) -> Option<String> {
     let why = step.why.as_ref()?;
     let name = file.name.trim_end_matches(".steps");
     let step = link(&format!("{name}: {}", step.title), &file.path());
-    let words = if why.words.is_empty() { String::new() } else { format!("{}: ", cell(&why.words)) };
+    let words =
+        if why.words.is_empty() { String::new() } else { format!("{}: ", cell(&why.words)) };
     Some(format!("| {step} | {words}{} |\n", link(&why.page, &why.page)))
 }
 

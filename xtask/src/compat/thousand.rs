@@ -211,13 +211,12 @@ fn service_back(service: &Path) -> Result<Duration, Trouble> {
 fn supervise_back(service: &Path, keepers: &[u32]) -> Result<Duration, Trouble> {
     let here = fs::canonicalize(service).map_err(|e| format!("{}: {e}", service.display()))?;
     let at_home = |pid: u32| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|at| at == here);
-    let old = keepers.iter().copied().find(|&pid| at_home(pid)).ok_or("a supervise is not there")?;
+    let old =
+        keepers.iter().copied().find(|&pid| at_home(pid)).ok_or("a supervise is not there")?;
     kill(old, Signal::Kill).map_err(|e| format!("kill: {e}"))?;
     let gone = until("a killed supervise goes on", || !lives(old))?;
     let (ok, orphan) = (service.join("supervise/ok"), pid(service));
-    let answers = || {
-        OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(&ok).is_ok()
-    };
+    let answers = || OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(&ok).is_ok();
     let back = gone + until("a killed supervise is not back", answers)?;
     if let Some(orphan) = orphan {
         // Stock's next supervise knows nothing of it.
