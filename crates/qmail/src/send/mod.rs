@@ -7,6 +7,7 @@
 mod channel;
 mod courier;
 mod destination;
+mod helper;
 mod lanes;
 mod letters;
 mod link;

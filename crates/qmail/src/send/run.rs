@@ -1,5 +1,7 @@
 //! The loop: hear what happened, step, carry out. It decides nothing.
 
+mod hear;
+
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
@@ -7,23 +9,19 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use base::event::{Alert, Channel, Event as Log, Warning};
-use base::wire::Malformed;
-use base::wire::spawn::{MAX_REPORT, Report};
 use letter::bounce::Names;
 use store::control::Control;
 use store::home::Home;
-use store::users::Domains;
 use sys::clock;
-use sys::poll::{Event as Ready, Interest, Poller};
-use sys::signal::{Signal, Signals};
-use sys::spawn::{self, Status};
+use sys::poll::{Interest, Poller};
+use sys::signal::Signals;
 
 use super::courier::{Courier, Errand};
+use super::helper::Helper;
 use super::letters::Known;
 use super::link::Link;
-use super::pipe::{Inlet, Outlet};
-use super::policy::Policy;
-use super::schedule::{self, Actions, Bounced, Event, Rules, Schedule};
+use super::pipe::Inlet;
+use super::schedule::{Actions, Bounced, Event, Rules, Schedule};
 use super::settings::Settings;
 
 /// What a descriptor in the poller is. Each helper has two: what it says, then what it is told.
@@ -42,8 +40,6 @@ const BOUNCES: u64 = 16;
 const NAP: Duration = Duration::from_secs(60);
 /// The wall clock may go astray from the other by this much before we say that it was set.
 const ASTRAY: i64 = 60_000_000;
-/// How long the kernel may take to tell how a helper ended whose pipe broke.
-const TOLL: Duration = Duration::from_millis(500);
 /// After TERM, and with every delivery ended, how long queued may take to write the last notes.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -58,13 +54,6 @@ pub(super) struct Wiring {
     pub(super) signals: Signals,
     /// Held as long as we live.
     pub(super) mutex: File,
-}
-
-/// A helper's two pipes; gone once one of them broke.
-#[derive(Debug)]
-struct Helper {
-    token: u64,
-    ends: Option<(Outlet, Inlet)>,
 }
 
 /// The running program.
@@ -227,164 +216,6 @@ fn spawner(spawners: &mut [Helper; 2], channel: Channel) -> &mut Helper {
     }
 }
 
-/// What happened.
-impl Run {
-    fn hear(&mut self, event: Ready) {
-        match event.token {
-            SIGNALS => self.hear_signals(),
-            QUEUED => self.hear_queued(),
-            CLEAN => self.hear_clean(),
-            LOCAL => self.hear_spawner(Channel::Local),
-            REMOTE => self.hear_spawner(Channel::Remote),
-            LOCAL_COMMANDS if event.hangup => self.lose_spawner(Channel::Local),
-            REMOTE_COMMANDS if event.hangup => self.lose_spawner(Channel::Remote),
-            CLEAN_REQUESTS if event.hangup => self.lose_clean(),
-            // Room to write: `carry_out` uses it.
-            token if token < BOUNCES => (),
-            token => self.hear_courier(token.saturating_sub(BOUNCES)),
-        }
-    }
-
-    fn hear_signals(&mut self) {
-        while let Ok(Some(signal)) = self.signals.next() {
-            match signal {
-                Signal::Alrm => self.step(Event::Hurry),
-                Signal::Hup => self.reread(),
-                _ => {
-                    self.step(Event::Exit);
-                    self.end(0);
-                }
-            }
-        }
-    }
-
-    /// What cannot be used changes nothing.
-    fn reread(&mut self) {
-        if !self.home.root().is_dir() {
-            return self.log(Log::Alert(Alert::RereadHome));
-        }
-        match Domains::load(&self.control) {
-            Ok(domains) => self.step(Event::Domains(domains)),
-            Err(err) => self.log(Log::Alert(Alert::Reread(&format!("{}: {err}", err.file())))),
-        }
-        match Policy::load(&self.control) {
-            Ok(policy) => self.step(Event::Policy(policy)),
-            Err(bad) => {
-                self.log(Log::Alert(Alert::Reread(&format!("{}: {}", bad.file, bad.why))));
-            }
-        }
-    }
-
-    fn hear_queued(&mut self) {
-        let (schedule, out, now) = (&mut self.schedule, &mut self.out, clock::now());
-        let heard = self.link.hear(|event| schedule.step(event, now, out));
-        if let Err(err) = heard {
-            self.lose_queued(&err);
-        }
-    }
-
-    fn lose_queued(&mut self, err: &io::Error) {
-        if err.kind() == io::ErrorKind::InvalidData {
-            self.log(Log::Warning(Warning::Unknown("queue/queued")));
-        }
-        if let Some(alert) = self.link.cut(&self.poller, clock::monotonic()) {
-            self.log(Log::Alert(alert));
-        }
-        self.step(Event::Unlinked);
-    }
-
-    fn hear_spawner(&mut self, channel: Channel) {
-        let helper = spawner(&mut self.spawners, channel);
-        let (schedule, out, now) = (&mut self.schedule, &mut self.out, clock::now());
-        let heard = helper.hear(|inlet| {
-            inlet.frames(MAX_REPORT, |frame| {
-                let event = match Report::decode(frame)? {
-                    Report::Ceiling(_) => return Err(Malformed),
-                    Report::Made(slot) => Event::Made(channel, slot),
-                    Report::Ended { slot, outcome, text } => {
-                        Event::Report(channel, schedule::Report { slot, outcome, text })
-                    }
-                };
-                schedule.step(event, now, out);
-                Ok(())
-            })
-        });
-        if heard.is_err() {
-            self.lose_spawner(channel);
-        }
-    }
-
-    fn lose_spawner(&mut self, channel: Channel) {
-        if !spawner(&mut self.spawners, channel).close(&self.poller) {
-            return;
-        }
-        self.log(Log::Alert(Alert::LostSpawn));
-        self.bury(match channel {
-            Channel::Local => "qmail-lspawn",
-            Channel::Remote => "qmail-rspawn",
-        });
-        self.step(Event::Lost(channel));
-        self.end(111);
-    }
-
-    fn hear_clean(&mut self) {
-        let mut answers = Vec::new();
-        let heard = self.clean.hear(|inlet| {
-            answers = inlet.bytes();
-            Ok(())
-        });
-        for answer in answers {
-            if let Some(letter) = self.asked.pop_front() {
-                self.step(Event::Cleaned(letter, answer == b'+'));
-            }
-        }
-        if heard.is_err() {
-            self.lose_clean();
-        }
-    }
-
-    fn lose_clean(&mut self) {
-        if !self.clean.close(&self.poller) {
-            return;
-        }
-        self.log(Log::Alert(Alert::LostClean));
-        self.bury("qmail-clean");
-        self.step(Event::Exit);
-        self.end(111);
-    }
-
-    /// Says how a helper ended whose pipe broke; the kernel may tell a moment later.
-    fn bury(&mut self, program: &str) {
-        let until = clock::monotonic().saturating_add(TOLL);
-        while clock::monotonic() < until {
-            match spawn::reap() {
-                Ok(Some((child, _))) if self.couriers.iter().any(|(_, c)| c.pid() == child) => {}
-                Ok(Some((child, status))) => {
-                    let how = status.to_string();
-                    return self.log(Log::Alert(Alert::Ended { program, child, how: &how }));
-                }
-                Ok(None) => clock::sleep(TOLL / 50),
-                Err(_) => return,
-            }
-        }
-    }
-
-    fn hear_courier(&mut self, letter: u64) {
-        let Some(at) = self.couriers.iter().position(|(known, _)| known.id == letter) else {
-            return;
-        };
-        let back = self.couriers.get_mut(at).and_then(|(_, courier)| courier.back());
-        let Some((how, status)) = back else { return };
-        let (known, courier) = self.couriers.swap_remove(at);
-        let _ = self.poller.remove(&courier);
-        if let Some(status @ Status::Killed(_)) = status {
-            let why = format!("child {} {status}", courier.pid());
-            self.log(Log::Warning(Warning::Bounce { letter: known.id, why: &why }));
-        }
-        self.step(Event::Bounced(known, how));
-    }
-}
-
 /// What to do.
 impl Run {
     fn carry_out(&mut self) {
@@ -434,44 +265,5 @@ impl Run {
                 self.step(Event::Bounced(known, Bounced::NotStarted));
             }
         }
-    }
-}
-
-impl Helper {
-    fn new((commands, inlet): (OwnedFd, Inlet), token: u64, poller: &Poller) -> io::Result<Self> {
-        inlet.nonblocking()?;
-        let outlet = Outlet::new(commands)?;
-        poller.add(&inlet, token, Interest::READ)?;
-        poller.add(&outlet, token.saturating_add(1), Interest::NONE)?;
-        Ok(Self { token, ends: Some((outlet, inlet)) })
-    }
-
-    /// Reads once and has `read` take what is there.
-    ///
-    /// # Errors
-    /// The helper is gone, or talks nonsense; what it said before is read.
-    fn hear(&mut self, read: impl FnOnce(&mut Inlet) -> Result<(), Malformed>) -> io::Result<()> {
-        let Some((_, inlet)) = &mut self.ends else { return Ok(()) };
-        let more = inlet.fill();
-        read(inlet).map_err(|err| io::Error::new(io::ErrorKind::InvalidData, err))?;
-        if more? { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-    }
-
-    /// Sends commands; to one that is gone, none.
-    ///
-    /// # Errors
-    /// The helper is gone.
-    fn tell(&mut self, commands: &[u8], poller: &Poller) -> io::Result<()> {
-        let Some((outlet, _)) = &mut self.ends else { return Ok(()) };
-        outlet.push(commands)?;
-        outlet.arm(poller, self.token.saturating_add(1), Interest::NONE)
-    }
-
-    /// Whether they were open: both ends of a helper that dies are heard of at once.
-    fn close(&mut self, poller: &Poller) -> bool {
-        let Some((outlet, inlet)) = self.ends.take() else { return false };
-        let _ = poller.remove(&outlet);
-        let _ = poller.remove(&inlet);
-        true
     }
 }

@@ -2,6 +2,8 @@
 
 use super::world::routing;
 use super::*;
+use crate::send::letters::{Letter, Recipient};
+use crate::send::schedule::change::shifted;
 
 /// What a host makes of a delivery: after how many milliseconds it ends, and how.
 pub(super) type Answer = (u64, Outcome, &'static str);
