@@ -356,15 +356,19 @@ fn resident() -> usize {
     statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
 
-#[test]
-#[ignore = "measures the whole process: run it alone, with --release"]
-fn a_million_letters_that_wait_take_less_than_a_hundred_and_fifty_megabytes() {
+/// A schedule that knows no letter yet.
+fn empty() -> (Schedule, Actions, Moment) {
     let mut out = Actions::default();
     let (routing, policy, limits) = (routing(), Policy::default(), [10, 100]);
     let rules =
         Rules { routing, policy, limits, lifetime: 604_800, discards_doubles: false, seed: 7 };
-    let mut schedule = Schedule::new(rules, &mut out);
-    let now = Moment::from_secs(1_000_000_000);
+    (Schedule::new(rules, &mut out), out, Moment::from_secs(1_000_000_000))
+}
+
+#[test]
+#[ignore = "measures the whole process: run it alone, with --release"]
+fn a_million_letters_that_wait_take_less_than_a_hundred_and_fifty_megabytes() {
+    let (mut schedule, mut out, now) = empty();
     let progress = progress_block([Progress::Deferred(now.plus_secs(400))].into_iter());
     let (before, began) = (resident(), std::time::Instant::now());
     for id in 1..=1_000_000_u64 {
@@ -391,12 +395,7 @@ fn a_letter_that_waits_is_small() {
 #[test]
 #[ignore = "measures: run it alone, with --release"]
 fn two_hundred_thousand_letters_pass_through_the_schedule() {
-    let mut out = Actions::default();
-    let (routing, policy, limits) = (routing(), Policy::default(), [10, 100]);
-    let rules =
-        Rules { routing, policy, limits, lifetime: 604_800, discards_doubles: false, seed: 7 };
-    let mut schedule = Schedule::new(rules, &mut out);
-    let now = Moment::from_secs(1_000_000_000);
+    let (mut schedule, mut out, now) = empty();
     let progress = progress_block([Progress::Waiting].into_iter());
     let (mut id, mut ended, mut serial) = (0, 0, 0);
     let began = std::time::Instant::now();
