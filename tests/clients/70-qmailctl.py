@@ -6,6 +6,7 @@ import fcntl
 import json
 import poplib
 import pty
+import re
 
 from mail import *
 
@@ -78,9 +79,25 @@ stat = json.loads(bin("qmailctl", "stat", "--json"))
 services = {service["service"]: service for service in stat["services"]}
 for name in ("qmail-send", "qmail-smtpd/log", "queued"):
     service = services[name]
-    check(service["up"] and service["pid"] > 1 and service["want_up"] and not service["paused"], f"{service}")
+    check((service["state"], service["want"], service["paused"]) == ("up", "up", False), f"{service}")
+    check(service["pid"] > 1 and service["starts"] >= 1 and "last_exit" in service, f"{service}")
     check(abs(time.time() - service["since"] - service["seconds"]) < 5, f"{service}")
 check(stat["messages"] == 0 and stat["pauses"] == [], f"{stat}")
+# What became of a service is told: it was killed, and started again.
+before = services["qmail-pop3d/log"]
+os.kill(before["pid"], 9)
+
+
+def again():
+    told = json.loads(bin("qmailctl", "stat", "--json"))["services"]
+    [log] = [service for service in told if service["service"] == "qmail-pop3d/log"]
+    return log["state"] == "up" and log["pid"] != before["pid"] and log["last_exit"]["signal"] == 9
+
+
+wait_for("the killed logger is up again, and that is told", 10, again)
+stories = re.findall(r"^  (\S+): up since \d+-\d\d-\d\d \d\d:\d\d:\d\d, \d+ restarts?", bin("qmailctl", "stat").decode(), re.M)
+check(stories == ["pspawn", "qmail-pop3d", "qmail-pop3d/log", "qmail-send", "qmail-smtpd", "queued"], f"{stories}")
+
 bin("qmailctl", "pause", "far.example")
 bin("qmail-inject", "-fann@second.example", "x@far.example", input=b"Subject: waits\n\n")
 queue = json.loads(bin("qmailctl", "queue", "--json"))

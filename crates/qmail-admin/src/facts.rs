@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Output, Stdio};
 
-use base::json::{Object, array};
+use base::json::{Object, array, string};
 use base::tai::Label;
 use base::time::Moment;
 use store::control::Map;
@@ -22,16 +22,19 @@ use crate::{Trouble, pauses};
 /// The state of every service and of the queue; 111 if the queue cannot be asked.
 pub(crate) fn stat(home: &Home, places: &Places, json: bool) -> Result<ExitCode, Trouble> {
     let services = services(home, places)?;
-    let asked = during("asking supervise", || asked(home, "svstat", &services, Stdio::inherit()))?;
-    let lines = String::from_utf8_lossy(&asked.stdout).into_owned();
-    let known = history::read(&services, &lines);
+    let svstat = |args: &[PathBuf]| {
+        let asked = during("asking supervise", || asked(home, "svstat", args, Stdio::inherit()))?;
+        Ok::<_, Trouble>(String::from_utf8_lossy(&asked.stdout).into_owned())
+    };
     if json {
-        return stat_json(home, &known);
+        let args: Vec<PathBuf> = [vec!["--json".into()], services.clone()].concat();
+        return stat_json(home, &history::read(&services, ""), &svstat(&args)?);
     }
+    let lines = svstat(&services)?;
     for line in lines.lines() {
         say!("{line}");
     }
-    stories(home, &known)?;
+    stories(home, &history::read(&services, &lines))?;
     tell_pauses(home)?;
     counted(home)
 }
@@ -39,7 +42,7 @@ pub(crate) fn stat(home: &Home, places: &Places, json: bool) -> Result<ExitCode,
 /// What became of each service, in local time.
 fn stories(home: &Home, services: &[Service]) -> Result<(), Trouble> {
     let now = sys::clock::now();
-    let services = || services.iter().filter(|service| !service.is_log());
+    let services = || services.iter().filter(|service| service.is_worth_telling());
     let mut moments: Vec<Moment> = services().flat_map(|service| service.moments(now)).collect();
     moments.sort();
     moments.dedup();
@@ -138,11 +141,13 @@ fn letters(home: &Home, about: Object) -> Result<(Object, bool), Trouble> {
     })
 }
 
-fn stat_json(home: &Home, services: &[Service]) -> Result<ExitCode, Trouble> {
-    let now = sys::clock::now();
-    let services = array(services.iter().map(|service| service.json(now)));
-    let about = Object::new().json("services", &services).json("pauses", &pauses_json(home)?);
-    let (about, good) = letters(home, about)?;
+/// What svstat tells of each service, a line each, with its name in front.
+fn stat_json(home: &Home, services: &[Service], lines: &str) -> Result<ExitCode, Trouble> {
+    let named = services.iter().zip(lines.lines()).filter_map(|(service, line)| {
+        Some(format!("{{\"service\":{},{}", string(service.name()), line.strip_prefix('{')?))
+    });
+    let about = Object::new().json("services", &array(named));
+    let (about, good) = letters(home, about.json("pauses", &pauses_json(home)?))?;
     say!("{}", about.end());
     Ok(if good { ExitCode::SUCCESS } else { 111.into() })
 }

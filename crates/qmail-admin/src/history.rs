@@ -2,25 +2,27 @@
 
 use std::path::{Path, PathBuf};
 
-use base::json::Object;
+use base::service::{End, Facts, LONGEST, NO_CODE};
+use base::tai::Label;
 use base::time::Moment;
 
 /// A service, and what its supervise says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Service {
     path: PathBuf,
-    state: Result<State, String>,
+    /// None: svstat could not tell.
+    state: Option<State>,
+    /// What only our own supervise tells.
+    facts: Option<Facts>,
 }
 
 /// What svstat's line says (svstat(8)).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct State {
-    /// The pid; none: it is down.
-    pid: Option<u64>,
+    /// The pid; 0: it is down.
+    pid: u32,
     /// For how long.
     seconds: u64,
-    /// What follows: `normally down`, `paused`, `want up`, …
-    words: Vec<String>,
 }
 
 /// The lines that svstat has printed of these services.
@@ -29,30 +31,36 @@ pub(crate) fn read(services: &[PathBuf], lines: &str) -> Vec<Service> {
     let one = |path: &PathBuf| {
         let line = lines.next().unwrap_or_default();
         let said = line.strip_prefix(&*path.to_string_lossy()).and_then(|l| l.strip_prefix(": "));
-        let said = said.unwrap_or(line);
-        Service { path: path.clone(), state: state(said).ok_or_else(|| said.to_owned()) }
+        let state = said.and_then(state);
+        let facts = state.and_then(|state| facts(path).filter(|f| f.status.pid == state.pid));
+        Service { path: path.clone(), state, facts }
     };
     services.iter().map(one).collect()
 }
 
+/// What supervise has written behind the 18 bytes.
+fn facts(service: &Path) -> Option<Facts> {
+    let file = sys::file::open_read(service.join("supervise/state")).ok()?;
+    Facts::parse(&sys::fd::read_to_end(file, LONGEST).ok()?)
+}
+
 /// `up (pid P) N seconds` or `down N seconds`, and words after commas.
 fn state(said: &str) -> Option<State> {
-    let mut parts = said.split(", ");
-    let first = parts.next()?;
+    let first = said.split(", ").next()?;
     let (pid, rest) = match first.strip_prefix("up (pid ") {
         Some(rest) => {
             let (pid, rest) = rest.split_once(") ")?;
-            (Some(pid.parse().ok()?), rest)
+            (pid.parse().ok()?, rest)
         }
-        None => (None, first.strip_prefix("down ")?),
+        None => (0, first.strip_prefix("down ")?),
     };
     let seconds = rest.strip_suffix(" seconds")?.parse().ok()?;
-    Some(State { pid, seconds, words: parts.map(str::to_owned).collect() })
+    Some(State { pid, seconds })
 }
 
 impl State {
     /// When it last changed, to the second.
-    fn since(&self, now: Moment) -> Moment {
+    fn since(self, now: Moment) -> Moment {
         Moment::from_secs(now.secs().saturating_sub(self.seconds))
     }
 }
@@ -64,7 +72,7 @@ impl Service {
     }
 
     /// Its name: of a logger, with its service's.
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let last = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
         let name = last(&self.path).unwrap_or_default();
         match self.path.parent().and_then(last) {
@@ -73,75 +81,87 @@ impl Service {
         }
     }
 
+    /// How its last run ended.
+    fn last(&self) -> Option<(End, Moment)> {
+        self.facts.as_ref()?.last.map(|(end, at): (End, Label)| (end, at.moment()))
+    }
+
+    /// Whether it has a story: a logger that has always run has none.
+    pub(crate) fn is_worth_telling(&self) -> bool {
+        !self.is_log() || self.facts.as_ref().is_some_and(|facts| facts.starts > 1)
+    }
+
     /// The moments that its story names.
     pub(crate) fn moments(&self, now: Moment) -> Vec<Moment> {
-        self.state.iter().map(|state| state.since(now)).collect()
+        let since = self.state.iter().map(|state| state.since(now));
+        since.chain(self.last().map(|(_, at)| at)).collect()
     }
 
-    /// Since when it is as it is; `time` prints a moment.
+    /// Since when it is as it is, how often it was started again, and how it ended before; `time`
+    /// prints a moment.
     pub(crate) fn story(&self, now: Moment, time: impl Fn(&Moment) -> String) -> Option<String> {
-        let state = self.state.as_ref().ok()?;
-        let what = if state.pid.is_some() { "up" } else { "down" };
-        Some(format!("{}: {what} since {}", self.name(), time(&state.since(now))))
-    }
-
-    /// All that is known of it, for a program.
-    pub(crate) fn json(&self, now: Moment) -> String {
-        let path = self.path.to_string_lossy();
-        let about = Object::new().text("service", self.name()).text("path", &*path);
-        let state = match &self.state {
-            Ok(state) => state,
-            Err(why) => return about.json("up", "null").text("trouble", why).end(),
-        };
-        let about = match state.pid {
-            Some(pid) => about.truth("up", true).number("pid", pid),
-            None => about.truth("up", false),
-        };
-        let has = |word: &str| state.words.iter().any(|w| w == word);
-        let about = about.number("since", state.since(now).secs());
-        let about = about.number("seconds", state.seconds).truth("paused", has("paused"));
-        // What svstat leaves unsaid is as it is.
-        let up = state.pid.is_some();
-        let normally = if up { !has("normally down") } else { has("normally up") };
-        let about = about.truth("normally_up", normally);
-        let want = if up { !has("want down") } else { has("want up") };
-        about.truth("want_up", want).end()
+        let state = self.state?;
+        let what = if state.pid == 0 { "down" } else { "up" };
+        let mut story = format!("{}: {what} since {}", self.name(), time(&state.since(now)));
+        if let Some(facts) = &self.facts {
+            let restarts = facts.starts.saturating_sub(1);
+            let s = if restarts == 1 { "" } else { "s" };
+            story.push_str(&format!(", {restarts} restart{s}"));
+        }
+        if let Some((end, at)) = self.last() {
+            let how = match end {
+                End { code: NO_CODE, signal: 0 } => "end, nobody saw how,".to_owned(),
+                End { code: NO_CODE, signal } => format!("end by signal {signal}"),
+                End { code, .. } => format!("exit {code}"),
+            };
+            story.push_str(&format!(", last {how} at {}", time(&at)));
+        }
+        Some(story)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use base::service::{Status, Want};
+
     use super::*;
 
-    fn told(line: &str) -> String {
-        let path = PathBuf::from("/service/x");
-        let [service] = &read(&[path], &format!("/service/x: {line}\n"))[..] else { panic!() };
-        service.json(Moment::from_secs(1_000))
+    fn time(moment: &Moment) -> String {
+        format!("T{}", moment.secs())
     }
 
     #[test]
     fn what_svstat_says_is_read() {
-        assert_eq!(
-            told("up (pid 30212) 20 seconds, normally down, paused"),
-            "{\"service\":\"x\",\"path\":\"/service/x\",\"up\":true,\"pid\":30212,\"since\":980,\
-             \"seconds\":20,\"paused\":true,\"normally_up\":false,\"want_up\":true}"
-        );
-        assert_eq!(
-            told("down 1 seconds, normally up"),
-            "{\"service\":\"x\",\"path\":\"/service/x\",\"up\":false,\"since\":999,\
-             \"seconds\":1,\"paused\":false,\"normally_up\":true,\"want_up\":false}"
-        );
-        assert_eq!(
-            told("supervise not running"),
-            "{\"service\":\"x\",\"path\":\"/service/x\",\"up\":null,\
-             \"trouble\":\"supervise not running\"}"
-        );
+        let of = |pid, seconds| Some(State { pid, seconds });
+        assert_eq!(state("up (pid 30212) 20 seconds, normally down, paused"), of(30212, 20));
+        assert_eq!(state("down 1 seconds, normally up"), of(0, 1));
+        assert_eq!(state("supervise not running"), None);
     }
 
     #[test]
     fn a_logger_goes_by_its_services_name() {
         let [log] = &read(&["/service/x/log".into()], "")[..] else { panic!() };
         assert!(log.is_log());
-        assert_eq!(log.name(), "x/log");
+        assert_eq!((log.name(), log.story(Moment::default(), time)), ("x/log".into(), None));
+    }
+
+    #[test]
+    fn a_story_tells_what_is_known() {
+        let status = Status { since: Label::new(980, 0), pid: 7, paused: false, want: Want::Up };
+        let told = |starts: Option<u64>, last| {
+            let facts = starts.map(|starts| Facts { starts, last, ..Facts::of_status(status) });
+            let state = Some(State { pid: 7, seconds: 20 });
+            let service = Service { path: "/service/x".into(), state, facts };
+            service.story(Moment::from_secs(1_000), time).unwrap()
+        };
+        assert_eq!(told(None, None), "x: up since T980");
+        assert_eq!(told(Some(1), None), "x: up since T980, 0 restarts");
+        let exit = |code, signal| Some((End { code, signal }, Label::new(979, 0)));
+        assert_eq!(
+            told(Some(2), exit(111, 0)),
+            "x: up since T980, 1 restart, last exit 111 at T979"
+        );
+        let killed = "x: up since T980, 3 restarts, last end by signal 9 at T979";
+        assert_eq!(told(Some(4), exit(NO_CODE, 9)), killed);
     }
 }

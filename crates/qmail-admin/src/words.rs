@@ -1,13 +1,14 @@
 //! The words of Life with qmail's `qmailctl`, for who knows no others: its table and its usage line.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::Args;
 use crate::print;
+use crate::{Args, Trouble};
 
 /// Each word of the table with what it does, in its order.
 const TABLE: [(&str, &str); 13] = [
@@ -45,12 +46,20 @@ pub(crate) fn read(args: Vec<OsString>) -> Result<Args, ExitCode> {
         if wordless || (alone && error.kind() == ErrorKind::InvalidSubcommand) {
             return said(&format!("Usage: {} {{{WORDS}}}", program.unwrap_or_default()), 1);
         }
-        // Whoever cannot be told hears the exit code.
-        let _ = error.print();
-        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+        let told = error.print().map_err(|why| format!("unable to write: {why}"));
+        let code = u8::try_from(error.exit_code()).unwrap_or(2);
+        ended(if code == 0 { told } else { Ok(()) }, code)
     })
 }
 
 fn said(text: &str, code: u8) -> ExitCode {
-    print::line(format_args!("{text}")).map_or(111.into(), |()| code.into())
+    ended(print::line(format_args!("{text}")), code)
+}
+
+/// The exit code; 111 and why, if what was asked for could not be told.
+fn ended(told: Result<(), Trouble>, code: u8) -> ExitCode {
+    let Err(why) = told else { return code.into() };
+    // With stderr closed too there is nobody left to tell.
+    let _ = writeln!(std::io::stderr(), "qmailctl: fatal: {why}");
+    ExitCode::from(111)
 }
