@@ -6,42 +6,28 @@
 //! [`ask`](QueueClient::ask) anything and take answers with [`next`](QueueClient::next).
 
 mod held;
+mod letter;
 mod refusal;
+mod talk;
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use base::limits;
-use base::wire::frame::{self, Frame};
-use base::wire::queue::{Answer, Entry, Envelope, MAX_ANSWER, Origin, Request};
+use base::wire::queue::{Answer, Entry, Request};
 use sys::net::ReadLimit;
 use sys::pass::{self, Kind};
-use sys::poll::{self, Interest};
 
 pub use refusal::Refusal;
 
 use crate::home::Home;
 
-/// Whether an error says that queued has closed the connection with something of ours unread.
-fn is_unread(err: &io::Error) -> bool {
-    matches!(err.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
-}
-
 /// How long queued may take to take a request or to answer one. A letter waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Requests that are sent before their answers are read.
 const TOGETHER_ASKED: usize = 256;
-/// Descriptors that come with one message.
-const TOGETHER: usize = 16;
-/// Bytes asked of the socket at a time, at most.
-const PIECE: usize = 64 << 10;
-/// Bytes asked of the socket at first: one answer to a letter.
-const ANSWER: usize = 512;
-/// Answers that may pile up while a request waits to be taken.
-const UNREAD: usize = 2 * MAX_ANSWER;
 
 /// A connection to queued.
 #[derive(Debug)]
@@ -61,11 +47,6 @@ pub struct QueueClient {
     patience: Duration,
     limit: ReadLimit,
 }
-
-/// Bytes of a small letter and all that is said of it.
-const SMALL: usize = 8 << 10;
-/// Bytes of a letter that wait for what is said next, at most.
-const WAITING: usize = limits::CHUNK / 2;
 
 fn unexpected() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "queued gave an answer that was not asked for")
@@ -121,108 +102,9 @@ impl QueueClient {
         Self { patience, limit: ReadLimit::new(patience), ..self }
     }
 
-    /// Says that a letter begins.
-    ///
-    /// # Errors
-    /// queued refused, or the connection is lost.
-    pub fn begin(&mut self, origin: Origin) -> Result<(), Refusal> {
-        self.say(&Request::Begin(origin))
-    }
-
-    /// Says that a letter begins, together with whatever is said next: a small letter is then one
-    /// write. Nothing can fail yet.
-    pub fn begin_with_next(&mut self, origin: Origin) {
-        // It need not move as it grows.
-        self.outbox.reserve(SMALL);
-        self.whole = self.outbox.is_empty();
-        Request::Begin(origin).encode(&mut self.outbox);
-    }
-
     /// Whether queued still holds the connection, as far as can be told without asking it.
     pub fn is_open(&mut self) -> bool {
         matches!(self.receive(false), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-    }
-
-    /// Hands over the next bytes of the letter, any number of them.
-    ///
-    /// # Errors
-    /// queued refused, or the connection is lost.
-    pub fn chunk(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        bytes.chunks(limits::CHUNK).try_for_each(|piece| self.say(&Request::Chunk(piece)))
-    }
-
-    /// Hands over the next bytes of the letter, with whatever is said next if they are few: a small
-    /// letter is then one write.
-    ///
-    /// # Errors
-    /// queued refused, or the connection is lost.
-    pub fn chunk_with_next(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        for piece in bytes.chunks(limits::CHUNK) {
-            if self.outbox.len().saturating_add(piece.len()) > WAITING {
-                self.say(&Request::Chunk(piece))?;
-            } else {
-                Request::Chunk(piece).encode(&mut self.outbox);
-            }
-        }
-        Ok(())
-    }
-
-    /// Hands over the envelope and waits until the letter is on disk; its number. The connection
-    /// may then carry another letter.
-    ///
-    /// # Errors
-    /// queued refused, or the connection was lost: then the letter may be queued or not.
-    pub fn commit(&mut self, envelope: &Envelope<'_>) -> Result<u64, Refusal> {
-        self.commit_with(&[], envelope)
-    }
-
-    /// [`QueueClient::commit`] with the last bytes of the letter, all in one write.
-    ///
-    /// # Errors
-    /// As for [`QueueClient::commit`].
-    pub fn commit_with(&mut self, last: &[u8], envelope: &Envelope<'_>) -> Result<u64, Refusal> {
-        last.chunks(limits::CHUNK).for_each(|piece| Request::Chunk(piece).encode(&mut self.outbox));
-        if !self.whole {
-            self.say(&Request::Envelope(*envelope))?;
-            return self.accepted();
-        }
-        Request::Envelope(*envelope).encode(&mut self.outbox);
-        let mut letter = std::mem::take(&mut self.outbox);
-        let mut answer = self.hand_in(&letter);
-        if answer.as_ref().is_err_and(is_unread) {
-            answer = self.turn_to_successor().and_then(|()| self.hand_in(&letter));
-        }
-        letter.clear();
-        letter.shrink_to(PIECE * 2);
-        self.outbox = letter;
-        answer?
-    }
-
-    /// Sends all of a letter at once; the answer. The error tells by [`is_unread`] that queued has not
-    /// read all of it, and will not: then it is in no queue.
-    fn hand_in(&mut self, letter: &[u8]) -> io::Result<Result<u64, Refusal>> {
-        self.whole = false;
-        if let Err(error) = self.write(letter) {
-            // If queued has gone, it may have said why.
-            return match self.next(Duration::ZERO) {
-                Ok(Some(Answer::Refused(outcome, text))) => {
-                    Ok(Err(Refusal { outcome, text: text.to_vec() }))
-                }
-                _ => Err(error),
-            };
-        }
-        match self.answer()? {
-            Answer::Accepted(id) => Ok(Ok(id)),
-            Answer::Refused(outcome, text) => Ok(Err(Refusal { outcome, text: text.to_vec() })),
-            _ => Err(unexpected()),
-        }
-    }
-
-    /// The queued there was has left; its successor is looked for.
-    fn turn_to_successor(&mut self) -> io::Result<()> {
-        let socket = pass::connect_soon(&self.at, Kind::Stream)?;
-        *self = Self::on(socket, &self.at).patient(self.patience);
-        Ok(())
     }
 
     /// The bytes of a letter, as a descriptor at its beginning, and how many they are.
@@ -335,162 +217,6 @@ impl QueueClient {
             }
         }
     }
-
-    /// Sends a request and does not wait for its answer, only (at most 120 seconds) for room: for
-    /// `Follow`, `Note`.
-    ///
-    /// # Errors
-    /// The connection is lost.
-    pub fn ask(&mut self, request: &Request<'_>) -> io::Result<()> {
-        self.ask_all([*request])
-    }
-
-    /// Sends many requests at once, as [`QueueClient::ask`] sends one.
-    ///
-    /// # Errors
-    /// The connection is lost.
-    pub fn ask_all<'a>(
-        &mut self,
-        requests: impl IntoIterator<Item = Request<'a>>,
-    ) -> io::Result<()> {
-        self.whole = false;
-        let mut outbox = std::mem::take(&mut self.outbox);
-        requests.into_iter().for_each(|request| request.encode(&mut outbox));
-        let outcome = self.write(&outbox);
-        outbox.clear();
-        outbox.shrink_to(PIECE * 2);
-        self.outbox = outbox;
-        outcome
-    }
-
-    /// The next answer, waiting at most `patience` for it; `None` if it is not all here by then.
-    /// With a patience of zero this takes what has come, so call it until it says `None` before
-    /// waiting in a poll for [`AsFd::as_fd`].
-    ///
-    /// # Errors
-    /// The connection is lost (`UnexpectedEof`) or queued talks nonsense (`InvalidData`).
-    pub fn next(&mut self, patience: Duration) -> io::Result<Option<Answer<'_>>> {
-        self.drop_taken();
-        // Most answers are here already, or nobody waits for them: then the time is not asked for.
-        let mut since = None;
-        let whole = loop {
-            if let Some((_, len)) = frame_in(&self.inbox, self.taken)? {
-                break len;
-            }
-            let left = if patience.is_zero() {
-                patience
-            } else {
-                patience.saturating_sub(since.get_or_insert_with(Instant::now).elapsed())
-            };
-            if !self.fill(left)? && left.is_zero() {
-                return Ok(None);
-            }
-        };
-        let at = self.taken;
-        self.taken = at.saturating_add(whole);
-        let Some((frame, _)) = frame_in(&self.inbox, at)? else { return Ok(None) };
-        Answer::decode(frame).map(Some).map_err(|_| unexpected())
-    }
-
-    /// The descriptor that came with the [`Answer::Opened`] that [`QueueClient::next`] gave.
-    pub fn take_fd(&mut self) -> Option<OwnedFd> {
-        self.fds.pop_front()
-    }
-
-    /// Waits for an answer.
-    fn answer(&mut self) -> io::Result<Answer<'_>> {
-        self.next(self.patience)?.ok_or_else(|| io::ErrorKind::TimedOut.into())
-    }
-
-    fn accepted(&mut self) -> Result<u64, Refusal> {
-        match self.answer()? {
-            Answer::Accepted(id) => Ok(id),
-            Answer::Refused(outcome, text) => Err(Refusal { outcome, text: text.to_vec() }),
-            _ => Err(unexpected().into()),
-        }
-    }
-
-    /// Sends a request; if queued has gone, it may have said why.
-    fn say(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
-        let Err(error) = self.ask(request) else { return Ok(()) };
-        match self.next(Duration::ZERO) {
-            Ok(Some(Answer::Refused(outcome, text))) => {
-                Err(Refusal { outcome, text: text.to_vec() })
-            }
-            _ => Err(error.into()),
-        }
-    }
-
-    /// Writes all of it. While there is no room, answers are read: both sides waiting for the
-    /// other to read would wait for ever.
-    fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        let since = Instant::now();
-        while !bytes.is_empty() {
-            match sys::net::send_now(&self.socket, bytes) {
-                Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.wait_for_room(since)?,
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(())
-    }
-
-    fn wait_for_room(&mut self, since: Instant) -> io::Result<()> {
-        let left = self.patience.saturating_sub(since.elapsed());
-        let full = self.inbox.len() > UNREAD;
-        if left.is_zero() || full {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        poll::ready(&[self.socket.as_fd()], Interest { read: true, write: true }, Some(left))?;
-        self.fill(Duration::ZERO).map(|_| ())
-    }
-
-    /// Reads what has come, waiting at most `patience` for it; false if nothing has.
-    fn fill(&mut self, patience: Duration) -> io::Result<bool> {
-        let waits = self.limit.ends(&self.socket, patience);
-        if !patience.is_zero() && !waits {
-            poll::ready(&[self.socket.as_fd()], Interest::READ, Some(patience))?;
-        }
-        match self.receive(waits) {
-            Ok(()) => Ok(true),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(e) => Err(e),
-        }
-    }
-
-    /// Takes what has come, or what comes if it `waits`; `UnexpectedEof` at the end.
-    fn receive(&mut self, waits: bool) -> io::Result<()> {
-        if self.room.is_empty() {
-            self.room = vec![0; ANSWER];
-        }
-        let receive = if waits { pass::recv } else { pass::recv_now };
-        let (len, fds) = receive(&self.socket, &mut self.room, TOGETHER)?;
-        if len == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.inbox.extend_from_slice(self.room.get(..len).unwrap_or_default());
-        self.fds.extend(fds);
-        if len == self.room.len() && len < PIECE {
-            self.room = vec![0; len.saturating_mul(8).min(PIECE)];
-        }
-        Ok(())
-    }
-
-    fn drop_taken(&mut self) {
-        if self.taken == self.inbox.len() {
-            self.inbox.clear();
-            self.inbox.shrink_to(PIECE * 2);
-            self.taken = 0;
-        } else if self.taken > PIECE {
-            self.inbox.drain(..self.taken);
-            self.taken = 0;
-        }
-    }
-}
-
-/// The frame that begins at an offset, if it is all there.
-fn frame_in(inbox: &[u8], at: usize) -> io::Result<Option<(Frame<'_>, usize)>> {
-    frame::take(inbox.get(at..).unwrap_or_default(), MAX_ANSWER).map_err(|_| unexpected())
 }
 
 impl AsFd for QueueClient {
@@ -501,7 +227,10 @@ impl AsFd for QueueClient {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use base::outcome::Outcome;
+    use base::wire::queue::{Envelope, Origin};
 
     use super::*;
 
