@@ -55,7 +55,8 @@ impl Log {
             .map_err(|e| VOICE.fatal(&[&"unable to open directory ", &name], Some(&e)))?;
         let place = Place::new(dir, keep);
         let lock = place
-            .attempt(|| place.dir.file("lock", How::Append))
+            .dir
+            .file("lock", How::Append)
             .and_then(|lock| sys::lock::try_exclusive(&lock).map(|()| lock))
             .map_err(|e| VOICE.fatal(&[&"unable to lock directory ", &name], Some(&e)))?;
         let (current, size) = match adopt(&place)? {

@@ -108,6 +108,11 @@ impl Patience {
         }
         self.hear();
         if self.ending.get() && (self.lossless.get() || meanwhile == Meanwhile::Drop) {
+            let lost = self.input.lost();
+            if lost > 0 {
+                let text = format!("out of disk space, {lost} lines lost");
+                VOICE.warning(&[&text], None);
+            }
             std::process::exit(TEMPORARY);
         }
     }
