@@ -102,6 +102,7 @@ bin("qmailctl", "pause", "far.example")
 bin("qmail-inject", "-fann@second.example", "x@far.example", input=b"Subject: waits\n\n")
 queue = json.loads(bin("qmailctl", "queue", "--json"))
 check(queue["pauses"] == [{"domain": "far.example", "until": None}] and queue["messages"] == 1, f"{queue}")
+check(json.loads(bin("qmail-qstat", "--json")) == {"messages": 1, "not_preprocessed": 0}, "qmail-qstat --json")
 [waiting] = queue["letters"]
 check(waiting["sender"] == "ann@second.example" and waiting["size"] > 20, f"{waiting}")
 check(waiting["recipients"] == [{"address": "x@far.example", "channel": "remote", "state": "waiting"}], f"{waiting}")

@@ -204,10 +204,15 @@ impl Belongings {
                 let itself = about(&self.dir, at.as_fd().try_clone_to_owned())?;
                 Ok(Some((File::from(itself), at)))
             }
-            Err(err) if err.kind() == ErrorKind::NotFound => Ok(None),
+            // What stands above in its place is named by itself.
+            Err(err) if is_missing(&err) => Ok(None),
             Err(err) => Err(format!("{}: {}", self.dir.display(), errno::text(&err))),
         }
     }
+}
+
+fn is_missing(err: &io::Error) -> bool {
+    matches!(err.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 /// A link is not followed (ELOOP).

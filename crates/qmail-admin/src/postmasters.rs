@@ -51,10 +51,12 @@ pub(crate) fn missing(home: &Home) -> Result<Vec<String>, Trouble> {
     for domain in domains {
         let address = format!("postmaster@{domain}");
         if mailbox_exists_in(&mut users, &routing, address.as_bytes()) == Exists::No {
-            missing.push(format!(
-                "{} has no mailbox (mend: qmailctl domain add {domain})",
-                shown(&address)
-            ));
+            let mend = if routing.locals.contains(domain.as_bytes()) {
+                "lead alias/.qmail-postmaster to somebody, as in &joe".to_owned()
+            } else {
+                format!("qmailctl domain add {domain}")
+            };
+            missing.push(format!("{} has no mailbox (mend: {mend})", shown(&address)));
         }
     }
     Ok(missing)
