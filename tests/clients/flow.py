@@ -63,8 +63,8 @@ class Flow:
         self.recipient, self.login = recipient, (user, password)
         self.accepted, self.troubles, self.logins = [], [], 0
         self.over = threading.Event()
-        senders = [threading.Thread(target=self.send, args=(n,)) for n in range(SENDERS)]
-        self.threads = senders + [threading.Thread(target=self.read)]
+        senders = [threading.Thread(target=self.send, args=(n,), daemon=True) for n in range(SENDERS)]
+        self.threads = senders + [threading.Thread(target=self.read, daemon=True)]
         for thread in self.threads:
             thread.start()
 

@@ -16,7 +16,7 @@ pub(crate) fn control(version: &str, architecture: &str, size: u64, maintainer: 
          Architecture: {architecture}\n\
          Maintainer: {maintainer}\n\
          Installed-Size: {size}\n\
-         Depends: passwd, init-system-helpers\n\
+         Depends: passwd\n\
          Suggests: mail-reader\n\
          Provides: mail-transport-agent\n\
          Conflicts: mail-transport-agent\n\
@@ -50,7 +50,7 @@ abort-upgrade | abort-remove | abort-deconfigure)
 	exit 1
 	;;
 esac
-if [ -x /usr/bin/deb-systemd-helper ]; then
+if command -v deb-systemd-helper >/dev/null; then
 	deb-systemd-helper unmask qmail.service >/dev/null || true
 	if deb-systemd-helper --quiet was-enabled qmail.service; then
 		deb-systemd-helper enable qmail.service >/dev/null || true
@@ -76,7 +76,7 @@ pub(crate) const POSTRM: &str = "#!/bin/sh
 set -e
 if [ \"$1\" = purge ]; then
 	update-rc.d qmail remove >/dev/null
-	if [ -x /usr/bin/deb-systemd-helper ]; then
+	if command -v deb-systemd-helper >/dev/null; then
 		deb-systemd-helper purge qmail.service >/dev/null || true
 	fi
 	rm -rf /var/qmail/service/*/supervise /var/qmail/service/*/log/supervise \\
@@ -89,11 +89,18 @@ fi
 
 /// What lintian is told, with the reasons.
 pub(crate) const OVERRIDES: &str = "\
-# Linked statically on purpose: a mail server that starts whatever happens to the system's libraries.
-qmail-rs: statically-linked-binary
-# qmailctl install makes the home that these lead to.
-qmail-rs: package-contains-broken-symlink
+# Linked statically on purpose (static-pie, which is taken for a library): a mail server that starts
+# whatever happens to the system's libraries.
+qmail-rs: shared-library-lacks-prerequisites *
 ";
+
+/// `usr/share/doc/qmail-rs/changelog.Debian`; `date` as in letters.
+pub(crate) fn changelog(version: &str, maintainer: &str, date: &str) -> String {
+    format!(
+        "{NAME} ({version}) unstable; urgency=medium\n\n  \
+         * What has changed is in changelog.gz.\n\n -- {maintainer}  {date}\n"
+    )
+}
 
 /// `usr/share/doc/qmail-rs/copyright`.
 pub(crate) const COPYRIGHT: &str = "\

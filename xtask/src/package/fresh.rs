@@ -7,7 +7,7 @@ use std::process::Command;
 
 use clap::Args;
 
-use super::{MAINTAINER, build_package};
+use super::{MAINTAINER, NEXT, build_package};
 use crate::tally::{Ending, Tally, Trouble, passes, run};
 use crate::{build, host, install};
 
@@ -22,8 +22,6 @@ const NEEDED: &[(&str, &str)] = &[
 ];
 /// The unit may not be rated worse, in tenths.
 const EXPOSED: u32 = 30;
-/// What stands at the end of a binary of the next build, so that it is another.
-const NEXT: &[u8] = b"\nnext\n";
 
 /// Try the package and the unit.
 #[derive(Args)]

@@ -24,7 +24,10 @@ const LINKS: [(&str, &str); 5] = [
     ("usr/bin/newaliases", "/var/qmail/bin/newaliases"),
 ];
 /// Who answers for a package that nobody else does.
-const MAINTAINER: &str = "qmail-rs developers <qmail-rs@packages.debian.org>";
+const MAINTAINER: &str = "qmail-rs developers <postmaster@qmail-rs.invalid>";
+
+/// What stands at the end of a binary of the next build, so that it is another.
+const NEXT: &[u8] = b"\nnext\n";
 
 /// Build a Debian package.
 #[derive(Args)]
@@ -69,7 +72,7 @@ pub(crate) fn build_package(
     let tree = Tree { root };
     tree.programs(stage)?;
     tree.manual(stage)?;
-    tree.documents()?;
+    tree.documents(version, maintainer)?;
     tree.boot()?;
     for (at, to) in LINKS {
         tree.link(at, to)?;
@@ -99,10 +102,7 @@ impl Tree {
             let bytes = read(&stage.join(binary))?;
             let at = format!("{}/{binary}", control::BINARIES);
             self.file(&at, 0o755, &bytes)?;
-            // Debian's packages have no debugging in them.
-            if host::has("strip") {
-                run(Command::new("strip").arg(self.root.join(at)))?;
-            }
+            strip(&self.root.join(at))?;
         }
         Ok(())
     }
@@ -118,13 +118,16 @@ impl Tree {
         Ok(())
     }
 
-    fn documents(&self) -> Result<(), Trouble> {
+    fn documents(&self, version: &str, maintainer: &str) -> Result<(), Trouble> {
         let doc = format!("usr/share/doc/{}", control::NAME);
         let expat = read(&crate::root().join("LICENSE-MIT"))?;
         let folded = String::from_utf8_lossy(&expat).lines().map(fold).collect::<String>();
         let copyright = format!("{}{folded}", control::COPYRIGHT);
         self.file(&format!("{doc}/copyright"), 0o644, copyright.as_bytes())?;
         self.zipped(&format!("{doc}/changelog"), &read(&crate::root().join("CHANGELOG.md"))?)?;
+        let date = said(Command::new("date").args(["-R", "-u"]))?;
+        let changelog = control::changelog(version, maintainer, &date);
+        self.zipped(&format!("{doc}/changelog.Debian"), changelog.as_bytes())?;
         for name in ["README.md", "SECURITY.md"] {
             self.file(&format!("{doc}/{name}"), 0o644, &read(&crate::root().join(name))?)?;
         }
@@ -188,6 +191,21 @@ impl Tree {
         let path = self.place(at)?;
         symlink(to, &path).map_err(|e| format!("{}: {e}", path.display()))
     }
+}
+
+/// Debian's packages have no debugging in them. What stands behind a program's end, as in a build
+/// that only tests want, stays.
+fn strip(program: &Path) -> Result<(), Trouble> {
+    let bytes = read(program)?;
+    let marked = bytes.ends_with(NEXT);
+    if host::has("strip") {
+        run(Command::new("strip").arg(program))?;
+    }
+    if marked {
+        let stripped = [&read(program)?[..], NEXT].concat();
+        fs::write(program, stripped).map_err(|e| format!("{}: {e}", program.display()))?;
+    }
+    Ok(())
 }
 
 /// A line of a licence as Debian's format has it.
