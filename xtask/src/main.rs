@@ -4,6 +4,7 @@
 mod arrows;
 mod bench;
 mod blocks;
+mod book;
 mod build;
 mod clients;
 mod compat;
@@ -11,8 +12,10 @@ mod crash;
 mod faults;
 mod fuzz;
 mod host;
+mod install;
 mod ledger;
 mod man;
+mod package;
 mod rooms;
 mod tally;
 mod test;
@@ -46,8 +49,10 @@ enum Task {
     Rooms,
     /// Check that the functions ARCHITECTURE.md walks through exist.
     Walk,
-    /// Check that every program has its page in the manual.
-    Man,
+    /// Check that every program has its page in the manual; write what is made from its own table.
+    Man(man::Man),
+    /// Check that the book names every page and that no link is dead.
+    Book(book::Book),
     /// Rehearse power cuts: the simulator, then (as root) real file systems on a logged disk.
     Crash(crash::Crash),
     /// Fuzz the parsers and machines, each for its time; `fuzz --hours 1` is the long run.
@@ -63,6 +68,14 @@ enum Task {
     Strangers(bench::idle::Hold),
     /// Drive a running server with real clients.
     Clients(clients::Clients),
+    /// Build, and put the mail system into this machine (as root), or into another root directory.
+    Install(install::Install),
+    /// Take it out of this machine again; mail and settings stay.
+    Uninstall(install::Uninstall),
+    /// Build a Debian package.
+    Deb(package::Deb),
+    /// Try the package, old to new under load, in a Debian of its own; and rate the unit.
+    Package(package::Package),
     /// Play the steps that say what stock qmail shows; write or check their table.
     Compat(compat::Compat),
     /// Play the steps that say what daemontools and ucspi-tcp show, against ours and Debian's.
@@ -82,7 +95,8 @@ fn main() -> ExitCode {
         Task::Arrows => tally::single("arrows", arrows::check),
         Task::Rooms => tally::single("rooms", rooms::check),
         Task::Walk => tally::single("walk", walk::check),
-        Task::Man => tally::single("man", man::check),
+        Task::Man(man) => man.run(),
+        Task::Book(book) => book.run(),
         Task::Crash(crash) => crash.run(),
         Task::Fuzz(fuzz) => fuzz.run(),
         Task::Faults(faults) => faults.run(),
@@ -91,6 +105,10 @@ fn main() -> ExitCode {
         Task::Strangers(hold) => hold.run(),
         Task::Clients(clients) => clients.run(),
         Task::Compat(compat) => compat.run(),
+        Task::Install(install) => install.run(),
+        Task::Uninstall(uninstall) => uninstall.run(),
+        Task::Deb(deb) => deb.run(),
+        Task::Package(package) => package.run(),
         Task::Caretakers(caretakers) => caretakers.run(),
     };
     match done {
