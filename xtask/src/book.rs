@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
-use crate::tally::{Ending, findings};
+use clap::Args;
+
+use crate::tally::{self, Ending, Trouble, findings};
 
 /// Pages that lie outside the book and are read beside it.
 const BESIDE: [&str; 6] = [
@@ -15,6 +17,47 @@ const BESIDE: [&str; 6] = [
     "tests/compat/README.md",
     "tests/sessions/README.md",
 ];
+
+/// The last part of the contents: a line for every page of decisions.
+const DECISIONS: &str = "# Decisions\n\n";
+
+/// Check the book, or write what is made of its pages.
+#[derive(Args)]
+pub(crate) struct Book {
+    /// Write the list of decisions into the table of contents.
+    #[arg(long)]
+    write: bool,
+}
+
+impl Book {
+    /// Writes, if that is wanted, and checks.
+    pub(crate) fn run(self) -> Result<(), Trouble> {
+        if self.write {
+            write()?;
+        }
+        tally::single("book", check)
+    }
+}
+
+/// Puts the page of every decision, by its title, into the table of contents.
+fn write() -> Result<(), Trouble> {
+    let root = crate::root();
+    let summary = root.join("docs/SUMMARY.md");
+    let text = std::fs::read_to_string(&summary).map_err(|e| format!("docs/SUMMARY.md: {e}"))?;
+    let (before, _) =
+        text.split_once(DECISIONS).ok_or("docs/SUMMARY.md has no part for decisions")?;
+    let mut files = Vec::new();
+    collect(&root, Path::new("docs/decisions"), &mut files);
+    files.sort();
+    let mut text = format!("{before}{DECISIONS}");
+    for file in files {
+        let page = std::fs::read_to_string(root.join(&file)).unwrap_or_default();
+        let title = page.lines().next().unwrap_or_default().trim_start_matches('#').trim();
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        text.push_str(&format!("- [{title}](decisions/{name})\n"));
+    }
+    std::fs::write(&summary, text).map_err(|e| format!("docs/SUMMARY.md: {e}"))
+}
 
 /// The text of each page, by its path in the repository.
 type Pages = BTreeMap<PathBuf, String>;
@@ -64,7 +107,9 @@ fn contents(pages: &Pages) -> Vec<String> {
     }
     let book = pages.keys().filter(|page| page.starts_with("docs") && *page != summary);
     let unnamed = book.filter(|page| !named.contains(*page));
-    found.extend(unnamed.map(|page| format!("docs/SUMMARY.md does not name {}", page.display())));
+    found.extend(unnamed.map(|page| {
+        format!("docs/SUMMARY.md does not name {} (cargo xtask book --write)", page.display())
+    }));
     found
 }
 
@@ -150,7 +195,10 @@ mod tests {
         assert_eq!(contents(&all), [""; 0]);
         let mut more = all;
         more.insert("docs/c.md".into(), String::new());
-        assert_eq!(contents(&more), ["docs/SUMMARY.md does not name docs/c.md"]);
+        assert_eq!(
+            contents(&more),
+            ["docs/SUMMARY.md does not name docs/c.md (cargo xtask book --write)"]
+        );
         let twice = pages(&[("docs/SUMMARY.md", "[a](a.md) [b](./a.md)"), ("docs/a.md", "")]);
         assert_eq!(contents(&twice), ["docs/SUMMARY.md names ./a.md twice"]);
     }
