@@ -47,6 +47,9 @@ pub(crate) fn main(_args: &[OsString]) -> i32 {
 }
 
 fn queue() -> Result<(), Exit> {
+    if !fd::stdin_was_open() {
+        return Err(Exit::Read);
+    }
     let home = Home::find().map_err(|_| Exit::Home)?;
     let servers =
         servers(&Control::new(&home)).inspect_err(complain).map_err(|_| Exit::Control)?;
