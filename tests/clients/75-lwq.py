@@ -390,6 +390,14 @@ def old_machine():
     except poplib.error_proto as error:
         check(b"authorization failed" in error.args[0], f"{error}")
 
+    # The run script starts it as root; who hears the stranger is not.
+    with socket.create_connection(("127.0.0.1", 110), timeout=20) as stranger:
+        stranger.recv(100)
+        popups = [process for process in pathlib.Path("/proc").glob("[0-9]*/status")
+                  if process.read_text().startswith("Name:\tqmail-popup\n")]
+        uids = sorted(re.search(r"^Uid:\t(\d+)\t\1\t\1\t", process.read_text(), re.M)[1] for process in popups)
+        check(uids == ["0", "7791"], f"qmail-popup runs as {uids}")
+
     current = pathlib.Path("/var/log/qmail/current").read_text()
     check("new msg " in current and "delivery 1: success" in current, current)
     smtpd = pathlib.Path("/var/log/qmail/smtpd/current").read_text()
