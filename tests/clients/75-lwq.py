@@ -57,6 +57,14 @@ exec /usr/local/bin/softlimit -m 2000000 \\
     /usr/local/bin/tcpserver -v -R -l "$LOCAL" -x /etc/tcp.smtp.cdb -c "$MAXSMTPD" \\
         -u "$QMAILDUID" -g "$NOFILESGID" 0 smtp /var/qmail/bin/qmail-smtpd 2>&1
 """
+# What else is met: no lookups, a list of senders, a recorder, larger and more logs.
+WILD = """#!/bin/sh
+QMAILDUID=`id -u qmaild`
+NOFILESGID=`id -g qmaild`
+exec /usr/local/bin/softlimit -m 3000000 /usr/local/bin/tcpserver -v -R -H -l 0 -x /etc/tcp.smtp.cdb \
+    -c 20 -u $QMAILDUID -g $NOFILESGID 0 smtp \
+    /usr/local/bin/rblsmtpd -r list.example /usr/local/bin/recordio /var/qmail/bin/qmail-smtpd 2>&1
+"""
 POP3D = """#!/bin/sh
 exec /usr/local/bin/softlimit -m 2000000 \\
     /usr/local/bin/tcpserver -v -R -H -l 0 0 110 /var/qmail/bin/qmail-popup \\
@@ -189,7 +197,7 @@ USER=joe HOME=/home/joe SHELL=/bin/sh; export USER HOME SHELL
 cd || exit 111
 exec setpriv --reuid 1000 --regid 1000 --clear-groups "$@"
 """
-TOOLS = "tcprules tcpserver multilog softlimit setuidgid supervise svok svscan tai64nlocal svc svstat".split()
+TOOLS = "rblsmtpd recordio tcprules tcpserver multilog softlimit setuidgid supervise svok svscan tai64nlocal svc svstat".split()
 OURS = ("qmail", "qmail-net", "daemontools", "qmail-admin")
 
 
@@ -267,6 +275,16 @@ def by_hand(root):
     write(home / "bin/qmailctl", QMAILCTL, 0o755)
     write(root / "etc/tcp.smtp", '127.:allow,RELAYCLIENT=""\n')
     (root / "var/lock/subsys").mkdir(parents=True)
+
+
+def in_the_wild(root):
+    """The same, as others have it."""
+    by_hand(root)
+    service = root / "var/qmail/supervise/qmail-smtpd"
+    write(service / "run", WILD, 0o755)
+    write(service / "log/run", LOG.format("/smtpd").replace(" t ", " t s1000000 n20 "), 0o755)
+    for sticky in (service, service.parent / "qmail-send", service.parent / "qmail-pop3d"):
+        sticky.chmod(0o1755)
 
 
 def enter(root):
@@ -432,6 +450,20 @@ def old_machine():
     check(sums() == before, "setup, run again, changed a file of the administrator's")
 
 
+def other_machine():
+    """A tree with what else is met in run scripts."""
+    before = sums()
+    run("/var/qmail/bin/qmail-admin", "qmailctl", "--home", "/var/qmail", "setup")
+    start()
+    wait_for("mail is accepted", 30, up)
+    letter("in the wild")
+    wait_for("the letter can be fetched", 20, lambda: fetched("joe", "open sesame", "in the wild"))
+    smtpd = pathlib.Path("/var/log/qmail/smtpd/current").read_text()
+    check(re.search(r"^@[0-9a-f]{24} \d+ > 220 mail.example.org ESMTP", smtpd, re.M), smtpd)
+    check(re.search(r"^@[0-9a-f]{24} \d+ < Subject: in the wild", smtpd, re.M), smtpd)
+    check(sums() == before, "a file of the administrator's was changed")
+
+
 def new_machine():
     """The same places, by our setup."""
     setup = ("/var/qmail/bin/qmail-admin", "qmailctl", "--home", "/var/qmail", "setup")
@@ -461,7 +493,7 @@ def new_machine():
 
 def inner(root, which):
     enter(pathlib.Path(root))
-    {"old": old_machine, "new": new_machine}[which]()
+    {"old": old_machine, "other": other_machine, "new": new_machine}[which]()
 
 
 def outer():
@@ -469,7 +501,7 @@ def outer():
         skip("root makes namespaces and a root directory")
     if subprocess.run(["unshare", "--mount", "--net", "--pid", "--fork", "true"], capture_output=True).returncode != 0:
         skip("no namespaces of one's own here")
-    for which, made in (("old", by_hand), ("new", lambda root: None)):
+    for which, made in (("old", by_hand), ("other", in_the_wild), ("new", lambda root: None)):
         root = pathlib.Path(tempfile.mkdtemp(prefix="lwq."))
         try:
             machine(root)
