@@ -162,4 +162,4 @@ macro_rules! replays {
     };
 }
 
-replays! { smtp_server dot pop3 smtp_client wire queue header settings cdb words aliases qmtp qmqp }
+replays! { smtp_server dot pop3 smtp_client wire queue header settings cdb words aliases qmtp qmqp proxy }

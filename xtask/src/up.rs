@@ -193,7 +193,11 @@ fn address(script: &str) -> Option<String> {
     let words: Vec<&str> = script.split_whitespace().collect();
     words.windows(2).find_map(|words| {
         let [host, port] = words else { return None };
-        let host = if *host == "0" { "0.0.0.0" } else { host };
+        let host = match *host {
+            "0" => "0.0.0.0",
+            ":0" => "::",
+            host => host,
+        };
         let port: std::num::NonZeroU16 = port.parse().ok()?;
         Some(std::net::SocketAddr::new(host.parse().ok()?, port.get()).to_string())
     })

@@ -41,7 +41,9 @@ pub(crate) fn services(
          case $MAX in ''|*[!0-9]*|0*)\n  \
          echo \"{control}/concurrencyincoming is not a number from 1 up: taking 100\"; MAX=100;;\nesac\n"
     );
-    let listener = format!("{bin}/tcpserver -v -f -R -H -l \"$LOCAL\" -c \"$MAX\" -b 128{ids}");
+    let limits = format!("-m {control}/concurrencyaddress -M {control}/concurrencynetwork");
+    let listener =
+        format!("{bin}/tcpserver -v -f -R -H -l \"$LOCAL\" -c \"$MAX\" {limits} -b 128{ids}");
     let (delivery, start) = deliveries(home);
     let smtp = format!("{listener} -x {rules} {} {bin}/qmail-smtpd", listen.smtp);
     let pop3 = format!("{listener} {} {bin}/qmail-popup \"$LOCAL\"", listen.pop3);

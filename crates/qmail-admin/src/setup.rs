@@ -138,7 +138,12 @@ fn words(address: &str) -> Result<String, Trouble> {
     let parsed: std::net::SocketAddr = address
         .parse()
         .map_err(|_| format!("{address} is not ADDR:PORT (127.0.0.1:2525, [::1]:2525)"))?;
-    Ok(format!("{} {}", parsed.ip(), parsed.port()))
+    // Every address of IPv6 means IPv4 too, as people expect; tcpserver's `::` would be IPv6 alone.
+    let ip = match parsed.ip() {
+        std::net::IpAddr::V6(ip) if ip.is_unspecified() => ":0".to_owned(),
+        ip => ip.to_string(),
+    };
+    Ok(format!("{ip} {}", parsed.port()))
 }
 
 /// The roles; where root has no accounts for them, a private range is written to `users/roles`.

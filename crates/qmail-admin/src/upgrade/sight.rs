@@ -180,7 +180,7 @@ fn address(script: &str) -> Option<SocketAddr> {
     words.windows(2).find_map(|pair| {
         let [host, port] = pair else { return None };
         let host = match *host {
-            "0" | "0.0.0.0" => "127.0.0.1",
+            "0" | "0.0.0.0" | ":0" => "127.0.0.1",
             "::" => "::1",
             host => host,
         };
@@ -217,6 +217,7 @@ mod tests {
         let ours = "exec tcpserver -v -c 100 -u 7 -x r.cdb 0.0.0.0 25 \\\n qmail-smtpd";
         assert_eq!(at(ours).as_deref(), Some("127.0.0.1:25"));
         assert_eq!(at("tcpserver -v -l \"$LOCAL\" 0 smtp prog").as_deref(), Some("127.0.0.1:25"));
+        assert_eq!(at("tcpserver -v :0 25 prog").as_deref(), Some("127.0.0.1:25"));
         assert_eq!(at("tcpserver ::1 110 prog").as_deref(), Some("[::1]:110"));
         assert_eq!(at("exec ./mine"), None);
     }
