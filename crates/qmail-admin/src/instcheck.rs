@@ -4,7 +4,7 @@
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use base::json::{Object, array, string};
 use store::home::Home;
@@ -96,7 +96,7 @@ fn look(path: &Path, wanted: Type, mode: u32, owner: Option<&Ids>, warnings: &mu
 fn programs(home: &Home, warnings: &mut Vec<String>) {
     for binary in setup::BINARIES {
         let path = home.path("bin").join(binary);
-        let Ok(said) = Command::new(&path).arg("help").output() else {
+        let Ok(said) = Command::new(&path).arg("help").stdin(Stdio::inherit()).output() else {
             warnings.push(format!("{} does not exist", path.display()));
             continue;
         };

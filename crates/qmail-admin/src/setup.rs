@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use clap::Args;
 use store::home::{Home, Roles};
@@ -231,7 +231,7 @@ fn locks(home: &Home, roles: &Roles) -> Result<(), Trouble> {
 pub(crate) fn links(home: &Home) -> Result<(), Trouble> {
     for binary in BINARIES {
         let path = home.path("bin").join(binary);
-        let out = about(&path, Command::new(&path).arg("help").output())?;
+        let out = about(&path, Command::new(&path).arg("help").stdin(Stdio::inherit()).output())?;
         let text = String::from_utf8_lossy(&out.stdout);
         for name in text.lines().filter_map(|line| line.split_whitespace().next()) {
             link(&home.path("bin").join(name), binary)?;

@@ -52,6 +52,7 @@ pub(crate) fn all(tally: &mut Tally, root: Option<&Path>) {
         Err(why) => return tally.check("package", || Ending::Failed(why)),
     };
     tally.check("package: lintian finds no error", || packages.lint());
+    tally.check("package: another root directory", || packages.try_root());
     tally.check("package: a fresh Debian", || packages.try_out(root));
 }
 
@@ -87,6 +88,7 @@ fn exposure(text: &str) -> Option<u32> {
 /// A package, and the one of the next build.
 struct Packages {
     dir: PathBuf,
+    stage: PathBuf,
     now: PathBuf,
     next: PathBuf,
 }
@@ -109,7 +111,7 @@ impl Packages {
             fs::write(&path, [&bytes, NEXT].concat()).map_err(|e| e.to_string())?;
         }
         let next = pack(&other, "0.1.0-2")?;
-        Ok(Self { dir, now, next })
+        Ok(Self { dir, stage, now, next })
     }
 
     fn lint(&self) -> Ending {
@@ -117,6 +119,15 @@ impl Packages {
             return Ending::Skipped("lintian is not here".into());
         }
         passes(Command::new("lintian").args(["--fail-on", "error", "--allow-root"]).arg(&self.now))
+    }
+
+    /// What `qmailctl install` does below a root directory that is nearly empty.
+    fn try_root(&self) -> Ending {
+        if sys::user::euid() != 0 {
+            return Ending::Skipped("only root can enter another root directory".into());
+        }
+        let script = crate::root().join("tests/package/root.py");
+        passes(Command::new("python3").arg(script).arg(&self.stage).arg(self.dir.join("root")))
     }
 
     fn try_out(&self, root: Option<&Path>) -> Ending {

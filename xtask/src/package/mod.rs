@@ -72,6 +72,7 @@ pub(crate) fn build_package(
     let tree = Tree { root };
     tree.programs(stage)?;
     tree.manual(stage)?;
+    tree.completions(stage)?;
     tree.documents(version, maintainer)?;
     tree.boot()?;
     for (at, to) in LINKS {
@@ -114,6 +115,23 @@ impl Tree {
             let name = page.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let Some((_, section)) = name.rsplit_once('.') else { continue };
             self.zipped(&format!("usr/share/man/man{section}/{name}"), &read(&page)?)?;
+        }
+        Ok(())
+    }
+
+    /// What teaches shells the commands, where they look by themselves.
+    fn completions(&self, stage: &Path) -> Result<(), Trouble> {
+        for (shell, at) in [
+            ("bash", "usr/share/bash-completion/completions/qmailctl"),
+            ("fish", "usr/share/fish/vendor_completions.d/qmailctl.fish"),
+            ("zsh", "usr/share/zsh/vendor-completions/_qmailctl"),
+        ] {
+            let mut ask = Command::new(stage.join("qmail-admin"));
+            let script = said(ask.args(["qmailctl", "completions", shell]))?;
+            if script.is_empty() {
+                return Err(format!("qmailctl completions {shell} prints nothing"));
+            }
+            self.file(at, 0o644, format!("{script}\n").as_bytes())?;
         }
         Ok(())
     }

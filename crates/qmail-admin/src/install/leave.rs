@@ -44,6 +44,8 @@ enum Step {
     /// End svscan, and whatever it leaves.
     End(PathBuf),
     Remove(PathBuf),
+    /// Remove our programs from their directory.
+    Programs(Vec<PathBuf>),
     /// Take our line out of inittab.
     Unline(PathBuf),
     /// Put back what stood there before us.
@@ -56,6 +58,10 @@ impl fmt::Display for Step {
             Self::Run(words) => write!(f, "run: {}", words.join(" ")),
             Self::End(home) => write!(f, "end every process of {}", home.display()),
             Self::Remove(path) => write!(f, "remove {}", path.display()),
+            Self::Programs(paths) => {
+                let dir = paths.first().and_then(|path| path.parent()).unwrap_or(Path::new(""));
+                write!(f, "remove {} programs from {}", paths.len(), dir.display())
+            }
             Self::Unline(path) => write!(f, "remove the line {LINE} from {}", path.display()),
             Self::Restore(path) => write!(f, "put {} back", path.display()),
         }
@@ -131,13 +137,12 @@ fn outside(wishes: &Wishes) -> Result<Vec<Step>, Trouble> {
 fn inside(home: &Path) -> Vec<Step> {
     let bin = home.join("bin");
     let entries = fs::read_dir(&bin).into_iter().flatten().flatten();
-    let mut paths: Vec<PathBuf> =
-        entries.map(|entry| entry.path()).filter(|p| is_ours(p)).collect();
-    paths.sort();
-    paths.extend(
-        [bin.join(crate::upgrade::BEFORE), home.join("man")].into_iter().filter(|p| p.exists()),
-    );
-    paths.into_iter().map(Step::Remove).collect()
+    let paths = entries.map(|entry| entry.path());
+    let programs: Vec<PathBuf> = paths.filter(|path| is_ours(path)).collect();
+    let programs = (!programs.is_empty()).then_some(Step::Programs(programs));
+    let more = [bin.join(crate::upgrade::BEFORE), home.join("man")];
+    let more = more.into_iter().filter(|path| path.exists()).map(Step::Remove);
+    programs.into_iter().chain(more).collect()
 }
 
 /// A binary of ours, or a link to one.
@@ -154,6 +159,7 @@ fn carry(step: &Step) -> Result<(), Trouble> {
         Step::Run(words) => accounts::run(words),
         Step::End(home) => end(home),
         Step::Remove(path) => remove(path),
+        Step::Programs(paths) => paths.iter().try_for_each(|path| remove(path)),
         Step::Unline(path) => unline(path),
         Step::Restore(path) => about(path, fs::rename(kept(path), path)),
     }

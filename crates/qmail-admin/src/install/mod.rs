@@ -75,13 +75,13 @@ impl Install {
         };
         let facts = look::facts(&wishes, &source)?;
         let steps = plan::steps(&wishes, &facts);
-        if steps.is_empty() {
-            say!("{}: everything is there, nothing to do", home.display());
-            return Ok(());
-        }
-        if self.dry_run {
+        let done = steps.iter().all(|step| matches!(step, plan::Step::Tell(_)));
+        if self.dry_run || done {
             for step in &steps {
                 say!("{step}");
+            }
+            if done {
+                say!("{}: everything is there, nothing to do", home.display());
             }
             return Ok(());
         }
