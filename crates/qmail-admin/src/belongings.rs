@@ -82,7 +82,7 @@ impl Thing {
             return Some(TYPE);
         };
         if owner.is_some_and(|owner| there.uid() != owner.uid) {
-            return Some("has wrong owner");
+            return Some(OWNER);
         }
         let mode = there.permissions().mode() & 0o7777;
         self.mode.is_some_and(|wanted| mode != wanted).then_some("has wrong permissions")
@@ -110,6 +110,8 @@ impl Thing {
 
 /// Said of what is no plain file.
 const TYPE: &str = "has wrong type";
+/// Said of what is somebody else's.
+const OWNER: &str = "has wrong owner";
 
 /// Gives what belongs to roles back to them.
 pub(crate) fn mend(home: &Home, roles: &Roles, places: &Places) -> Result<(), Trouble> {
@@ -144,6 +146,12 @@ impl Belongings {
         let owner = Some(&self.owner).filter(|_| sys::user::euid() == 0);
         let mut some = false;
         self.each(|thing| {
+            if owner.is_none() && thing.wrong(Some(&self.owner)) == Some(OWNER) {
+                let (path, dir, Ids { uid, gid, .. }) =
+                    (thing.path.display(), self.dir.display(), &self.owner);
+                let mend = format!("as root: chown -R {uid}:{gid} {dir}");
+                return Err(format!("{path} belongs to somebody else (mend: {mend})"));
+            }
             some = thing.given(owner)?.is_some() || some;
             Ok(())
         })?;
