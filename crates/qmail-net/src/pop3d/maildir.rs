@@ -3,13 +3,13 @@
 //! A letter costs 32 bytes and its name here; nothing of it is looked at but the name, until the
 //! client asks.
 
+mod twins;
+
 use std::cmp::Ordering;
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
@@ -21,6 +21,7 @@ use store::disk::kernel::Kernel;
 use store::maildir::{Leave, settle_telling};
 use sys::dir::{Dir, Entry, How};
 
+use self::twins::Twin;
 use super::{name, sizes};
 
 /// How long a file may lie in `tmp` unread before it is litter (36 hours).
@@ -67,16 +68,6 @@ impl Places {
             Place::Cur => &self.cur,
         }
     }
-}
-
-/// Whether other files have the same id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Twin {
-    None,
-    /// The first of them has the id. It is not renamed, lest it replace another.
-    First,
-    /// Another has it: this one is known by a hash of its place and name, and not renamed either.
-    Later,
 }
 
 /// One letter of the list.
@@ -189,81 +180,6 @@ impl Maildir {
             let key = |letter| (self.id(letter), self.name(letter));
             key(a).cmp(&key(b)).then(a.place.cmp(&b.place))
         })
-    }
-
-    /// Marks files that have the id of another.
-    fn find_twins(&mut self) {
-        let mut twins = Vec::new();
-        let mut timeless: HashMap<&[u8], usize> = HashMap::new();
-        let mut first = 0;
-        for (index, letter) in self.letters.iter().enumerate() {
-            let other = self.letters.get(first).filter(|_| first < index);
-            if other.is_some_and(|other| self.are_twins(other, letter)) {
-                twins.push((first, index));
-                continue;
-            }
-            first = index;
-            // Without a time in their names they need not stand together.
-            if name::parse(self.name(letter)).time.is_none() {
-                match timeless.get(self.id(letter)) {
-                    Some(at) => twins.push((*at, index)),
-                    None => drop(timeless.insert(self.id(letter), index)),
-                }
-            }
-        }
-        let twins = self.finish_moves(twins);
-        for (first, later) in twins {
-            for (index, twin) in [(first, Twin::First), (later, Twin::Later)] {
-                if let Some(letter) = self.letters.get_mut(index) {
-                    letter.twin = if letter.twin == Twin::Later { Twin::Later } else { twin };
-                }
-            }
-        }
-    }
-
-    /// Of twins that are one file, seen once and then cut short between its two names, takes the
-    /// name in `new` away and the letter off the list. Returns the others.
-    fn finish_moves(&mut self, twins: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
-        let halves = twins.iter().filter_map(|&(first, later)| {
-            let (a, b) = (self.letters.get(first)?, self.letters.get(later)?);
-            let (new, cur) = match (a.place, b.place) {
-                (Place::New, Place::Cur) => ((first, a), b),
-                (Place::Cur, Place::New) => ((later, b), a),
-                _ => return None,
-            };
-            (a.inode == b.inode && self.finish_move(new.1, cur)).then_some(new.0)
-        });
-        let mut gone: Vec<usize> = halves.collect();
-        if gone.is_empty() {
-            return twins;
-        }
-        gone.sort_unstable();
-        let stays = |index: &usize| gone.binary_search(index).is_err();
-        let place = |index: usize| index - gone.partition_point(|at| *at < index);
-        let left = twins.iter().filter(|(a, b)| stays(a) && stays(b));
-        let left = left.map(|&(a, b)| (place(a), place(b))).collect();
-        let mut index = 0;
-        self.letters.retain(|_| {
-            index += 1;
-            stays(&(index - 1))
-        });
-        left
-    }
-
-    /// Removes the first name of a file that has both; not before the second is sure to last.
-    fn finish_move(&self, new: &Letter, cur: &Letter) -> bool {
-        let file = |letter| self.path.join(self.file(letter));
-        let (Ok(a), Ok(b)) = (file(new).symlink_metadata(), file(cur).symlink_metadata()) else {
-            return false;
-        };
-        sys::file::is_same(&a, &b)
-            && a.nlink() > 1
-            && sys::file::sync_dir(self.path.join("cur")).is_ok()
-            && fs::remove_file(file(new)).is_ok()
-    }
-
-    fn are_twins(&self, a: &Letter, b: &Letter) -> bool {
-        (a.secs, a.micros) == (b.secs, b.micros) && self.id(a) == self.id(b)
     }
 
     /// All letters, in their order.
