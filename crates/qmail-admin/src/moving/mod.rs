@@ -15,6 +15,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use base::json::Object;
 use base::wire::queue::Mark;
 use clap::{Subcommand, ValueEnum};
 use store::client::QueueClient;
@@ -49,7 +50,11 @@ pub(crate) enum Moving {
         dir: PathBuf,
     },
     /// Count the letters that are held.
-    Held,
+    Held {
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Let held letters be delivered here.
     Release {
         /// Which ones; exported ones only if the other side will not deliver them.
@@ -93,7 +98,7 @@ impl Moving {
                 import::import(home, &dir, how)
             }
             Self::Export { dir } => export::export(home, &dir).map(|()| ExitCode::SUCCESS),
-            Self::Held => held(home).map(|()| ExitCode::SUCCESS),
+            Self::Held { json } => held(home, json).map(|()| ExitCode::SUCCESS),
             Self::Release { which } => release(home, which).map(|()| ExitCode::SUCCESS),
             Self::Forget { which } => forget(home, which).map(|()| ExitCode::SUCCESS),
         }
@@ -130,11 +135,18 @@ fn all_held(client: &mut QueueClient, which: Which) -> Result<Vec<(u64, Mark)>, 
     list.map(|()| all).map_err(|e| lost(&e))
 }
 
-fn held(home: &Home) -> Result<(), Trouble> {
+fn held(home: &Home, json: bool) -> Result<(), Trouble> {
     let mut client = connect(home)?;
+    let mut about = Object::new();
     for which in [Which::Imported, Which::Exported] {
         let letters = all_held(&mut client, which)?.len();
-        say!("{} letters held: {letters}", which.word());
+        about = about.number(which.word(), letters as u64);
+        if !json {
+            say!("{} letters held: {letters}", which.word());
+        }
+    }
+    if json {
+        say!("{}", about.end());
     }
     Ok(())
 }
