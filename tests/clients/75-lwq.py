@@ -249,10 +249,15 @@ def by_hand(root):
     for name in ("qmail-send", "qmail-queue", "qmail-smtpd", "qmail-start", "qmail-qstat"):
         shutil.copy("/bin/true", home / "bin" / name)
     (home / "bin/qmail-queue").chmod(0o4711)
-    for name in ("mess", "lock", "remote"):
+    split = [f"{part}/{n}" for part in ("mess", "info", "local", "remote") for n in range(3)]
+    for name in ("pid", "intd", "todo", "bounce", "lock", *split):
         (home / "queue" / name).mkdir(parents=True)
         os.chown(home / "queue" / name, 7794, 2107)
     (home / "queue").chmod(0o750)
+    # A letter that waited for joe when stock's qmail-send was stopped.
+    waited = "Received: (qmail 77 invoked by uid 1000); 22 Nov 2026 13:46:57 -0000\nSubject: waited\n\nhello\n"
+    for part, text in (("mess", waited), ("info", "Fs@example.net\0"), ("local", "Tjoe@mail.example.org\0")):
+        write(home / "queue" / part / "2/11", text, 0o600, (7794, 2107))
     (home / "queue/lock").chmod(0o750)
     write(home / "queue/lock/sendmutex", "", 0o600, (7796, 2107))
     write(home / "queue/lock/tcpto", "\0" * 1024, 0o644, (7795, 2107))
@@ -374,6 +379,19 @@ def fetched(user, password, subject):
     return True in found
 
 
+def popups():
+    """As whom every qmail-popup runs."""
+    uids = []
+    for process in pathlib.Path("/proc").glob("[0-9]*/status"):
+        try:
+            status = process.read_text()
+        except OSError:
+            continue
+        if status.startswith("Name:\tqmail-popup\n"):
+            uids.append(re.search(r"^Uid:\t(\d+)\t\1\t\1\t", status, re.M)[1])
+    return sorted(uids)
+
+
 def states():
     """What svstat says of the services people know."""
     return run("svstat", "/service/qmail-send", "/service/qmail-smtpd", "/service/qmail-pop3d")
@@ -382,6 +400,7 @@ def states():
 def old_machine():
     """The tree by hand."""
     before = sums()
+    run("cp", "-a", "/var/qmail/queue", "/var/qmail/queue.stock")
     said = run("/var/qmail/bin/qmail-admin", "qmailctl", "--home", "/var/qmail", "setup")
     check("bin/qmailctl stays: a script" in said, said)
     check(sums() == before, "setup changed a file of the administrator's")
@@ -408,13 +427,14 @@ def old_machine():
     except poplib.error_proto as error:
         check(b"authorization failed" in error.args[0], f"{error}")
 
+    said = run("/var/qmail/bin/qmail-admin", "qmailctl", "queue", "import", "/var/qmail/queue.stock")
+    check(said.startswith("1 letters imported, 0 were before, 0 left\n"), said)
+    wait_for("the letter that waited can be fetched", 20, lambda: fetched("joe", "open sesame", "waited"))
+
     # The run script starts it as root; who hears the stranger is not.
     with socket.create_connection(("127.0.0.1", 110), timeout=20) as stranger:
         stranger.recv(100)
-        popups = [process for process in pathlib.Path("/proc").glob("[0-9]*/status")
-                  if process.read_text().startswith("Name:\tqmail-popup\n")]
-        uids = sorted(re.search(r"^Uid:\t(\d+)\t\1\t\1\t", process.read_text(), re.M)[1] for process in popups)
-        check(uids == ["0", "7791"], f"qmail-popup runs as {uids}")
+        wait_for("qmail-popup is two processes", 10, lambda: popups() == ["0", "7791"])
 
     current = pathlib.Path("/var/log/qmail/current").read_text()
     check("new msg " in current and "delivery 1: success" in current, current)
