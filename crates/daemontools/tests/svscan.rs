@@ -297,7 +297,7 @@ fn svscanboot_becomes_svscan_and_shows_its_log_to_ps() {
     eventually("the log is shown", || {
         title().ends_with("svscan: warning: unable to stat dangling: file does not exist\n\0")
     });
-    assert!(title().starts_with("readproctitle\0service errors: \0..."), "{}", title());
+    assert!(title().starts_with("readproctitle\0service\0errors:\0..."), "{}", title());
     eventually("the service's variables", || stage.read("env").contains("PATH="));
     let env = stage.read("env");
     let ours = std::path::Path::new(env!("CARGO_BIN_EXE_daemontools")).parent().unwrap();
