@@ -3,6 +3,8 @@
 use std::io;
 use std::net::Ipv6Addr;
 
+use base::plain;
+
 /// How much of a list's text is passed on.
 const TEXT: usize = 200;
 
@@ -94,9 +96,9 @@ fn backwards(ip: &[u8]) -> Vec<u8> {
 
 /// One line that is safe for a client and a log.
 fn message(for_good: bool, text: &[u8]) -> Vec<u8> {
-    let code: &[u8] = if for_good { b"553 " } else { b"451 " };
-    let safe = |byte: &u8| if (32..=126).contains(byte) { *byte } else { b'?' };
-    code.iter().copied().chain(text.iter().take(TEXT).map(safe)).collect()
+    let mut line = if for_good { b"553 ".to_vec() } else { b"451 ".to_vec() };
+    plain::put(&mut line, text.get(..TEXT).unwrap_or(text), b'?');
+    line
 }
 
 #[cfg(test)]
