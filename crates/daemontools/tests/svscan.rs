@@ -351,3 +351,26 @@ fn as_process_1_it_buries_orphans_and_takes_nobody_by_surprise() {
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
     assert_eq!(stage.read("service/s/told"), "told\n");
 }
+
+#[test]
+fn services_for_whose_pipes_there_are_no_descriptors_do_not_keep_others_from_starting() {
+    let stage = Stage::new("descriptors");
+    for n in 0..20 {
+        stage.script(&format!("service/s{n}/run"), "exec sleep 1000");
+        stage.script(&format!("service/s{n}/log/run"), "exec cat > /dev/null");
+    }
+    stage.script("few", "ulimit -n 32\nexec svscan service");
+    let few = stage.path("few");
+    let err = std::fs::File::create(stage.path("err")).unwrap();
+    let mut svscan = std::process::Command::new(few);
+    let mut svscan = svscan.current_dir(&stage.dir).stderr(err).spawn().unwrap();
+    eventually("there are none left", || stage.read("err").contains("cannot open more files"));
+    stage.script("made/late/run", "exec sleep 1000");
+    std::os::unix::fs::symlink("../made/late", stage.path("service/late")).unwrap();
+    eventually("one without a log is up", || stage.pid("made/late").is_some());
+    let said = stage.read("err");
+    let refused = "unable to create pipe for s";
+    assert!(said.lines().all(|line| line.contains(refused)) && said.lines().count() < 20, "{said}");
+    kill("TERM", svscan.id());
+    assert_eq!(svscan.wait().unwrap().code(), Some(0));
+}

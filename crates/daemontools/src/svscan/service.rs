@@ -2,6 +2,7 @@
 
 use super::Refusal;
 use super::child::Part;
+use super::descriptors;
 use super::farewell::{self, Order, Stage};
 use super::pipe::Pipe;
 use super::post::Post;
@@ -44,7 +45,8 @@ impl Service {
             Err(error) => return Err(Refusal { what: "unable to stat ", suffix: "/log", error }),
         };
         let refuse = |error| Refusal { what: "unable to create pipe for ", suffix: "", error };
-        let pipe = if logged { Some(Pipe::open(name).map_err(refuse)?) } else { None };
+        let pipe = || descriptors::some_left().and_then(|()| Pipe::open(name)).map_err(refuse);
+        let pipe = if logged { Some(pipe()?) } else { None };
         let place = std::fs::canonicalize(name).unwrap_or_else(|_| PathBuf::from(name));
         Ok(Service {
             name: name.to_os_string(),
