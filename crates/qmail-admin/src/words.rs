@@ -63,3 +63,44 @@ fn ended(told: Result<(), Trouble>, code: u8) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "qmailctl: fatal: {why}");
     ExitCode::from(111)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGES: [&str; 6] = [
+        "README.md",
+        "docs/first-hour.md",
+        "docs/moving-from-qmail.md",
+        "docs/daily-work.md",
+        "docs/when-something-is-wrong.md",
+        "docs/journeys/README.md",
+    ];
+
+    /// The words of every `qmailctl` on an indented line, up to what is the shell's.
+    fn commands(page: &str) -> impl Iterator<Item = Vec<String>> {
+        let code = page.lines().filter(|line| line.starts_with("    "));
+        let parts = code.flat_map(|line| line.split([';', '|', '>', '#']));
+        parts.filter_map(|part| {
+            let mut words = part.split_whitespace();
+            words.find(|word| *word == "qmailctl" || word.ends_with("bin/qmailctl"))?;
+            Some(std::iter::once("qmailctl").chain(words).map(str::to_owned).collect())
+        })
+    }
+
+    #[test]
+    fn every_command_in_the_book_is_one() {
+        let mut tried = 0;
+        for page in PAGES {
+            let path = format!("{}/../../{page}", env!("CARGO_MANIFEST_DIR"));
+            for words in commands(&std::fs::read_to_string(path).unwrap()) {
+                if words.get(1).is_none_or(|word| word != "help") {
+                    let read = Args::try_parse_from(&words);
+                    assert!(read.is_ok(), "{page}: {}", words.join(" "));
+                    tried += 1;
+                }
+            }
+        }
+        assert!(tried > 30, "{tried}");
+    }
+}
