@@ -30,7 +30,7 @@ use sys::poll::{Interest, Poller};
 pub(super) struct Front {
     pub(super) nursery: Nursery,
     rules: Rulebook,
-    lounge: Lounge,
+    pub(super) lounge: Lounge,
     /// Those whose greeting is held back (`-e`), in the order in which they are greeted.
     delayed: VecDeque<(Instant, Ticket)>,
     queue: Queue,
@@ -121,11 +121,6 @@ impl Front {
     /// Whether a connection could be taken now: to be greeted, or to be handed over at once.
     pub(super) fn accepting(&self, crowd: &Crowd) -> bool {
         self.nursery.greeting().is_some() || (self.nursery.open() && !crowd.full())
-    }
-
-    /// Whether nobody waits and nobody is served.
-    pub(super) fn is_idle(&self) -> bool {
-        self.lounge.oldest().is_none() && self.nursery.is_idle()
     }
 
     /// When something has to be done that nobody tells.

@@ -159,7 +159,7 @@ impl Server<'_> {
             return None;
         }
         let idle = match &self.means {
-            Means::Clean(front) => front.is_idle(),
+            Means::Clean(front) => front.lounge.oldest().is_none() && front.nursery.is_idle(),
             Means::Fork(children) => children.is_empty(),
         };
         let idle = idle && self.lobby_is_empty();
