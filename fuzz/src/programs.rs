@@ -51,6 +51,10 @@ pub(crate) mod tcprules;
 #[path = "../../crates/daemontools/src/tcpserver/packet.rs"]
 pub(crate) mod packet;
 
+/// Numbers that multilog was told.
+#[path = "../../crates/daemontools/src/multilog/amount.rs"]
+pub(crate) mod amount;
+
 /// What multilog was told.
 #[allow(dead_code, reason = "only its parser is called")]
 #[path = "../../crates/daemontools/src/multilog/script.rs"]
@@ -205,8 +209,13 @@ pub(crate) fn script_of(text: &[u8], line: &[u8]) -> bool {
 
 /// Lines as multilog gives them out, in pieces, joined again.
 pub(crate) fn logged(pieces: &[&[u8]]) -> (Vec<u8>, Vec<Vec<u8>>) {
-    let (mut lines, mut whole, mut heads) = (line::Lines::new(false), Vec::new(), Vec::new());
+    let (mut lines, mut whole, mut heads) = (line::Lines::new(), Vec::new(), Vec::new());
     let mut give = |piece: line::Piece<'_>| match piece {
+        line::Piece::Line(line) => {
+            assert!(line.len() <= line::HEAD + 1 && line.ends_with(b"\n"));
+            whole.extend_from_slice(line);
+            heads.push(line[..line.len() - 1].to_vec());
+        }
         line::Piece::Head(head) => {
             assert!(head.len() <= line::HEAD);
             whole.extend_from_slice(head);
@@ -214,8 +223,7 @@ pub(crate) fn logged(pieces: &[&[u8]]) -> (Vec<u8>, Vec<Vec<u8>>) {
         }
         line::Piece::Tail(tail) => whole.extend_from_slice(tail),
     };
-    let mut label = || base::tai::Label::new(0, 0);
-    pieces.iter().for_each(|piece| lines.feed(piece, &mut label, &mut give));
+    pieces.iter().for_each(|piece| lines.feed(piece, &[], &mut give));
     lines.finish(&mut give);
     (whole, heads)
 }

@@ -14,11 +14,11 @@ use super::nursery::{News, Nursery};
 use super::rules::{Rulebook, Verdict};
 use super::server::{Means, Server};
 use super::source::Source;
+use super::turns::Queue;
 use crate::message::{PERMANENT, TEMPORARY};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr};
-use std::ops::Bound;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -40,45 +40,6 @@ pub(super) struct Front {
     /// When we began, and that moment in seconds since the epoch.
     begun: Instant,
     epoch: u64,
-}
-
-/// Those who have spoken and wait to be served, by neighbourhood: each has its turn.
-#[derive(Debug, Default)]
-struct Queue {
-    by_place: BTreeMap<IpAddr, VecDeque<Ticket>>,
-    /// The neighbourhood that had its turn last.
-    last: Option<IpAddr>,
-}
-
-impl Queue {
-    fn push(&mut self, place: IpAddr, ticket: Ticket) {
-        self.by_place.entry(place).or_default().push_back(ticket);
-    }
-
-    /// The next in turn from a neighbourhood that may be served.
-    fn pop(&mut self, may: impl Fn(IpAddr) -> bool) -> Option<Ticket> {
-        let from = self.last.map_or(Bound::Unbounded, Bound::Excluded);
-        let later = self.by_place.range((from, Bound::Unbounded));
-        let round = later.chain(&self.by_place).map(|(place, _)| *place);
-        let place = round.into_iter().find(|place| may(*place))?;
-        self.last = Some(place);
-        let tickets = self.by_place.get_mut(&place)?;
-        let ticket = tickets.pop_front();
-        if tickets.is_empty() {
-            self.by_place.remove(&place);
-        }
-        ticket
-    }
-
-    /// Takes one out before its turn.
-    fn remove(&mut self, place: IpAddr, ticket: Ticket) {
-        if let Some(tickets) = self.by_place.get_mut(&place) {
-            tickets.retain(|other| *other != ticket);
-            if tickets.is_empty() {
-                self.by_place.remove(&place);
-            }
-        }
-    }
 }
 
 /// Why somebody who said nothing is gone.
@@ -515,26 +476,5 @@ mod tests {
         let patient = payload(&conn, vec![(b"HURRY".to_vec(), Vec::new())]);
         assert!(payload(&conn, Vec::new()).ends_with(b"\0HURRY=1\0"));
         assert!(patient.ends_with(b"\0GREETED=220 mail\0HURRY=\0"));
-    }
-
-    #[test]
-    fn neighbourhoods_take_turns_and_those_that_may_not_are_passed_over() {
-        let ticket = Ticket::from_number;
-        let place = |n: u8| IpAddr::from([10, 0, n, 0]);
-        let mut queue = Queue::default();
-        for (n, number) in [(1, 1), (1, 2), (1, 3), (2, 4), (3, 5)] {
-            queue.push(place(n), ticket(number));
-        }
-        queue.remove(place(3), ticket(5));
-        queue.push(place(3), ticket(6));
-        let order: Vec<u64> =
-            std::iter::from_fn(|| queue.pop(|_| true)).map(Ticket::number).collect();
-        assert_eq!(order, [1, 4, 6, 2, 3]);
-        queue.push(place(1), ticket(7));
-        assert_eq!(queue.pop(|from| from != place(1)), None);
-        queue.push(place(2), ticket(8));
-        assert_eq!(queue.pop(|from| from != place(1)), Some(ticket(8)));
-        assert_eq!(queue.pop(|_| true), Some(ticket(7)));
-        assert!(queue.by_place.is_empty());
     }
 }

@@ -26,6 +26,7 @@ pub(crate) mod rules;
 mod server;
 mod source;
 pub(crate) mod tcp_env;
+mod turns;
 
 use address::Place;
 use base::limits::SILENT_CONNECTIONS;
