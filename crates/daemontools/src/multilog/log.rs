@@ -48,9 +48,10 @@ impl Log {
     /// Makes, locks and repairs the directory; the exit code, after a message, on trouble.
     pub(super) fn open(keep: Keep, calm: &Patience) -> Result<Log, i32> {
         let name = keep.dir.clone();
-        if let Ok(here) = Dir::open(".") {
-            let _ = here.make_dir(&name, 0o700);
-        }
+        // A processor comes back here later: better to hear of it now, as in stock.
+        let here = Dir::open(".")
+            .map_err(|e| VOICE.fatal(&[&"unable to switch to current directory"], Some(&e)))?;
+        let _there = here.make_dir(&name, 0o700);
         let dir = Dir::open(&name)
             .map_err(|e| VOICE.fatal(&[&"unable to open directory ", &name], Some(&e)))?;
         let place = Place::new(dir, keep);

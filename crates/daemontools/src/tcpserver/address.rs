@@ -7,13 +7,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt;
 
 /// What a host word is, before any lookup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Word {
     /// Nothing, or 0: every address, or this host.
     Zero,
     /// `:0`: every address of both families.
     Both,
-    Address(IpAddr),
+    /// One, or several: each four numbers are one.
+    Addresses(Vec<IpAddr>),
     /// Only digits, dots and brackets, but no address: nobody is asked.
     NoAddress,
     Name,
@@ -64,7 +65,7 @@ pub(super) fn place(word: &OsStr, families: Families) -> io::Result<Option<Place
             Some(Place { ip: Ipv6Addr::UNSPECIFIED.into(), both: families.four() })
         }
         Word::Zero | Word::Both => only(Ipv4Addr::UNSPECIFIED.into()),
-        Word::Address(ip) => only(ip).filter(|place| families.have(place.ip)),
+        Word::Addresses(all) => all.into_iter().find(|ip| families.have(*ip)).and_then(only),
         Word::NoAddress => None,
         Word::Name => {
             names::addresses_of_host(word.as_bytes(), families)?.first().and_then(|ip| only(*ip))
@@ -79,7 +80,7 @@ pub(crate) fn addresses(word: &OsStr, families: Families) -> io::Result<Vec<IpAd
         Word::Zero => vec![Ipv4Addr::LOCALHOST.into()],
         Word::Both if families == Families::Four => vec![Ipv4Addr::LOCALHOST.into()],
         Word::Both => vec![Ipv6Addr::LOCALHOST.into()],
-        Word::Address(ip) => Some(ip).filter(|ip| families.have(*ip)).into_iter().collect(),
+        Word::Addresses(all) => all.into_iter().filter(|ip| families.have(*ip)).collect(),
         Word::NoAddress => Vec::new(),
         Word::Name => names::addresses_of_host(word.as_bytes(), families)?,
     })
@@ -95,7 +96,7 @@ pub(crate) fn address(word: &OsStr) -> Option<IpAddr> {
     match literal(word.as_bytes()) {
         Word::Zero => Some(Ipv4Addr::UNSPECIFIED.into()),
         Word::Both => Some(Ipv6Addr::UNSPECIFIED.into()),
-        Word::Address(ip) => Some(ip),
+        Word::Addresses(all) => all.first().copied(),
         Word::NoAddress | Word::Name => None,
     }
 }
@@ -109,14 +110,14 @@ fn literal(word: &[u8]) -> Word {
     }
     if bare.contains(&b':') {
         let six = std::str::from_utf8(&bare).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
-        return six.map_or(Word::NoAddress, |six| Word::Address(six.into()));
+        return six.map_or(Word::NoAddress, |six| Word::Addresses(vec![six.into()]));
     }
     if !bare.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') {
         return Word::Name;
     }
     let parts: Vec<u8> = bare.split(|&byte| byte == b'.').map(modulo).collect();
-    match parts.first_chunk::<4>() {
-        Some(quad) if parts.len().is_multiple_of(4) => Word::Address(Ipv4Addr::from(*quad).into()),
+    match parts.as_chunks::<4>() {
+        (quads, []) => Word::Addresses(quads.iter().map(|quad| IpAddr::from(*quad)).collect()),
         _ => Word::NoAddress,
     }
 }
@@ -159,7 +160,7 @@ mod tests {
 
     #[test]
     fn addresses_are_read_as_the_original_reads_them() {
-        let four = |text: &str| Word::Address(text.parse().unwrap());
+        let four = |text: &str| Word::Addresses(vec![text.parse().unwrap()]);
         assert_eq!(literal(b"0"), Word::Zero);
         assert_eq!(literal(b""), Word::Zero);
         assert_eq!(literal(b":0"), Word::Both);
@@ -167,6 +168,9 @@ mod tests {
         assert_eq!(literal(b"[127.0.0.1]"), four("127.0.0.1"));
         assert_eq!(literal(b"010.0.0.257"), four("10.0.0.1"));
         assert_eq!(literal(b"127.1"), Word::NoAddress);
+        let two = ["1.2.3.4", "5.6.7.8"].map(|text| text.parse().unwrap());
+        assert_eq!(literal(b"1.2.3.4.5.6.7.8"), Word::Addresses(two.into()));
+        assert_eq!(literal(b"1.2.3.4.5"), Word::NoAddress);
         assert_eq!(literal(b"::1"), four("::1"));
         assert_eq!(literal(b"[::]"), four("::"));
         assert_eq!(literal(b"1:2"), Word::NoAddress);
