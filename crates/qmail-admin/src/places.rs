@@ -30,14 +30,16 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    /// The places of a home as it stands: as the guide has them if its `service` is a link to what
-    /// svscan looks at, or if somebody made it by hand after the guide.
+    /// The places of a home as it stands: as the guide has them if its services are in `supervise` and
+    /// its `service` is a link to what svscan looks at, or if somebody made it by hand after the guide.
     pub(crate) fn of(home: &Home) -> Self {
         let service = home.path("service");
         match std::fs::read_link(&service) {
-            Ok(scanned) => Self::guided(home, &scanned),
-            Err(_) if service.is_dir() || !home.path(GUIDED).exists() => Self::own(home),
-            Err(_) => Self::guided(home, &scanned_here()),
+            Ok(scanned) if home.path("supervise").is_dir() => Self::guided(home, &scanned),
+            Err(_) if !service.is_dir() && home.path(GUIDED).exists() => {
+                Self::guided(home, &scanned_here())
+            }
+            _ => Self::own(home),
         }
     }
 
@@ -137,6 +139,14 @@ mod tests {
         assert_eq!(logs, wanted.map(PathBuf::from));
         let files = ["/etc/tcp.smtp.cdb", "/etc/tcp.smtp.tmp"].map(PathBuf::from);
         assert_eq!(places.compiled(), files);
+        std::fs::remove_dir_all(home.root()).unwrap();
+    }
+
+    #[test]
+    fn services_that_somebody_has_put_elsewhere_are_still_the_homes_own() {
+        let home = home("moved");
+        std::os::unix::fs::symlink("/srv/service", home.path("service")).unwrap();
+        assert!(!Places::of(&home).guided);
         std::fs::remove_dir_all(home.root()).unwrap();
     }
 }
