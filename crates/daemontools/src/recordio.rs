@@ -13,7 +13,6 @@ use crate::relay::{self, Flow, Told};
 use crate::run::run;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
-use sys::sandbox::Fence;
 use sys::signal::{self, Signal};
 use sys::spawn::Fork;
 
@@ -76,7 +75,7 @@ fn between(
 fn stand_between((up, down): (Flow, Flow)) -> ! {
     signal::ignore(Signal::Pipe);
     // As far as the kernel can: it has all it needs, and nobody reads a word of it about fences.
-    let _ = Fence::new().close_paths();
+    let _ = crate::fences::one_connection().close_paths();
     let _gone = relay::run(up, down);
     sys::spawn::exit(0)
 }

@@ -31,6 +31,13 @@ fn main() {
     refused("readproctitle", &title, &REFUSED);
     killed("readproctitle", &title);
 
+    let between = fences::one_connection();
+    refused(
+        "recordio",
+        &between,
+        &[Act::Read("/etc/passwd".into()), Act::Write(dir.join("main/x"))],
+    );
+
     let splogger = fences::splogger();
     let log = dir.join("log");
     let _syslog = std::os::unix::net::UnixListener::bind(&log).unwrap();

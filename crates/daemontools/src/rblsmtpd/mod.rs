@@ -16,7 +16,6 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 use sys::getopt::{Opt, getopt};
-use sys::sandbox::Fence;
 use sys::signal::{self, Signal};
 
 const VOICE: Voice = Voice("rblsmtpd");
@@ -85,7 +84,7 @@ fn refuse(ip: &[u8], message: &[u8], limit: Duration) -> i32 {
     say(&[b"rblsmtpd: ", ip, b" pid ", pid.as_bytes(), b": ", message, b"\n"].concat());
     signal::ignore(Signal::Pipe);
     // As far as the kernel can, before the client is heard.
-    let _ = Fence::new().close_paths();
+    let _ = crate::fences::one_connection().close_paths();
     session::refuse(message, limit);
     0
 }
