@@ -30,16 +30,20 @@ struct Task {
     label: usize,
     /// Lines.
     lines: u64,
-    /// What ours must at least be, measured in the peer's; `None` where the disk's syncs decide.
+    /// Each is written by itself, as most services do.
+    apart: bool,
+    /// What ours must at least be, measured in the peer's; `None` where the disk or the writer
+    /// decides.
     wanted: Option<f64>,
 }
 
-const TASKS: [Task; 3] = [
+const TASKS: [Task; 4] = [
     Task {
         title: "lines as they are",
         actions: &["s16777215", "n10000"],
         label: 0,
         lines: 12_800_000,
+        apart: false,
         wanted: Some(2.0),
     },
     Task {
@@ -47,6 +51,7 @@ const TASKS: [Task; 3] = [
         actions: &["t", "s16777215", "n10000"],
         label: 26,
         lines: 12_800_000,
+        apart: false,
         wanted: Some(2.0),
     },
     Task {
@@ -54,6 +59,15 @@ const TASKS: [Task; 3] = [
         actions: &["t", "n10000"],
         label: 26,
         lines: 1_280_000,
+        apart: false,
+        wanted: None,
+    },
+    Task {
+        title: "with labels, each line written by itself",
+        actions: &["t", "s16777215", "n10000"],
+        label: 26,
+        lines: 1_280_000,
+        apart: true,
         wanted: None,
     },
 ];
@@ -100,8 +114,7 @@ fn print(task: &Task, ours: &[Run], theirs: &[Run]) {
             of(runs, |run| run.cpu)
         );
     }
-    let limit =
-        task.wanted.map_or("the disk decides".to_owned(), |wanted| format!("limit {wanted}"));
+    let limit = task.wanted.map_or("no limit".to_owned(), |wanted| format!("limit {wanted}"));
     println!(
         "    ratio {:.2} ({limit}); of processor time {:.2}",
         of(ours, |run| run.rate) / of(theirs, |run| run.rate),
@@ -116,7 +129,7 @@ fn run(task: &Task, multilog: &mut Command, dir: &Path) -> Result<Run, Trouble> 
     let begun = Instant::now();
     multilog.args(task.actions).arg(&log).stdin(Stdio::piped());
     let mut child = multilog.spawn().map_err(|e| format!("multilog: {e}"))?;
-    let fed = child.stdin.take().map_or(Ok(()), |pipe| feed(pipe, task.lines));
+    let fed = child.stdin.take().map_or(Ok(()), |pipe| feed(pipe, task));
     let cpu = ended(&mut child)?;
     let took = begun.elapsed().as_secs_f64();
     fed.map_err(|e| format!("feeding multilog: {e}"))?;
@@ -127,10 +140,10 @@ fn run(task: &Task, multilog: &mut Command, dir: &Path) -> Result<Run, Trouble> 
 }
 
 /// Writes the lines.
-fn feed(mut pipe: ChildStdin, lines: u64) -> std::io::Result<()> {
+fn feed(mut pipe: ChildStdin, task: &Task) -> std::io::Result<()> {
     let mut block = [[b'0'; 16].as_slice(), TEXT].concat().repeat(BLOCK as usize);
     let mut next = 0;
-    while next < lines {
+    while next < task.lines {
         for line in block.chunks_exact_mut(LINE as usize) {
             let mut number = next;
             for digit in line.iter_mut().take(16).rev() {
@@ -142,7 +155,8 @@ fn feed(mut pipe: ChildStdin, lines: u64) -> std::io::Result<()> {
             }
             next += 1;
         }
-        pipe.write_all(&block)?;
+        let at_once = if task.apart { LINE as usize } else { block.len() };
+        block.chunks(at_once).try_for_each(|lines| pipe.write_all(lines))?;
     }
     Ok(())
 }

@@ -13,8 +13,8 @@ use sys::{fd, tee};
 pub(super) const ROOM: usize = 64 << 10;
 /// A look that shows so many finds the pipe full, or nearly.
 const FULL: usize = ROOM / 4 * 3;
-/// So many of them in a row, and the pipe is made larger: whoever writes into it can then go on
-/// while we write what we saw.
+/// After so many of them the pipe is made larger: whoever writes into it can then go on while we
+/// write what we saw.
 const PATIENCE: u32 = 16;
 /// How large.
 const LARGE: usize = 1 << 20;
@@ -26,7 +26,7 @@ pub(super) struct Input {
     mirror: Option<Mirror>,
     /// Bytes at the front of the pipe that we have in memory.
     owed: Cell<usize>,
-    /// Looks in a row that found it full.
+    /// Looks that found it full.
     full: Cell<u32>,
     /// Lines thrown away.
     lost: Cell<u64>,
@@ -142,12 +142,13 @@ impl Input {
         fd::read(fd::stdin(), room.get_mut(..max).unwrap_or_default())
     }
 
-    /// Makes the pipe larger if it is full again and again. That it cannot be is no trouble.
+    /// Makes the pipe larger if it was full again and again. That it cannot be is no trouble.
     fn watch(&self, seen: usize) {
-        let full = if seen < FULL { 0 } else { self.full.get().saturating_add(1) };
-        self.full.set(full);
-        if full == PATIENCE {
-            let _ = tee::enlarge(fd::stdin(), LARGE);
+        if seen >= FULL && self.full.get() < PATIENCE {
+            self.full.set(self.full.get().saturating_add(1));
+            if self.full.get() == PATIENCE {
+                let _ = tee::enlarge(fd::stdin(), LARGE);
+            }
         }
     }
 }

@@ -34,6 +34,10 @@ use sys::signal::{self, Signal};
 const VOICE: Voice = Voice("multilog");
 /// Bytes of a line that `e` shows.
 const ALERT: usize = 200;
+/// So few bytes are no reason to be woken again at once.
+const FEW: usize = 4096;
+/// A wait for more of them; a pipe holds what comes meanwhile.
+const NAP: Duration = Duration::from_micros(100);
 /// The shortest and the longest wait for something that is due by the clock.
 const SOONEST: Duration = Duration::from_secs(1);
 const LATEST: Duration = Duration::from_secs(3600);
@@ -67,6 +71,8 @@ struct Multilog {
     plain: bool,
     /// Room for what is read.
     room: Vec<u8>,
+    /// When the input was last looked at, in time since boot.
+    looked: Duration,
 }
 
 impl Multilog {
@@ -94,7 +100,15 @@ impl Multilog {
         let labels = script.labels;
         let plain = !labels && steps.iter().all(|step| matches!(step, Step::Log(..)));
         let room = vec![0; input::ROOM];
-        Ok(Multilog { calm, lines: Lines::new(), labels, steps, plain, room })
+        Ok(Multilog {
+            calm,
+            lines: Lines::new(),
+            labels,
+            steps,
+            plain,
+            room,
+            looked: Duration::ZERO,
+        })
     }
 
     /// Logs until the input ends or TERM comes.
@@ -139,13 +153,24 @@ impl Multilog {
         }
         self.own_up();
         let Some(got) = self.calm.input.look(&mut self.room)? else { return Ok(false) };
+        let began = sys::clock::monotonic();
         self.calm.lossless.set(self.calm.input.peeks() && !self.lines.within());
         let room = std::mem::take(&mut self.room);
         self.take_in(self.calm.input.mended(room.get(..got).unwrap_or_default()));
         self.room = room;
         self.calm.lossless.set(!self.lines.within());
         self.calm.input.take_out()?;
+        self.gather(got, began);
         Ok(true)
+    }
+
+    /// Where lines come fast, but each by itself, waits for some more of them: to be woken by each
+    /// would cost more than to write it.
+    fn gather(&mut self, got: usize, began: Duration) {
+        if got < FEW && began.saturating_sub(self.looked) < NAP {
+            sys::clock::sleep(NAP);
+        }
+        self.looked = began;
     }
 
     /// What is due by the clock; how long nothing else is. The clock may be set, so it is looked at
