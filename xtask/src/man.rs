@@ -1,6 +1,7 @@
 //! The manual: a page for every program, under the sentence its table has and with every option that
 //! it takes, a page for every format of a file, and no page missing that another one names.
 
+mod controls;
 mod letters;
 
 use std::collections::BTreeMap;
@@ -116,8 +117,12 @@ fn look() -> Result<Vec<String>, Trouble> {
         let page = ["1", "8"].iter().find_map(|section| pages.get(&format!("{name}.{section}")));
         found.extend(page.and_then(|text| letters::missing(name, options, text)));
     }
+    let read = controls::read_below(&crate::root().join("crates"));
+    let manual = pages.get("qmail-control.5").map(String::as_str).unwrap_or_default();
+    found.extend(controls::missing(&read, manual));
     let (programs_, pages_) = (programs.len(), pages.len());
     println!("{programs_} programs, {} of them with options, {pages_} pages", options.len());
+    println!("{} control files are read", read.len());
     for (file, text) in &pages {
         found.extend(judge_page(file, text, &programs));
         found.extend(dangling(file, text, &pages));
