@@ -58,6 +58,12 @@ keeper() {
   done
 }
 
+# killed PID...: kills them, and waits until they are gone.
+killed() {
+  kill -KILL "$@"
+  for _each; do patiently 5 _ended "$_each"; done
+}
+
 # label DIR: the label of its last start or death.
 label() { od -An -tx1 -N12 "$1/supervise/status" | tr -d ' '; }
 
