@@ -118,9 +118,10 @@ check(complete("sta") == ["start", "stat"], f"{complete('sta')}")
 check(complete("resume", "") == ["far.example"], f"{complete('resume', '')}")
 check("ann@second.example" in complete("user", "password", "ann@s"), "accounts are not completed")
 script = bin("qmailctl", "completions", "bash").decode()
-asks = f"{script}\nPATH={HOME}/bin:$PATH; COMP_WORDS=(qmailctl queue rel); COMP_CWORD=2; _qmailctl; echo ${{COMPREPLY[@]}}"
-done = subprocess.run(["bash", "-c", asks], capture_output=True, text=True, timeout=20)
-check(done.stdout == "release\n", f"{done}")
+for line, told in (("queue rel", "release"), ("user password ann@sec", "second.example"), ("user pass", "password")):
+    asks = f"{script}\nPATH={HOME}/bin:$PATH; COMP_LINE='qmailctl {line}'; COMP_POINT=${{#COMP_LINE}}; _qmailctl; echo ${{COMPREPLY[@]}}"
+    done = subprocess.run(["bash", "-c", asks], capture_output=True, text=True, timeout=20)
+    check(done.stdout == told + "\n", f"{line}: {done}")
 for shell in ("fish", "zsh"):
     check(b"qmailctl" in bin("qmailctl", "completions", shell), shell)
 bin("qmailctl", "resume", "far.example")

@@ -29,11 +29,18 @@ pub(crate) enum Shell {
 impl Shell {
     fn script(self) -> &'static str {
         match self {
+            // bash takes an at for the end of a word: so the words are taken from the line itself, and
+            // of an address only what follows the at is given back.
             Self::Bash => {
                 "_qmailctl() {\n    \
-                    local IFS=$'\\n'\n    \
-                    COMPREPLY=($(\"${COMP_WORDS[0]}\" complete -- \"${COMP_WORDS[@]:1:COMP_CWORD}\" \
-                    2>/dev/null | cut -f1))\n\
+                    local IFS=$'\\n' line=${COMP_LINE:0:COMP_POINT} words last\n    \
+                    IFS=' ' read -ra words <<< \"$line\"\n    \
+                    [[ $line == *' ' ]] && words+=('')\n    \
+                    last=${words[-1]}\n    \
+                    COMPREPLY=($(\"${words[0]}\" complete -- \"${words[@]:1}\" 2>/dev/null | cut -f1))\n    \
+                    if [[ $last == *@* && $COMP_WORDBREAKS == *@* ]]; then\n        \
+                        COMPREPLY=(\"${COMPREPLY[@]#\"${last%@*}@\"}\")\n    \
+                    fi\n\
                  }\n\
                  complete -o default -F _qmailctl qmailctl"
             }
