@@ -1,6 +1,6 @@
 //! The command line: `tcpclient [options] host port program [arg ...]`.
 
-use crate::message::{PERMANENT, Piece, Voice, say};
+use crate::message::{PERMANENT, Piece, TEMPORARY, Voice, say};
 use crate::tcpserver::address::{self, Families};
 use crate::tcpserver::{Loudness, number};
 use std::ffi::{OsStr, OsString};
@@ -129,8 +129,11 @@ impl Options {
         true
     }
 
-    /// `tcpclient: fatal: ...`; returns 111.
+    /// `tcpclient: fatal: ...`, unless `-q`; returns 111.
     pub(super) fn fatal(&self, pieces: &[Piece<'_>], cause: Option<&io::Error>) -> i32 {
+        if self.loudness == Loudness::Silent {
+            return TEMPORARY;
+        }
         VOICE.fatal(pieces, cause)
     }
 
