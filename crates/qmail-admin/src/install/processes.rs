@@ -16,6 +16,8 @@ const DELETED: &[u8] = b" (deleted)";
 /// Their pids, but ours.
 pub(super) fn of(home: &Path) -> Vec<u32> {
     let bin = home.join("bin");
+    // The kernel names no links on the way.
+    let bin = std::fs::canonicalize(&bin).unwrap_or(bin);
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter(|pid| *pid != std::process::id() && runs(*pid, &bin)).collect()

@@ -95,8 +95,11 @@ impl Service {
     /// Whether it runs one of our binaries, as they are or were in the home's `bin/`.
     pub(super) fn is_ours(&self, home: &Home) -> bool {
         let link = std::fs::read_link(format!("/proc/{}/exe", self.pid));
-        // Where that is not shown, the run script was ours, and nobody else's is told from it.
-        link.is_err() || link.is_ok_and(|exe| exe.starts_with(home.path("bin")))
+        let bin = home.path("bin");
+        // The kernel names no links on the way.
+        let bin = std::fs::canonicalize(&bin).unwrap_or(bin);
+        // Where it is not shown, the run script was ours, and nobody else's is told from it.
+        link.is_err() || link.is_ok_and(|exe| exe.starts_with(bin))
     }
 }
 
