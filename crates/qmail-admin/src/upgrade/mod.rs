@@ -184,7 +184,7 @@ impl Work<'_> {
         // With standard output closed the log still has it.
         let _ = crate::print::line(format_args!("{what}"));
         let label = Label::at(sys::clock::now()).print();
-        let line = format!("@{} {what}\n", String::from_utf8_lossy(&label));
+        let line = format!("{} {what}\n", String::from_utf8_lossy(&label));
         let written = append(&self.places.log("upgrade"), &line);
         if let Err(error) = written {
             let _ = writeln!(std::io::stderr(), "qmailctl: warning: the log of upgrades: {error}");
