@@ -320,6 +320,11 @@ fn read(suite: Suite, dir: &Path, name: String) -> Result<Read, Trouble> {
 fn yard(binaries: &Path) -> Result<PathBuf, Trouble> {
     let yard = std::env::temp_dir().join(format!("qmail-rs-compat.{}", std::process::id()));
     stage::directory(&yard, 0o755)?;
-    build::install(binaries, &yard.join("bin"))?;
-    Ok(yard)
+    match build::install(binaries, &yard.join("bin")) {
+        Ok(()) => Ok(yard),
+        Err(why) => {
+            let _ = std::fs::remove_dir_all(yard);
+            Err(why)
+        }
+    }
 }
