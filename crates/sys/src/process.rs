@@ -26,7 +26,8 @@ impl Held {
         Ok(Held(rustix::process::pidfd_open(number(pid)?, PidfdFlags::empty())?))
     }
 
-    /// Takes hold of just this process; `None` if it is gone, and its number another's or nobody's.
+    /// Takes hold of just this process; `None` if it has ended, even if nobody has waited for it yet,
+    /// or its number is another's or nobody's.
     pub fn of(whom: &Identity) -> io::Result<Option<Held>> {
         let held = match Held::open(whom.pid) {
             Ok(held) => held,
@@ -35,7 +36,7 @@ impl Held {
         };
         // The descriptor first, the question after: the number cannot change hands in between.
         match identity(whom.pid) {
-            Ok(now) => Ok((now == *whom).then_some(held)),
+            Ok(now) => Ok((now == *whom && !held.ended()).then_some(held)),
             Err(_) if gone(whom.pid) => Ok(None),
             Err(error) => Err(error),
         }
@@ -156,5 +157,15 @@ mod tests {
         let other = Identity { started: me.started + 1, ..me.clone() };
         assert!(Held::of(&other).unwrap().is_none());
         assert!(Held::of(&Identity { pid: i32::MAX as u32, ..me }).unwrap().is_none());
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let child_is = identity(child.id()).unwrap();
+        assert!(Held::of(&child_is).unwrap().is_some());
+        child.kill().unwrap();
+        let ended = (0..1000).any(|_| {
+            std::thread::sleep(Duration::from_millis(5));
+            Held::of(&child_is).unwrap().is_none()
+        });
+        assert!(ended && started(child.id()).is_ok(), "nobody has waited for it yet");
+        child.wait().unwrap();
     }
 }
