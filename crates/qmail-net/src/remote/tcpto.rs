@@ -27,7 +27,7 @@ const ONCE: u64 = 120;
 const MOST: u8 = 10;
 
 /// What cannot be done to a table, and why.
-pub(super) type Trouble = (&'static str, io::Error);
+pub(super) type Trouble = (String, io::Error);
 
 /// The two files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,14 +175,17 @@ impl Tcpto {
     /// A table cannot be opened, locked or written.
     pub(super) fn clear(&self) -> Result<(), Trouble> {
         for family in [Family::V4, Family::V6] {
-            let file = match OpenOptions::new().write(true).open(self.path(family)) {
+            let path = self.path(family);
+            // Stock names the file by its whole path here, and by its name for qmail-tcpto.
+            let unable = |doing: &str| format!("{doing} {}", path.display());
+            let file = match OpenOptions::new().write(true).open(&path) {
                 Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
-                opened => opened.map_err(|err| ("open tcpto", err))?,
+                opened => opened.map_err(|err| (unable("write"), err))?,
             };
-            locked(&file)?;
+            locked(&file).map_err(|err| (unable("lock"), err))?;
             let zeros = [0; RECORDS * LONGEST];
             let zeros = zeros.get(..RECORDS.saturating_mul(family.sizes().0)).unwrap_or(&zeros);
-            file.write_all_at(zeros, 0).map_err(|err| ("write tcpto", err))?;
+            file.write_all_at(zeros, 0).map_err(|err| (unable("write"), err))?;
         }
         Ok(())
     }
@@ -196,10 +199,10 @@ impl Tcpto {
         for family in [Family::V4, Family::V6] {
             let file = match File::open(self.path(family)) {
                 Err(err) if err.kind() == io::ErrorKind::NotFound && family == Family::V6 => break,
-                opened => opened.map_err(|err| ("open tcpto", err))?,
+                opened => opened.map_err(|err| ("open tcpto".into(), err))?,
             };
-            locked(&file)?;
-            let table = table(&file, family).map_err(|err| ("read tcpto", err))?;
+            locked(&file).map_err(|err| ("lock tcpto".into(), err))?;
+            let table = table(&file, family).map_err(|err| ("read tcpto".into(), err))?;
             entries.extend(table.into_iter().flatten());
         }
         Ok(entries)
@@ -236,9 +239,9 @@ fn table(file: &File, family: Family) -> io::Result<Table> {
 }
 
 /// Takes the lock for an administrator, who is told if somebody does not give it up.
-fn locked(file: &File) -> Result<(), Trouble> {
-    let late = ("lock tcpto", io::ErrorKind::WouldBlock.into());
-    lock_within(file, PATIENCE.saturating_mul(5)).ok_or(late)
+fn locked(file: &File) -> io::Result<()> {
+    let late = || io::ErrorKind::WouldBlock.into();
+    lock_within(file, PATIENCE.saturating_mul(5)).ok_or_else(late)
 }
 
 /// Takes the lock if it comes free in time. Whoever may open the file may hold it for ever, and no
