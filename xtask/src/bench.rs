@@ -149,7 +149,8 @@ impl Bench {
 
     /// What is to be measured.
     fn titles(&self) -> Result<Vec<&'static str>, Trouble> {
-        let all = || what::ALL.iter().map(|what| what.title()).chain([IDLE, QUEUE, INJECT, MULTILOG]);
+        let all =
+            || what::ALL.iter().map(|what| what.title()).chain([IDLE, QUEUE, INJECT, MULTILOG]);
         let chosen: Vec<_> = all().filter(|title| self.wants(title)).collect();
         if chosen.is_empty() {
             let all: Vec<_> = all().collect();

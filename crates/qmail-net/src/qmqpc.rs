@@ -51,8 +51,7 @@ fn queue() -> Result<(), Exit> {
         return Err(Exit::Read);
     }
     let home = Home::find().map_err(|_| Exit::Home)?;
-    let servers =
-        servers(&Control::new(&home)).inspect_err(complain).map_err(|_| Exit::Control)?;
+    let servers = servers(&Control::new(&home)).inspect_err(complain).map_err(|_| Exit::Control)?;
     let packet = packet()?;
     leave_root(&home).inspect_err(complain).map_err(|_| Exit::Network)?;
     let server = connect(&servers)?;

@@ -57,8 +57,7 @@ fn queue() -> Result<(), Exit> {
     patience
         .each_piece(&fd::take(0), |piece| client.chunk(piece).map_err(refused).map(|()| false))?;
     let mut ear = Ear::default();
-    let ended =
-        patience.each_piece(&fd::take(1), |piece| ear.take(piece).map_err(Exit::from))?;
+    let ended = patience.each_piece(&fd::take(1), |piece| ear.take(piece).map_err(Exit::from))?;
     if !ended {
         return Err(Exit::Read);
     }
@@ -110,8 +109,7 @@ impl Patience {
         let both = [from.as_fd(), self.alarm.as_fd()];
         loop {
             let left = self.until.saturating_sub(sys::clock::monotonic());
-            let ready =
-                poll::ready(&both, Interest::READ, Some(left)).map_err(|_| Exit::Read)?;
+            let ready = poll::ready(&both, Interest::READ, Some(left)).map_err(|_| Exit::Read)?;
             match ready.as_slice() {
                 [_, true] => return Err(Exit::Timeout),
                 [true, _] => return Ok(()),
