@@ -153,6 +153,26 @@ fn if_told_to_it_drops_lines_and_says_how_many() {
 }
 
 #[test]
+fn while_it_drops_lines_and_none_comes_it_sees_freed_space_and_hears_term() {
+    let start = |name| {
+        let full = Full::start(name, 400, 400, "s40000 n100 f100 l", Stdio::piped());
+        let mut full = full?;
+        let mut pipe = full.child.stdin.take().unwrap();
+        feed(&mut pipe, 1..=1);
+        eventually("trouble", || full.err().contains("dropping lines"));
+        // Into the pause, in which nothing more comes.
+        millis(300);
+        Some((full, pipe))
+    };
+    let Some((full, _pipe)) = start("quiet") else { return };
+    std::fs::remove_file(full.path("filler")).unwrap();
+    eventually("the one line", || full.lines().iter().map(|line| number(line)).eq([1]));
+    let Some((mut full, _pipe)) = start("quiet-term") else { return };
+    kill("TERM", full.child.id());
+    eventually("its end", || full.child.try_wait().unwrap().is_some());
+}
+
+#[test]
 fn term_while_waiting_leaves_the_lines_to_the_next() {
     let (read, mut pipe) = std::io::pipe().unwrap();
     let input = OwnedFd::from(read.try_clone().unwrap());

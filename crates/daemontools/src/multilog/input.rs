@@ -100,9 +100,8 @@ impl Input {
     }
 
     /// Throws away what waits and counts the lines; false at the end of input. What was looked at
-    /// and is in memory is not among them. Waits if nothing is there.
+    /// has been taken out before. Waits if nothing is there.
     pub(super) fn drop_some(&self, room: &mut [u8]) -> io::Result<bool> {
-        self.take_out()?;
         let got = fd::read(fd::stdin(), room)?;
         let dropped = room.get(..got).unwrap_or_default();
         if let Some((last, others)) = dropped.split_last() {

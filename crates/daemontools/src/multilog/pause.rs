@@ -120,6 +120,8 @@ impl Patience {
     /// A pause in which nobody who writes to us has to wait.
     fn pause_and_drop(&self) -> io::Result<()> {
         self.lossless.set(false);
+        // What is in memory makes nobody wait, and would make the pipe look as if more had come.
+        self.input.take_out()?;
         let until = sys::clock::monotonic().saturating_add(PAUSE);
         let mut room = vec![0; ROOM];
         let mut more = true;
