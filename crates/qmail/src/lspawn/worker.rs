@@ -56,14 +56,14 @@ pub(super) fn run(
     // If the delivery has to be ended, its programs end with it.
     let _may_be_ended_alone = process::new_group();
     let (local, domain) = split(delivery.recipient);
-    let account = match users.lookup(local) {
-        Ok(account) => account,
+    let (account, assigned) = match users.lookup_from(local) {
+        Ok(found) => found,
         Err(err) => {
             log.say(delivery, &err.to_string());
             return i32::from(err.exit_code());
         }
     };
-    if let Some(why) = is_root(users, &account, local) {
+    if let Some(why) = is_root(users.home(), &account, assigned, local) {
         log.say(delivery, &why);
         return ROOT;
     }
@@ -99,21 +99,24 @@ pub(super) fn run(
     code
 }
 
-/// Why nothing is delivered to an account that is root's: by its uid, or by its group where
+/// What an account has of root's that nothing is delivered with: its uid, or its group where
 /// `users/assign` says so and programs change users. A user's own group is the system's business.
-fn is_root(users: &mut Directory, account: &Account, local: &[u8]) -> Option<String> {
-    let Account { user, uid, gid, .. } = account;
-    let user = String::from_utf8_lossy(user);
-    let assigned = |users: &mut Directory| matches!(users.assigned(local), Ok(Some(_)));
-    let what = match (uid, gid) {
-        (0, _) => "uid 0",
-        (_, 0) if !users.home().is_private() && assigned(users) => "gid 0",
-        _ => return None,
-    };
-    if !assigned(users) {
+fn of_root(account: &Account, assigned: bool, private: bool) -> Option<&'static str> {
+    match (account.uid, account.gid) {
+        (0, _) => Some("uid 0"),
+        (_, 0) if assigned && !private => Some("gid 0"),
+        _ => None,
+    }
+}
+
+/// Why nothing is delivered to an account that is root's, if it is.
+fn is_root(home: &Home, account: &Account, assigned: bool, local: &[u8]) -> Option<String> {
+    let what = of_root(account, assigned, home.is_private())?;
+    let user = String::from_utf8_lossy(&account.user);
+    if !assigned {
         return Some(format!("{user} has {what}: nothing is delivered as root"));
     }
-    let path = users.home().path("users/assign");
+    let path = home.path("users/assign");
     let mut text = Vec::new();
     let opened = sys::file::open_read(&path);
     // What cannot be read, or is not what was compiled, has no line to name.
@@ -332,4 +335,40 @@ fn nowhere() -> io::Result<()> {
     fd::place(&read, 0)?;
     fd::place(&write, 1)?;
     fd::place(&write, 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(uid: u32, gid: u32) -> Account {
+        let (user, home) = (b"joe".to_vec(), b"/home/joe".to_vec());
+        Account { user, uid, gid, home, dash: Vec::new(), ext: Vec::new() }
+    }
+
+    #[test]
+    fn root_is_known_by_its_uid_and_in_users_assign_also_by_its_group() {
+        assert_eq!(of_root(&account(0, 5), false, true), Some("uid 0"));
+        assert_eq!(of_root(&account(5, 0), true, false), Some("gid 0"));
+        assert_eq!(of_root(&account(5, 0), false, false), None);
+        assert_eq!(of_root(&account(5, 0), true, true), None);
+        assert_eq!(of_root(&account(5, 5), true, false), None);
+    }
+
+    #[test]
+    fn a_root_group_found_in_users_assign_stays_one_whatever_becomes_of_the_file() {
+        let dir = std::env::temp_dir().join(format!("lspawn-root-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("users")).unwrap();
+        let home = Home::at(&dir).unwrap();
+        let line = b"=joe:joe:5:0:/home/joe:::\n.\n";
+        let cdb = dir.join("users/cdb");
+        std::fs::write(&cdb, assign::compile(line).unwrap()).unwrap();
+        let mut users = Directory::new(&home);
+        let (account, assigned) = users.lookup_from(b"joe").unwrap();
+        std::fs::write(&cdb, "damaged").unwrap();
+        assert!(assigned && users.lookup_from(b"joe").is_err());
+        let why = is_root(&home, &account, assigned, b"joe");
+        assert_eq!(why.is_some(), !home.is_private(), "{why:?}");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }

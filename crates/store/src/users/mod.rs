@@ -160,9 +160,17 @@ impl Directory {
     /// # Errors
     /// [`LookupError`]: it cannot be told now.
     pub fn lookup(&mut self, local: &[u8]) -> Result<Account, LookupError> {
+        self.lookup_from(local).map(|(account, _)| account)
+    }
+
+    /// The same, and whether it is `users/assign` that gives the account.
+    ///
+    /// # Errors
+    /// [`LookupError`]: it cannot be told now.
+    pub fn lookup_from(&mut self, local: &[u8]) -> Result<(Account, bool), LookupError> {
         match self.assigned(local)? {
-            Some(account) => Ok(account),
-            None => getpw::ask(&self.home, local),
+            Some(account) => Ok((account, true)),
+            None => getpw::ask(&self.home, local).map(|account| (account, false)),
         }
     }
 
