@@ -216,6 +216,19 @@ fn a_network_has_only_its_share_and_limits_may_be_files() {
 }
 
 #[test]
+fn a_limit_of_0_in_a_file_is_over_when_the_file_says_more() {
+    let file = dir("zero").join("concurrency");
+    std::fs::write(&file, "0\n").unwrap();
+    let server = start(&["-RHl0", "-c", file.to_str().unwrap()], &["echo", "in"]);
+    let mut conn = server.connect();
+    conn.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert!(conn.read(&mut [0]).is_err());
+    std::fs::write(&file, "1\n").unwrap();
+    conn.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(said(conn), "in\n");
+}
+
+#[test]
 fn a_thousand_too_many_from_one_address_are_said_once_and_counted() {
     let mut server = start(&["-m1RHl0"], &["cat"]);
     let mut first = server.connect();

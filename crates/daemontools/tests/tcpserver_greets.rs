@@ -29,6 +29,8 @@ fn main() {
     one_neighbourhood_does_not_take_every_place();
     who_comes_when_places_are_short_is_hurried();
     a_rule_can_have_the_program_greet_by_itself();
+    who_waits_is_judged_by_the_last_rules_that_could_be_read();
+    a_file_of_limits_counts_again_for_those_who_wait();
     an_address_has_its_share_of_silent_and_served_together();
     a_session_counts_although_its_clean_parent_is_gone();
     a_proxys_client_is_greeted_and_served_as_itself();
@@ -261,6 +263,56 @@ fn a_rule_can_have_the_program_greet_by_itself() {
     write([("127.0.0.1", "+GREETED=\0")]);
     assert_eq!(from(&server, [127, 0, 0, 1]).line(), "myself\n");
     assert!(from(&server, [127, 0, 0, 2]).line().starts_with("+OK"));
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+fn who_waits_is_judged_by_the_last_rules_that_could_be_read() {
+    let dir = std::env::temp_dir().join(format!("tcpserver-seated-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let cdb = dir.join("rules.cdb");
+    let write = |rules: [(&str, &str); 1]| {
+        std::fs::write(&cdb, base::cdb::build(rules).unwrap()).unwrap();
+    };
+    write([("127.0.0.1", "+RBLSMTPD=no\0")]);
+    let server = start(&["-x", cdb.to_str().unwrap()]);
+    let seated = || {
+        let mut client = connect(&server);
+        assert!(client.line().starts_with("+OK"));
+        client
+    };
+    let (mut first, mut second, mut third) = (seated(), seated(), seated());
+    // What is there cannot be read as a file, by root neither; then it is no database.
+    std::fs::remove_file(&cdb).unwrap();
+    std::fs::create_dir(&cdb).unwrap();
+    assert_eq!(connect(&server).rest(), "");
+    first.say("what\n");
+    assert!(first.rest().contains("\0RBLSMTPD=no\0"));
+    std::fs::remove_dir(&cdb).unwrap();
+    std::fs::write(&cdb, "damaged").unwrap();
+    assert_eq!(connect(&server).rest(), "");
+    second.say("what\n");
+    assert!(second.rest().contains("\0RBLSMTPD=no\0"));
+    // Who is not wanted any more is not served.
+    write([("127.0.0.1", "D\0")]);
+    assert_eq!(connect(&server).rest(), "");
+    third.say("what\n");
+    assert_eq!(third.rest(), "");
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+fn a_file_of_limits_counts_again_for_those_who_wait() {
+    let dir = std::env::temp_dir().join(format!("tcpserver-zero-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("concurrency");
+    std::fs::write(&file, "0\n").unwrap();
+    let server = start(&["-c", file.to_str().unwrap()]);
+    let mut client = connect(&server);
+    assert!(client.line().starts_with("+OK"));
+    client.say("what\n");
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(!client.is_closed());
+    std::fs::write(&file, "5\n").unwrap();
+    assert!(client.rest().contains("TCPREMOTEIP=127.0.0.1"));
     std::fs::remove_dir_all(&dir).unwrap();
 }
 

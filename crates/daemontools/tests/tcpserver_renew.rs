@@ -26,6 +26,10 @@ fn main() {
         if text == b"broken" {
             spawn::exit(111);
         }
+        if text == b"slow" {
+            std::thread::sleep(Duration::from_secs(6));
+            spawn::exit(111);
+        }
         let limits = Serve { max_children: 10, retire_after: 1000 };
         brood::serve_as(sock, limits, Program { text }).unwrap();
         return;
@@ -33,6 +37,7 @@ fn main() {
     those_who_wait_and_those_who_talk_are_served_to_their_end();
     nobody_is_refused_while_it_happens();
     a_new_version_that_is_broken_changes_nothing();
+    a_trial_ends_with_its_listener();
     without_clean_parents_the_socket_stays_too();
 }
 
@@ -167,6 +172,44 @@ fn a_new_version_that_is_broken_changes_nothing() {
     dir.greet_with("new");
     hup(&server);
     assert_eq!(ask(&await_greeting(&server, "new")), "served by new");
+}
+
+/// Children of the listener that are listeners, too.
+fn trials(server: &Server) -> usize {
+    let id = server.child.id();
+    let path = format!("/proc/{id}/task/{id}/children");
+    let children = std::fs::read_to_string(path).unwrap_or_default();
+    let names = children.split_whitespace().map(|pid| format!("/proc/{pid}/cmdline"));
+    let is_trial = |path: &String| {
+        let line = std::fs::read(path).unwrap_or_default();
+        line.windows(10).any(|part| part == b"tcpserver\0")
+    };
+    names.filter(is_trial).count()
+}
+
+fn a_trial_ends_with_its_listener() {
+    let dir = Dir::new("renew-end");
+    for signal in [signal::Signal::Term, signal::Signal::Kill] {
+        let mut server = start(&dir.greet_with("old"));
+        await_greeting(&server, "old");
+        dir.greet_with("slow");
+        hup(&server);
+        let since = Instant::now();
+        while trials(&server) == 0 {
+            assert!(since.elapsed() < LONG);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // Until it waits for its program.
+        std::thread::sleep(Duration::from_millis(500));
+        signal::kill(server.child.id(), signal).unwrap();
+        server.child.wait().unwrap();
+        let listen = || std::net::TcpListener::bind(("127.0.0.1", server.port));
+        if signal == signal::Signal::Kill {
+            // Nobody waits for the trial then; it notices.
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        listen().unwrap();
+    }
 }
 
 fn without_clean_parents_the_socket_stays_too() {

@@ -176,7 +176,7 @@ impl Server<'_> {
                 self.tell(news.into_iter().collect());
             }
             Source::Guest(ticket) => self.hear(ticket),
-            Source::Signals | Source::Listener | Source::Proxied(_) => {}
+            Source::Signals | Source::Listener | Source::Proxied(_) | Source::Forerunner => {}
         }
     }
 
@@ -374,6 +374,11 @@ impl Server<'_> {
             let file = options.rules.clone().unwrap_or_default();
             child::dropping(options, &[&"unable to read ", &file], &e)
         })?;
+        // The rules may have changed since it was let in.
+        if verdict.deny {
+            options.tell(&conn.line("deny", std::process::id()));
+            return Err(PERMANENT);
+        }
         said.truncate(said.len().saturating_sub(b"\r\n".len()));
         conn.greeted = guest.greeted.then_some(said);
         conn.early = guest.early;

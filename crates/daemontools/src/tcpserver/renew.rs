@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use sys::poll::Interest;
+use sys::process::Held;
 use sys::renew;
 use sys::signal::{self, Signal};
 use sys::spawn::{self, Fork, Status};
@@ -107,6 +108,16 @@ impl Server<'_> {
         Ok(true)
     }
 
+    /// We end, and a trial with us: it holds our socket, so that nobody else could listen there.
+    pub(super) fn end_trial(&mut self) {
+        if let Renewal::Trying { pid, .. } = self.renewal
+            && signal::kill(pid, Signal::Kill).is_ok()
+        {
+            let _ = spawn::wait(pid);
+            self.renewal = Renewal::Unasked;
+        }
+    }
+
     /// Becomes the new one; the remainder returns.
     fn renew(&mut self) -> io::Result<()> {
         self.options.tell(b"tcpserver: becoming the new version\n");
@@ -179,6 +190,11 @@ impl Server<'_> {
     pub(super) fn prove(&mut self) -> i32 {
         let poller = Rc::clone(&self.poller);
         let Means::Clean(front) = &mut self.means else { return 0 };
+        // Killed, it cannot end us. If it cannot be held, our time is short all the same.
+        let forerunner = Held::open(std::os::unix::process::parent_id()).ok();
+        if let Some(held) = &forerunner {
+            let _ = poller.add(held, Source::Forerunner.number(), Interest::READ);
+        }
         let until = Instant::now().checked_add(TRIAL);
         let mut events = Vec::new();
         while !front.nursery.open() {
@@ -187,11 +203,11 @@ impl Server<'_> {
                 return 111;
             }
             for event in &events {
-                if let Source::Parent(pid) = Source::from_number(event.token)
-                    && !front.nursery.hear(pid).is_empty()
-                {
+                match Source::from_number(event.token) {
                     // Nothing was handed over: there is no other news than its end.
-                    return 111;
+                    Source::Parent(pid) if !front.nursery.hear(pid).is_empty() => return 111,
+                    Source::Forerunner => return 111,
+                    _ => {}
                 }
             }
         }

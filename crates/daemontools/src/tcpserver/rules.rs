@@ -132,7 +132,19 @@ fn pair(variable: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
 /// The rules file, kept in memory for as long as it stays the same.
 #[derive(Debug, Default)]
 pub(super) struct Rulebook {
-    known: Option<(Stamp, Vec<u8>)>,
+    known: Known,
+}
+
+/// What is known of the file.
+#[derive(Debug, Default)]
+enum Known {
+    /// There is none: nothing is asked of it, or it may be missing, and is.
+    #[default]
+    Nothing,
+    /// There is one, and it has never been read.
+    Unread,
+    /// As it was when it could be read last.
+    File(Stamp, Vec<u8>),
 }
 
 /// What changes when a file is replaced or written: device, inode, length, times.
@@ -150,29 +162,25 @@ impl Rulebook {
     /// The verdict of the file as it is now; without one everybody is let in.
     pub(super) fn read(&mut self, options: &Options, conn: &Conn) -> io::Result<Verdict> {
         let Some(path) = &options.rules else { return Ok(Verdict::default()) };
-        match self.refresh(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound && options.rules_optional => {
-                self.known = None;
-            }
-            refreshed => refreshed?,
-        }
+        self.check(path, options.rules_optional)?;
         self.judge(conn)
     }
 
     /// Reads the file ahead for a child; the error is what the child will meet.
     pub(super) fn check(&mut self, path: &OsStr, optional: bool) -> io::Result<()> {
         match self.refresh(path) {
-            Err(error) if optional && error.kind() == ErrorKind::NotFound => return Ok(()),
-            refreshed => refreshed?,
+            Err(error) if optional && error.kind() == ErrorKind::NotFound => {
+                self.known = Known::Nothing;
+                Ok(())
+            }
+            refreshed => refreshed,
         }
-        let whole = self.known.as_ref().is_none_or(|(_, bytes)| Cdb::new(bytes).is_ok());
-        if whole { Ok(()) } else { Err(ErrorKind::InvalidData.into()) }
     }
 
     /// Whether a list names an address: it has a rule for it that does not deny it.
     pub(super) fn lists(&mut self, path: &OsStr, ip: IpAddr) -> io::Result<bool> {
         self.refresh(path)?;
-        let Some((_, bytes)) = &self.known else { return Ok(false) };
+        let Known::File(_, bytes) = &self.known else { return Ok(false) };
         let ip = ip.to_string();
         let client = Client { ip: ip.as_bytes(), host: None, info: None };
         let found = Cdb::new(bytes).and_then(|cdb| find(&cdb, client));
@@ -180,9 +188,13 @@ impl Rulebook {
         Ok(found.is_some_and(|(_, value)| !parse(value).deny))
     }
 
-    /// The verdict of the file as it was when it was last read.
+    /// The verdict of the file as it was when it could be read last.
     pub(super) fn judge(&self, conn: &Conn) -> io::Result<Verdict> {
-        let Some((_, bytes)) = &self.known else { return Ok(Verdict::default()) };
+        let bytes = match &self.known {
+            Known::Nothing => return Ok(Verdict::default()),
+            Known::Unread => return Err(ErrorKind::InvalidData.into()),
+            Known::File(_, bytes) => bytes,
+        };
         let ip = conn.remote_ip();
         let (host, info) = (conn.remote_host.as_deref(), conn.info.as_deref());
         let client = Client { ip: ip.as_bytes(), host, info };
@@ -190,13 +202,18 @@ impl Rulebook {
         judged.map_err(|Damaged| ErrorKind::InvalidData.into())
     }
 
-    /// Reads the file again if it is another one than before.
+    /// Reads the file again if it is another one than before. If it cannot be read, what is known
+    /// stays: for those who have been let in already.
     fn refresh(&mut self, path: &OsStr) -> io::Result<()> {
+        if matches!(self.known, Known::Nothing) {
+            self.known = Known::Unread;
+        }
         let stamp = Stamp::of(&std::fs::metadata(path)?);
-        if self.known.as_ref().is_none_or(|(known, _)| *known != stamp) {
-            self.known = None;
+        if !matches!(&self.known, Known::File(known, _) if *known == stamp) {
             let file = sys::file::open_read(path)?;
-            self.known = Some((stamp, sys::fd::read_to_end(file, base::limits::CONTROL_FILE)?));
+            let bytes = sys::fd::read_to_end(file, base::limits::CONTROL_FILE)?;
+            Cdb::new(&bytes).map_err(|Damaged| io::Error::from(ErrorKind::InvalidData))?;
+            self.known = Known::File(stamp, bytes);
         }
         Ok(())
     }

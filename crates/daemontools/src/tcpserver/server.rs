@@ -87,7 +87,10 @@ impl Server<'_> {
                     self.options.log.flush();
                     return code;
                 }
-                Err(error) => return self.fail(&error),
+                Err(error) => {
+                    self.end_trial();
+                    return self.fail(&error);
+                }
             }
         }
     }
@@ -100,10 +103,16 @@ impl Server<'_> {
     fn turn(&mut self, events: &mut Vec<Event>) -> io::Result<Option<i32>> {
         self.settle();
         self.wait(events)?;
+        if self.crowd.full() {
+            self.reread_limits();
+        }
         let mut connection = false;
         for event in events.iter() {
             match Source::from_number(event.token) {
-                Source::Signals if self.take_signals()? => return Ok(Some(0)),
+                Source::Signals if self.take_signals()? => {
+                    self.end_trial();
+                    return Ok(Some(0));
+                }
                 Source::Signals => {}
                 Source::Listener => connection = true,
                 Source::Proxied(number) => self.hear_proxy(number),
@@ -158,6 +167,8 @@ impl Server<'_> {
             until = until.into_iter().chain(front.due()).min();
         }
         until = until.into_iter().chain(self.renewal.due(now)).min();
+        // Who is full may be so by a file, and nobody who comes has it read again.
+        until = until.into_iter().chain(self.reread.filter(|_| self.crowd.full())).min();
         let lobby = self.lobby.as_ref().and_then(Lobby::due);
         until = until.into_iter().chain(lobby).chain(self.options.log.due()).min();
         let limit = until.map(|until| until.saturating_duration_since(now));

@@ -17,6 +17,8 @@ pub(super) enum Source {
     Regular(u32),
     /// A proxy has said something of its client, by the lobby's number.
     Proxied(u32),
+    /// In a trial: the listener that wants to become us has ended.
+    Forerunner,
     /// Somebody who has been greeted.
     Guest(Ticket),
 }
@@ -35,6 +37,7 @@ impl Source {
             Self::Orphan(pid) => other(3, pid),
             Self::Regular(pid) => other(4, pid),
             Self::Proxied(number) => other(5, number),
+            Self::Forerunner => other(6, 0),
             Self::Guest(ticket) => ticket.number(),
         }
     }
@@ -51,7 +54,8 @@ impl Source {
             (_, 2) => Self::Parent(pid),
             (_, 3) => Self::Orphan(pid),
             (_, 4) => Self::Regular(pid),
-            (..) => Self::Proxied(pid),
+            (_, 5) => Self::Proxied(pid),
+            (..) => Self::Forerunner,
         }
     }
 }
