@@ -4,6 +4,7 @@
 //! file and renames it onto the database. *Speaks to* nobody; warnings on stderr.
 
 pub(crate) mod check;
+mod odd;
 mod parse;
 
 use crate::message::{TEMPORARY, Voice, say};
@@ -16,7 +17,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 
 const VOICE: Voice = Voice("tcprules");
-/// Lines that are no rules and are shown.
+/// Lines that are no rules, and odd ones, that are shown.
 const SHOWN: usize = 20;
 
 /// `tcprules rules.cdb rules.tmp` < rules. Exit code 0; 100 for misuse; 111 for a failure or a line
@@ -50,6 +51,8 @@ struct Book {
     lengths: [BTreeSet<u8>; 2],
     /// Lines that are no rules.
     bad: usize,
+    /// Rules that no client will ever meet.
+    odd: usize,
 }
 
 /// The database of a file of rules. Every line is looked at, so that all that is wrong is told at
@@ -73,8 +76,7 @@ impl Book {
             Line::Bad(line, why) => self.bad(number, line, why),
             Line::Rule(rule) => {
                 if let Some(odd) = rule.odd {
-                    let what = format!("line {number}: {odd}: ");
-                    VOICE.warning(&[&what, &OsStr::from_bytes(line)], None);
+                    self.odd(number, line, odd);
                 }
                 self.rule(&rule).map_err(|TooBig| out_of_memory())?;
             }
@@ -91,6 +93,15 @@ impl Book {
         }
     }
 
+    /// Warns of a rule that is one, and that nobody can have meant.
+    fn odd(&mut self, number: u32, line: &[u8], why: &str) {
+        self.odd = self.odd.saturating_add(1);
+        if self.odd <= SHOWN {
+            let what = format!("line {number}: {why}: ");
+            VOICE.warning(&[&what, &OsStr::from_bytes(line)], None);
+        }
+    }
+
     fn rule(&mut self, rule: &Rule<'_>) -> Result<(), TooBig> {
         if let Some(network) = rule.network {
             let [four, six] = &mut self.lengths;
@@ -101,6 +112,10 @@ impl Book {
     }
 
     fn finish(mut self) -> Result<Vec<u8>, i32> {
+        if self.odd > SHOWN {
+            let more = format!("{} more such lines", self.odd.saturating_sub(SHOWN));
+            VOICE.warning(&[&more], None);
+        }
         if self.bad > SHOWN {
             let more = format!("{} more lines are no rules", self.bad.saturating_sub(SHOWN));
             VOICE.fatal(&[&more], None);

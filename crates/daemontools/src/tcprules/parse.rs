@@ -3,6 +3,7 @@
 //! An address ends at the first colon, as ever. Where that makes no rule it may be one of IPv6, or a
 //! network of such.
 
+use super::odd;
 use base::network::Network;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -27,7 +28,7 @@ pub(super) struct Rule<'a> {
     address: Vec<u8>,
     /// The address is a network.
     pub(super) network: Option<Network>,
-    /// What an administrator should know of the address.
+    /// What an administrator should know of the address, or of a variable.
     pub(super) odd: Option<&'static str>,
     /// The database's value: `D` for deny, `+NAME=VALUE` items, each with its NUL.
     pub(super) value: Vec<u8>,
@@ -70,12 +71,17 @@ fn plain<'a>(line: &'a [u8], text: &'a [u8], value: Vec<u8>) -> Line<'a> {
     };
     let network = Network::parse(text);
     let address = network.map_or(text.to_vec(), |network| network.to_string().into_bytes());
-    let like_one = text.contains(&b'/') && text.iter().all(|c| b"0123456789./".contains(c));
-    let odd = match network {
-        Some(_) if address != text => Some("more bits of the address are set than count"),
-        None if like_one => Some("this is no network, and no client's address"),
-        _ => None,
+    let odd = match (network, &spread) {
+        (Some(_), _) if address != text => Some("more bits of the address are set than count"),
+        (Some(_), _) => None,
+        (None, None) => odd::address(text),
+        (None, Some((before, numbers, after))) if !numbers.is_empty() => {
+            let first = numbers.start().to_string();
+            odd::address(&[before, first.as_bytes(), after].concat())
+        }
+        (None, Some(_)) => Some("the range is empty"),
     };
+    let odd = odd.or_else(|| odd::variables(&value));
     Line::Rule(Rule { spread, address, network, odd, value })
 }
 
@@ -102,7 +108,8 @@ fn six_rule(text: &[u8], value: Vec<u8>) -> Option<Rule<'_>> {
         }
     };
     let address = [info, canonical.as_bytes()].concat();
-    Some(Rule { spread: None, address, network, odd: None, value })
+    let odd = odd::variables(&value);
+    Some(Rule { spread: None, address, network, odd, value })
 }
 
 /// The value of what stands after the colon, or why it is none.

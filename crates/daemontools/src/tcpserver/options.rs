@@ -140,10 +140,19 @@ pub(super) fn read(args: &[OsString]) -> Result<Task<'_>, i32> {
     })?;
     let mut options = Options::default();
     for option in &found {
+        if let Some(why) = wrong(option.letter, &option.value) {
+            return Err(refuse(&format!("-{}", char::from(option.letter)), &option.value, why));
+        }
         options.set(option);
+        if option.letter == b'U' {
+            options.take_ids()?;
+        }
     }
     match rest {
         [host, port, program @ ..] if !program.is_empty() => {
+            if is_digits(port) && number(port) > u64::from(u16::MAX) {
+                return Err(refuse("port", port, "there are 65535"));
+            }
             Ok(Task { options, host, port, program })
         }
         _ => {
@@ -151,6 +160,31 @@ pub(super) fn read(args: &[OsString]) -> Result<Task<'_>, i32> {
             Err(PERMANENT)
         }
     }
+}
+
+/// Says why a word is refused; returns 100.
+fn refuse(what: &str, word: &OsStr, why: &str) -> i32 {
+    VOICE.fatal(&[&what, &" ", &word, &": ", &why], None);
+    PERMANENT
+}
+
+/// What cannot be meant by an option, where the original takes it for 0: root, nobody, no limit.
+fn wrong(letter: u8, value: &OsStr) -> Option<&'static str> {
+    let is_file = value.as_bytes().contains(&b'/');
+    let begins = value.as_bytes().first().is_some_and(u8::is_ascii_digit);
+    match letter {
+        b'u' | b'g' if !is_digits(value) => Some("write the id, a number"),
+        b'c' | b'm' | b'M' if is_file => None,
+        b'c' if begins && number(value) == 0 => Some("nobody would be served"),
+        b'c' | b'm' | b'M' if !begins => Some("write a number, or a file with a slash in its name"),
+        b'b' | b't' | b'i' | b'w' | b'e' | b'A' if !begins => Some("write a number"),
+        _ => None,
+    }
+}
+
+/// Whether it is a number and nothing else.
+fn is_digits(word: &OsStr) -> bool {
+    !word.is_empty() && word.as_bytes().iter().all(u8::is_ascii_digit)
 }
 
 impl Options {
@@ -169,7 +203,6 @@ impl Options {
             b'B' => self.banner = value.clone().into_vec(),
             b'g' => self.gid = id(value),
             b'u' => self.uid = id(value),
-            b'U' => self.take_ids(),
             b'1' => self.print_port = true,
             b'b' => self.backlog = i32::try_from(number(value)).unwrap_or(i32::MAX),
             b'o' => self.keep_ip_options = true,
@@ -198,13 +231,15 @@ impl Options {
     }
 
     /// `-U`: the ids in `$UID` and `$GID`, now.
-    fn take_ids(&mut self) {
-        if let Some(uid) = std::env::var_os("UID") {
-            self.uid = id(&uid);
+    fn take_ids(&mut self) -> Result<(), i32> {
+        for (name, into) in [("UID", &mut self.uid), ("GID", &mut self.gid)] {
+            let Some(word) = std::env::var_os(name) else { continue };
+            if !is_digits(&word) {
+                return Err(refuse(&format!("-U: ${name}"), &word, "it must be the id, a number"));
+            }
+            *into = id(&word);
         }
-        if let Some(gid) = std::env::var_os("GID") {
-            self.gid = id(&gid);
-        }
+        Ok(())
     }
 
     /// Whether each connection is told of.
@@ -270,6 +305,25 @@ mod tests {
         assert_eq!((numbers.total, numbers.address, numbers.network), (7, 3, 0));
         assert_eq!(options.local_host, Some(Vec::new()));
         assert_eq!(options.patience, Duration::from_secs(300));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_where_the_original_takes_it_for_nothing() {
+        for line in [
+            "-u nobody 0 25 p",
+            "-g 12x 0 25 p",
+            "-c x 0 25 p",
+            "-c 0 0 25 p",
+            "-m x 0 25 p",
+            "-M -1 0 25 p",
+            "-t soon 0 25 p",
+            "0 70000 p",
+        ] {
+            let args: Vec<OsString> =
+                ["tcpserver"].into_iter().chain(line.split(' ')).map(OsString::from).collect();
+            assert_eq!(read(&args).map(drop), Err(100), "{line}");
+        }
+        assert_eq!(options("tcpserver -u0 -g7 -c a/b -m0 0 65535 p").gid, 7);
     }
 
     #[test]
