@@ -182,7 +182,10 @@ fn labels(bytes: &[u8]) {
 /// What supervise writes, and reads again after another one.
 fn service(bytes: &[u8]) {
     if let Some(status) = Status::decode(bytes) {
-        assert_eq!(Status::decode(&status.encode()).map(|again| again.encode()), Some(status.encode()));
+        assert_eq!(
+            Status::decode(&status.encode()).map(|again| again.encode()),
+            Some(status.encode())
+        );
     }
     if let Some(facts) = Facts::parse(bytes) {
         let lines = facts.encode();
