@@ -46,6 +46,10 @@ pub(crate) mod pop3_name;
 #[path = "../../crates/daemontools/src/tcprules/parse.rs"]
 pub(crate) mod tcprules;
 
+/// What the parser of rules warns of; it looks for it beside itself.
+#[path = "../../crates/daemontools/src/tcprules/odd.rs"]
+mod odd;
+
 /// DNS messages as tcpserver reads them.
 #[allow(dead_code, reason = "only its parser is called")]
 #[path = "../../crates/daemontools/src/tcpserver/packet.rs"]
