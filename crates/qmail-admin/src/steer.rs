@@ -74,8 +74,12 @@ impl Steer {
                 tell!("Flushing timeout table and sending ALRM signal to qmail-send.");
                 forget_slow_hosts(home)?;
                 svc(home, "-a", &["qmail-send"])?;
+                heard(home, &places, &["qmail-send"])?;
             }
-            Self::Reload => reload::reload(home)?,
+            Self::Reload => {
+                reload::reload(home)?;
+                heard(home, &places, &["qmail-send"])?;
+            }
             Self::Stat { json } => return facts::stat(home, &places, json),
             Self::Pause { domain: None, .. } => each(home, &places, "-p", "Pausing")?,
             Self::Pause { domain: Some(domain), duration } => {
@@ -116,10 +120,12 @@ fn start(home: &Home, places: &Places) -> Result<(), Trouble> {
     for name in set_up(places) {
         if supervised(home, places, name)? {
             svc(home, "-u", &[name, &logger(name)])?;
+        } else {
+            tell!("{name} supervise not running");
         }
     }
     mark(home, true);
-    Ok(())
+    heard(home, places, &set_up(places).collect::<Vec<_>>())
 }
 
 /// Strangers first, then deliveries; queued stays, so that local programs can still queue.
@@ -130,7 +136,7 @@ fn stop(home: &Home, places: &Places) -> Result<(), Trouble> {
         svc(home, "-d", &[name])?;
     }
     mark(home, false);
-    Ok(())
+    heard(home, places, &[&front(places)[..], &["qmail-send"]].concat())
 }
 
 fn restart(home: &Home, places: &Places) -> Result<(), Trouble> {
@@ -146,7 +152,8 @@ fn restart(home: &Home, places: &Places) -> Result<(), Trouble> {
     for name in &front {
         tell!("* Restarting {name}.");
     }
-    svc(home, "-u", &front)
+    svc(home, "-u", &front)?;
+    heard(home, places, &[&front[..], &["qmail-send"]].concat())
 }
 
 /// Where a system's start scripts keep a file for each service that is up, the file `qmail`.
@@ -169,7 +176,7 @@ fn each(home: &Home, places: &Places, command: &str, word: &str) -> Result<(), T
         tell!("{word} {name}");
         svc(home, command, &[name])?;
     }
-    Ok(())
+    heard(home, places, &[&["qmail-send"], &front(places)[..]].concat())
 }
 
 /// Has the table of hosts that timed out zeroed, by the role that owns it.
@@ -200,13 +207,29 @@ pub(crate) fn check(home: &Home, undone: &str) -> Result<(), Trouble> {
     }
 }
 
-/// Whether a supervise watches a service; says so if none does.
+/// Whether a supervise watches a service.
 fn supervised(home: &Home, places: &Places, name: &str) -> Result<bool, Trouble> {
-    let supervised = bin(home, "svok", &[places.service(name)])?;
-    if !supervised {
-        tell!("{name} supervise not running");
+    bin(home, "svok", &[places.service(name)])
+}
+
+/// A command that nobody was there to hear is no success. That a host has no qmail-smtpd at all may be
+/// meant.
+fn heard(home: &Home, places: &Places, names: &[&str]) -> Result<(), Trouble> {
+    let mut deaf = Vec::new();
+    for name in names {
+        let meant = *name == "qmail-send" || places.service(name).exists();
+        if meant && !supervised(home, places, name)? {
+            deaf.push(*name);
+        }
     }
-    Ok(supervised)
+    match deaf.is_empty() {
+        true => Ok(()),
+        false => Err(format!(
+            "no supervise watches {} (mend: start svscan on {})",
+            deaf.join(", "),
+            places.scanned.display()
+        )),
+    }
 }
 
 /// Writes a command to the services' control FIFOs.
