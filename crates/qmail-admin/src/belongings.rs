@@ -223,14 +223,14 @@ fn is_missing(err: &io::Error) -> bool {
     matches!(err.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-/// A link is not followed (ELOOP).
+/// A link is not followed.
 fn is_link(err: &io::Error) -> bool {
-    err.raw_os_error() == Some(40)
+    errno::is(err, errno::ELOOP)
 }
 
-/// A name that went away, or what cannot be opened at all (ENXIO: a socket).
+/// A name that went away, or what cannot be opened at all: a socket.
 fn is_none_of_ours(err: &io::Error) -> bool {
-    err.kind() == ErrorKind::NotFound || err.raw_os_error() == Some(6)
+    err.kind() == ErrorKind::NotFound || errno::is(err, errno::ENXIO)
 }
 
 fn give(file: &File, ids: Option<(u32, u32)>, mode: Option<u32>) -> io::Result<()> {

@@ -20,7 +20,7 @@ use store::control::Control;
 use store::home::Home;
 use sys::signal::{self, Signal};
 use sys::user::{self, Ids};
-use sys::{fd, log};
+use sys::{errno, fd, log};
 
 /// The QMQP port.
 const PORT: u16 = 628;
@@ -160,9 +160,9 @@ fn connect(servers: &[SocketAddr]) -> Result<TcpStream, Exit> {
     Err(last)
 }
 
-/// Whether there is no socket to be had (ENOMEM, ENFILE, EMFILE, EAFNOSUPPORT, ENOBUFS).
+/// Whether there is no socket to be had.
 fn is_ours(err: &io::Error) -> bool {
-    matches!(err.raw_os_error(), Some(12 | 23 | 24 | 97 | 105))
+    errno::is_shortage(err) || errno::is(err, errno::EAFNOSUPPORT)
 }
 
 fn say(server: &TcpStream, packet: &[Vec<u8>]) -> io::Result<()> {

@@ -12,7 +12,7 @@ use sys::poll::{self, Interest};
 use sys::process::Held;
 use sys::signal::Signal;
 use sys::spawn::{self, Command};
-use sys::{clock, fd};
+use sys::{clock, errno, fd};
 
 use crate::client::Refusal;
 use crate::home::Home;
@@ -92,11 +92,8 @@ impl Program {
 pub fn is_exec(err: &io::Error) -> bool {
     use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
     let no_program = [NotFound, PermissionDenied, IsADirectory, NotADirectory];
-    no_program.contains(&err.kind()) || err.raw_os_error() == Some(NO_IMAGE)
+    no_program.contains(&err.kind()) || errno::is(err, errno::ENOEXEC)
 }
-
-/// ENOEXEC: the file is no program.
-const NO_IMAGE: i32 = 8;
 
 /// Ends a child for which waiting is not worth while any more.
 fn kill(pid: u32) {

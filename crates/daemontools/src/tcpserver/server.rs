@@ -17,6 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use sys::errno;
 use sys::poll::{Event, Interest, Poller};
 use sys::signal::{Signal, Signals};
 use sys::spawn::{self, Fork};
@@ -287,8 +288,7 @@ impl Server<'_> {
     /// A connection that went away, or a kernel without room: the latter passes, in its time, and
     /// sooner if somebody goes who only waits.
     fn accept_failed(&mut self, error: &io::Error) {
-        const ROOM: [i32; 4] = [23, 24, 105, 12]; // ENFILE, EMFILE, ENOBUFS, ENOMEM
-        if error.raw_os_error().is_some_and(|number| ROOM.contains(&number)) {
+        if errno::is_shortage(error) {
             self.make_room();
             self.pause = Instant::now().checked_add(PAUSE);
         }

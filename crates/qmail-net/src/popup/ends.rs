@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use base::limits;
 use proto::line::{Line, Lines};
+use sys::errno;
 use sys::poll::{self, Interest};
 
 /// Both directions of one connection.
@@ -98,8 +99,8 @@ impl Ends {
     fn look(&mut self, room: &mut [u8]) -> io::Result<usize> {
         if self.peeks {
             match self.input.peek(room) {
-                // ENOTSOCK: the only answer a pipe has to that question.
-                Err(err) if err.raw_os_error() == Some(88) => self.peeks = false,
+                // The only answer a pipe has to that question.
+                Err(err) if errno::is(&err, errno::ENOTSOCK) => self.peeks = false,
                 seen => return seen,
             }
         }

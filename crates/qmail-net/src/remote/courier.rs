@@ -155,7 +155,7 @@ impl Courier {
                 let _merely_slower = stream.set_nodelay(true);
                 Ok(stream)
             }
-            Err(err) if is_ours(&err) => Err(Useless::Here(
+            Err(err) if sys::errno::is_shortage(&err) => Err(Useless::Here(
                 b"ZSystem resources temporarily unavailable. (#4.3.0)\n".to_vec(),
             )),
             Err(err) if from.is_some() && is_of_source(&err) => {
@@ -218,9 +218,4 @@ fn untold(ip: &str, relay: &[u8]) -> Vec<u8> {
 fn job(order: &Order, letter: &Letter) -> Job {
     let (sender, recipients) = (order.sender.clone(), order.recipients.clone());
     Job { sender, recipients, size: letter.size() }
-}
-
-/// Whether a connection failed for want of something of our own (ENOMEM, ENFILE, EMFILE, ENOBUFS).
-fn is_ours(err: &io::Error) -> bool {
-    matches!(err.raw_os_error(), Some(12 | 23 | 24 | 105))
 }

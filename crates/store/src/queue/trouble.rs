@@ -28,9 +28,8 @@ impl std::error::Error for Trouble {}
 /// Either passes, and nothing that was written is in doubt.
 fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    const NO_DESCRIPTORS: [i32; 2] = [23, 24]; // ENFILE, EMFILE
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
-        || error.raw_os_error().is_some_and(|number| NO_DESCRIPTORS.contains(&number))
+        || sys::errno::is_no_descriptor(error)
 }
 
 impl From<io::Error> for Trouble {
