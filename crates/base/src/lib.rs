@@ -10,6 +10,7 @@ pub mod cdb;
 pub mod crlf;
 pub mod errno;
 pub mod event;
+pub mod fnv;
 pub mod json;
 pub mod limits;
 pub mod netstring;

@@ -146,5 +146,7 @@ pub const EXPANSION: usize = ENVELOPE;
 pub const PROXY_HEADER: usize = 4_096;
 /// Connections of trusted proxies that wait for their header or for a place.
 pub const PROXIED_CONNECTIONS: usize = 1_024;
+/// The memory that each of our programs can do with, bytes: softlimit gives them as much.
+pub const PROGRAM_MEMORY: u64 = 64 << 20;
 /// Different warnings that a listener repeats only in numbers, a minute long.
 pub const WARNINGS: usize = 256;

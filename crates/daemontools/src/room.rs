@@ -5,6 +5,7 @@
 //! is only said that it will be killed.
 
 use crate::message::{Piece, Voice};
+use base::limits::PROGRAM_MEMORY;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -12,8 +13,6 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use sys::rlimit::{self, Resource};
 
-/// The address space, and the data in it, that each of our programs can do with, bytes.
-pub(crate) const NEEDED: u64 = 64 << 20;
 /// Our binaries. They lie beside each other.
 const OURS: [&str; 5] = ["qmail", "qmail-net", "daemontools", "qmail-admin", "qmail-authres"];
 /// Program headers looked at; a file has about ten.
@@ -43,14 +42,14 @@ pub(crate) fn make(voice: Voice, child: &OsStr, need: Need) {
     let mut least = u64::MAX;
     for what in [Resource::As, Resource::Data] {
         let Ok((soft, hard)) = rlimit::get(what) else { continue };
-        let enough = NEEDED.min(hard);
+        let enough = PROGRAM_MEMORY.min(hard);
         if need.ours && soft < enough && rlimit::set(what, enough, hard).is_ok() {
             least = least.min(soft);
         }
     }
     if least < u64::MAX {
         let few = format!("{least} bytes of memory are too few for ");
-        let text = format!(": giving it {NEEDED} (write -m {NEEDED})");
+        let text = format!(": giving it {PROGRAM_MEMORY} (write -m {PROGRAM_MEMORY})");
         voice.warning(&[&few, &child, &text], None);
     }
     let Ok((space, _)) = rlimit::get(Resource::As) else { return };
@@ -66,7 +65,7 @@ pub(crate) fn make(voice: Voice, child: &OsStr, need: Need) {
 
 /// Both, for whoever sets no limits: only if there are some that may be too low.
 pub(crate) fn see_to(voice: Voice, child: &OsStr) {
-    let low = |what| rlimit::get(what).is_ok_and(|(soft, _)| soft < NEEDED);
+    let low = |what| rlimit::get(what).is_ok_and(|(soft, _)| soft < PROGRAM_MEMORY);
     if (low(Resource::As) || low(Resource::Data))
         && let Some(need) = look(child)
     {

@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream};
 use std::time::Duration;
+use sys::errno;
 
 /// Addresses of one host that are tried.
 const MOST: usize = 64;
@@ -19,7 +20,8 @@ pub(super) fn connect(options: &Options, host: &OsStr, port: &OsStr) -> Result<T
         let text = "temporarily unable to figure out IP address for ";
         options.fatal(&[&text, &host], Some(&e))
     })?;
-    let scope = scope(options)?;
+    let scope =
+        address::scope(options.interface.as_deref(), |text, e| options.fatal(text, Some(e)))?;
     let at = |ip| match ip {
         IpAddr::V4(ip) => SocketAddr::from((ip, port)),
         IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope).into(),
@@ -44,13 +46,6 @@ pub(super) fn connect(options: &Options, host: &OsStr, port: &OsStr) -> Result<T
         return Err(options.fatal(&[&"no IP address for ", &host], None));
     }
     Err(TEMPORARY)
-}
-
-/// The number of the interface that `-I` names.
-fn scope(options: &Options) -> Result<u32, i32> {
-    let Some(name) = &options.interface else { return Ok(0) };
-    let number = sys::net::interface(&name.to_string_lossy());
-    number.map_err(|e| options.fatal(&[&"unable to find interface ", name], Some(&e)))
 }
 
 /// Those of the family that we come from, in random order, IPv4 first.
@@ -93,7 +88,7 @@ fn attempt(
     let fatal = |text: &str, error: io::Error| options.fatal(&[&text], Some(&error));
     let sock = match sys::net::socket(to) {
         // A host without this family at all: another address may be of the other.
-        Err(error) if error.raw_os_error() == Some(NO_FAMILY) => return Ok(Err(error)),
+        Err(error) if errno::is(&error, errno::EAFNOSUPPORT) => return Ok(Err(error)),
         made => made.map_err(|e| fatal("unable to create socket", e))?,
     };
     if options.from.is_some() || options.from_port > 0 {
@@ -105,9 +100,6 @@ fn attempt(
     }
     Ok(sys::net::connect_on(sock, to, limit))
 }
-
-/// EAFNOSUPPORT.
-const NO_FAMILY: i32 = 97;
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,22 @@
 //! Addresses and ports, from the command line's words.
 
 use super::names;
+use crate::message::Piece;
 use std::ffi::OsStr;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt;
+
+/// The number of the interface that `-I` names, or 0; `fatal` says that there is none, and gives the
+/// exit code.
+pub(crate) fn scope(
+    interface: Option<&OsStr>,
+    fatal: impl FnOnce(&[Piece<'_>], &io::Error) -> i32,
+) -> Result<u32, i32> {
+    let Some(name) = interface else { return Ok(0) };
+    let number = sys::net::interface(&name.to_string_lossy());
+    number.map_err(|e| fatal(&[&"unable to find interface ", &name], &e))
+}
 
 /// What a host word is, before any lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -28,6 +28,7 @@ mod source;
 pub(crate) mod tcp_env;
 mod turns;
 
+use crate::message::Piece;
 use address::Place;
 use base::limits::SILENT_CONNECTIONS;
 use crowd::Crowd;
@@ -155,7 +156,11 @@ fn listen(options: &Options, place: Place, port: u16) -> Result<OwnedFd, i32> {
     let fatal = |text: &str, error: std::io::Error| options.fatal(&[&text], Some(&error));
     let at = match place.ip {
         IpAddr::V4(ip) => SocketAddr::from((ip, port)),
-        IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope(options)?).into(),
+        IpAddr::V6(ip) => {
+            let say = |text: &[Piece<'_>], e: &std::io::Error| options.fatal(text, Some(e));
+            let scope = address::scope(options.interface.as_deref(), say)?;
+            SocketAddrV6::new(ip, port, 0, scope).into()
+        }
     };
     let sock = match sys::net::socket(at) {
         // A host without IPv6 has both when it has IPv4.
@@ -180,13 +185,6 @@ fn listen(options: &Options, place: Place, port: u16) -> Result<OwnedFd, i32> {
     // So that a connection that is gone again does not stop the loop in accept.
     sys::fd::set_nonblocking(&sock, true).map_err(|e| fatal("unable to listen", e))?;
     Ok(sock)
-}
-
-/// The number of the interface that `-I` names.
-fn scope(options: &Options) -> Result<u32, i32> {
-    let Some(name) = &options.interface else { return Ok(0) };
-    let number = sys::net::interface(&name.to_string_lossy());
-    number.map_err(|e| options.fatal(&[&"unable to find interface ", name], Some(&e)))
 }
 
 /// Becomes who `-g` and `-u` say.

@@ -15,6 +15,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use base::fnv;
 use base::json::Object;
 use base::wire::queue::Mark;
 use clap::{Subcommand, ValueEnum};
@@ -226,9 +227,7 @@ fn lock(queue: &Path, stop: &str) -> Result<Option<std::fs::File>, Trouble> {
 /// A 64-bit name for some words (FNV-1a, stirred).
 fn name(words: &[u64]) -> u64 {
     let bytes = words.iter().flat_map(|word| word.to_le_bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    });
+    let hash = fnv::hash(fnv::BASIS, bytes);
     let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53) ^ (hash >> 29)
 }

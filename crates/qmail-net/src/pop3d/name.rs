@@ -1,5 +1,6 @@
 //! What a Maildir file's name says of its letter: when it came, and by which id POP3 knows it.
 
+use base::fnv;
 use std::io::Write;
 
 /// The longest unique id (RFC 1939 §7).
@@ -75,18 +76,14 @@ pub(super) fn put_uid(id: &[u8], out: &mut Vec<u8>) {
 /// gains by a collision but confusion in his own mailbox.
 pub(super) fn hash(bytes: &[u8]) -> Vec<u8> {
     let mut hex = Vec::with_capacity(32);
-    let (a, b) = (fnv(bytes), seeded(0x9ae1_6a3b_2f90_404f, bytes));
+    let (a, b) = (fnv(bytes), fnv::hash(0x9ae1_6a3b_2f90_404f, bytes.iter().copied()));
     let _infallible = write!(hex, "{a:016x}{b:016x}");
     hex
 }
 
 /// 64 bits that stay the same for ever.
 pub(super) fn fnv(bytes: &[u8]) -> u64 {
-    seeded(0xcbf2_9ce4_8422_2325, bytes)
-}
-
-fn seeded(seed: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(seed, |h, &c| (h ^ u64::from(c)).wrapping_mul(0x0100_0000_01b3))
+    fnv::hash(fnv::BASIS, bytes.iter().copied())
 }
 
 /// The number of at most 19 digits that `text` begins with, and the rest.

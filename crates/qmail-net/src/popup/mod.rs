@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
+use base::event::sanitise;
 use base::limits;
 use proto::pop3::login::{self, Action, Credentials, Input, Session, Verdict};
 use store::home::Home;
@@ -242,10 +243,14 @@ fn note(credentials: &Credentials, verdict: Verdict, about: &Circumstances) {
     say(&format!("pid {pid} from {client}: {how}: {}", printable(&credentials.name)));
 }
 
+/// Bytes of it at most.
+const SHOWN: usize = 100;
+
 /// What somebody else made up, as a line of the log shows it.
 fn printable(text: &[u8]) -> String {
-    let safe = |&c: &u8| if c.is_ascii_graphic() && c != b'%' { char::from(c) } else { '_' };
-    text.iter().take(100).map(safe).collect()
+    let mut line = Vec::new();
+    sanitise(&mut line, text.get(..SHOWN).unwrap_or(text));
+    String::from_utf8_lossy(&line).into_owned()
 }
 
 /// One line in the log.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use base::event::{Alert, Channel, Event as Log};
+use base::fnv;
 use base::time::Moment;
 use base::wire::queue::{Entry, Progress};
 
@@ -119,9 +120,7 @@ fn lane(class: Class) -> Lane {
 
 /// Which flow a sender falls into (FNV-1a, begun with the seed).
 fn flow(seed: u64, sender: &[u8]) -> u8 {
-    let hash = sender.iter().fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    });
+    let hash = fnv::hash(seed ^ fnv::BASIS, sender.iter().copied());
     ((hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8 % FLOWS
 }
 
