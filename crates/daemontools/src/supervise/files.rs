@@ -39,7 +39,12 @@ pub(super) struct Files {
     _control_writer: File,
     /// Kept so that `svok` can open the other end.
     ok: Option<File>,
+    /// Kept so that our service is no broken pipe while nobody else reads what it says.
+    _reader: Option<File>,
 }
+
+/// The pipe that svscan made between a service and its log.
+const PIPE: &str = "supervise/pipe";
 
 impl Files {
     /// Takes the lock and opens the command FIFO; the exit code, after a message, if it cannot be.
@@ -61,7 +66,7 @@ impl Files {
             // We would read its end again and again.
             return Err(fatal("read", "control", ErrorKind::InvalidInput.into()));
         }
-        Ok(Files { lock, control, _control_writer: writer, ok: None })
+        Ok(Files { lock, control, _control_writer: writer, ok: None, _reader: reader() })
     }
 
     /// Opens `ok`: from now on svok says yes, so the status must be written before.
@@ -72,6 +77,13 @@ impl Files {
         self.ok = Some(ok);
         Ok(())
     }
+}
+
+/// An end for reading of the pipe to our service's log, if descriptor 1 is one that svscan made.
+fn reader() -> Option<File> {
+    let pipe = file::open_read(PIPE).ok().filter(is_fifo)?;
+    let [ours, theirs] = [pipe.metadata(), std::fs::metadata("/proc/self/fd/1")];
+    file::is_same(&ours.ok()?, &theirs.ok()?).then_some(pipe)
 }
 
 fn is_fifo(file: &File) -> bool {

@@ -38,7 +38,7 @@ use sys::poll::{self, Interest};
 use sys::signal::{self, Signal, Signals};
 use sys::watch::Watch;
 use systemd::Systemd;
-use told::Told;
+use told::{Beyond, Told};
 
 const VOICE: Voice = Voice("svscan");
 /// A changed directory is read after this: who makes a service by hand needs a moment to put its
@@ -82,7 +82,7 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
         orphans: Orphans::ours(),
         systemd: Systemd::here(),
         told: Told::default(),
-        beyond: 0,
+        beyond: Beyond::default(),
         next: Duration::ZERO,
     };
     svscan.run();
@@ -110,8 +110,8 @@ struct Svscan {
     orphans: Option<Orphans>,
     systemd: Systemd,
     told: Told,
-    /// Directories there was no room for at the last scan.
-    beyond: usize,
+    /// Whether there are directories without room.
+    beyond: Beyond,
     /// When to read the directory next.
     next: Duration,
 }

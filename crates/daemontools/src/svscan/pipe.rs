@@ -1,10 +1,11 @@
 //! The pipe between a service and its log, held at both ends so that neither's death loses a line.
 //!
 //! It is a FIFO with a name, `NAME/supervise/pipe`: should svscan itself be killed, services and
-//! logs keep it open, and the next svscan opens the same one. The service's end is open for reading
-//! too: so a service always has a reader, itself, and is never told "broken pipe" while all others
-//! are dead and being started anew. The log's end is for reading only: when the service is gone
-//! the log meets the end of its input.
+//! logs keep it open, and the next svscan opens the same one. Each has its own direction and no
+//! other: many programs of many users get the service's end, and none of them may read away what the
+//! others said. So that a service is not told "broken pipe" while svscan, the log and the log's
+//! supervise are dead and being started anew, its own supervise holds an end for reading as well
+//! (`supervise::files`). When the service is gone the log meets the end of its input.
 //!
 //! Where no FIFO can be made (a read-only directory) it is a pipe without a name, which a killed
 //! svscan's successor cannot find.
@@ -44,8 +45,12 @@ impl Pipe {
         if !read.metadata()?.file_type().is_fifo() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let write = std::fs::OpenOptions::new().read(true).write(true).open(&path)?;
+        let write = file::open_write(&path)?;
+        if !file::is_same(&read.metadata()?, &write.metadata()?) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         fd::set_nonblocking(&read, false)?;
+        fd::set_nonblocking(&write, false)?;
         Ok(Pipe { read: read.into(), write: write.into() })
     }
 }

@@ -46,7 +46,7 @@ impl Svscan {
                 Ok(true) => {}
                 Ok(false) => {
                     beyond = beyond.saturating_add(1);
-                    if self.beyond == 0 && beyond == 1 {
+                    if self.beyond.first() {
                         let words = ": running too many services";
                         VOICE.warning(&[&"unable to start ", &name, &words], None);
                     }
@@ -58,13 +58,12 @@ impl Svscan {
         self.tell_counts(beyond);
     }
 
-    /// Says how many there are of which not every one was named, when that is another number.
+    /// Says how many there are of which not every one was named: once, until it is over.
     fn tell_counts(&mut self, beyond: usize) {
-        if beyond > 1 && beyond != self.beyond {
+        if let Some(beyond) = self.beyond.round(beyond) {
             let words = " directories are beyond the 1000 services there may be";
             VOICE.warning(&[&beyond.to_string(), &words], None);
         }
-        self.beyond = beyond;
         if let Some(more) = self.told.round() {
             VOICE.warning(&[&more.to_string(), &" more names are in trouble"], None);
         }
