@@ -75,16 +75,32 @@ fn unit_tests(tally: &mut Tally) {
     };
     let text = String::from_utf8_lossy(&out.stdout);
     let before = tally.to_string();
-    for line in text.lines() {
-        if let Some([passed, failed, ignored]) = counts(line) {
-            tally.add(passed, failed, ignored);
-        }
+    let [passed, failed, skipped] = outcome(&text);
+    tally.add(passed, failed, skipped);
+    for why in text.lines().filter(|line| line.starts_with(SKIPPED)) {
+        println!("{why}");
     }
     let unheard = tally.to_string() == before;
     if !out.status.success() || unheard {
         print!("{text}");
         tally.check("cargo test", || Ending::Failed(out.status.to_string()));
     }
+}
+
+/// What a test says that cannot be tried here; to the harness it has passed.
+const SKIPPED: &str = "skipped: ";
+
+/// How many tests passed, failed and were skipped or ignored in all runs of `text`.
+fn outcome(text: &str) -> [u64; 3] {
+    let (mut all, mut skipped) = ([0_u64; 3], 0);
+    for line in text.lines() {
+        for (sum, count) in all.iter_mut().zip(counts(line).unwrap_or_default()) {
+            *sum += count;
+        }
+        skipped += u64::from(line.starts_with(SKIPPED));
+    }
+    let [passed, failed, ignored] = all;
+    [passed.saturating_sub(skipped), failed, ignored + skipped]
 }
 
 /// The numbers of a line `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
@@ -96,7 +112,7 @@ fn counts(line: &str) -> Option<[u64; 3]> {
 
 #[cfg(test)]
 mod tests {
-    use super::counts;
+    use super::{counts, outcome};
 
     #[test]
     fn the_result_line_of_the_test_runner_is_understood() {
@@ -104,5 +120,13 @@ mod tests {
             "test result: FAILED. 30 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out";
         assert_eq!(counts(line), Some([30, 2, 1]));
         assert_eq!(counts("running 3 tests"), None);
+    }
+
+    #[test]
+    fn a_test_that_could_not_be_tried_has_not_passed() {
+        let text = "running 3 tests\ntest a ... ok\ntest b ... \nskipped: no namespaces\nok\n\
+            test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured\n\n\
+            test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured\n";
+        assert_eq!(outcome(text), [4, 0, 2]);
     }
 }

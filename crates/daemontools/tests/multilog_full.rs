@@ -34,7 +34,7 @@ impl Full {
         );
         let can = Command::new("unshare").args(["-m", "true"]).stderr(Stdio::null()).status();
         if !can.is_ok_and(|status| status.success()) {
-            eprintln!("skipped: no mount namespace can be had");
+            stage::skipped("no mount namespace can be had");
             return None;
         }
         let mut command = Command::new("unshare");
