@@ -4,6 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
+use base::limits::PROGRAM_MEMORY;
 use store::home::{Home, Roles};
 
 use crate::permissions::{about, directory, replace, unless_there};
@@ -14,9 +15,6 @@ use crate::{Trouble, belongings};
 
 /// Who may send where: this host relays for itself.
 const RULES: &str = "127.:allow,RELAYCLIENT=\"\",TCPREMOTEHOST=\"localhost\"\n:allow\n";
-
-/// The memory that our programs can do with, bytes; softlimit gives them as much.
-const MEMORY: u64 = 64 << 20;
 
 /// The services that people know by name, and what they need here, in the order of a start.
 pub(crate) const NAMES: [&str; 5] =
@@ -85,9 +83,9 @@ pub(crate) fn cramped(places: &Places) -> Vec<String> {
     let scripts = NAMES.map(|name| places.services.join(name).join("run"));
     let judged = scripts.iter().filter_map(|script| {
         let text = std::fs::read_to_string(script).ok()?;
-        let bytes = memory(&text).filter(|bytes| *bytes < MEMORY)?;
+        let bytes = memory(&text).filter(|bytes| *bytes < PROGRAM_MEMORY)?;
         Some(format!(
-            "{} gives its programs {bytes} bytes of memory, which are too few (mend: softlimit -m {MEMORY})",
+            "{} gives its programs {bytes} bytes of memory, which are too few (mend: softlimit -m {PROGRAM_MEMORY})",
             script.display()
         ))
     });
