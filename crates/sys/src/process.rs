@@ -71,6 +71,13 @@ fn gone(pid: u32) -> bool {
     started(pid).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
+/// From now on no other process of the same user may trace this one, read its memory or take its
+/// descriptors (`PR_SET_DUMPABLE`, ptrace(2), pidfd_getfd(2)); root still may. It holds for forked
+/// children too, and ends with the next exec.
+pub fn keep_to_itself() -> io::Result<()> {
+    Ok(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?)
+}
+
 /// From now on a descendant whose parent ends becomes a child of this process, not of process 1:
 /// whoever starts programs that put themselves into the background can still find them.
 pub fn adopt_orphans() -> io::Result<()> {

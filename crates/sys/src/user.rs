@@ -35,6 +35,8 @@ pub fn drop_to(ids: &Ids) -> io::Result<()> {
     nix::unistd::setgroups(&groups)?;
     nix::unistd::setresgid(gid, gid, gid)?;
     nix::unistd::setresuid(uid, uid, uid)?;
+    // The kernel does the same, unless `fs.suid_dumpable` tells it not to.
+    crate::process::keep_to_itself()?;
     prove(uid)
 }
 

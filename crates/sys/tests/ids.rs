@@ -8,6 +8,7 @@ use sys::user::{self, Ids};
 
 fn main() {
     staying_who_one_is_is_allowed_to_anybody();
+    in_a_child(who_keeps_to_itself_does_so_in_forked_children_too);
     if user::euid() == 0 {
         in_a_child(dropping_is_for_good);
         in_a_child(a_gid_then_a_uid_are_for_good_too);
@@ -70,6 +71,14 @@ fn who_is_not_root_becomes_nobody_else() {
     user::drop_to(&somebody()).unwrap();
     let other = Ids { uid: 47_791, ..somebody() };
     assert!(user::drop_to(&other).is_err());
+}
+
+fn who_keeps_to_itself_does_so_in_forked_children_too() {
+    use rustix::process::{DumpableBehavior, dumpable_behavior};
+    assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::Dumpable);
+    sys::process::keep_to_itself().unwrap();
+    in_a_child(|| assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable));
+    assert!(std::env::current_exe().is_ok(), "and still finds itself");
 }
 
 fn a_command_runs_as_the_ids_it_was_given() {

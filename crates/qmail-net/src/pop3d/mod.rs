@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use store::home::Home;
 use sys::brood::{self, Serve};
 use sys::{clock, fd, net, signal, user};
 
@@ -36,6 +37,7 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
         let _gone = io::stderr().write_all(b"qmail-pop3d invoked as uid 0, terminating\n");
         return 1;
     }
+    hide();
     if let Some(sock) = brood::requested() {
         return parent(sock, args.get(1));
     }
@@ -43,6 +45,15 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
     sweep(args.get(1));
     serve(args.get(1), fd::stdin(), fd::stdout());
     0
+}
+
+/// Keeps the user's other processes from our descriptors, of which the log is not the user's. Where
+/// the home is the user's own there is nothing to keep, and its owner is to find us.
+fn hide() {
+    if !Home::find().is_ok_and(|home| home.is_private()) {
+        // No kernel refuses it.
+        let _ = sys::process::keep_to_itself();
+    }
 }
 
 /// The clean parent of one user, in that user's home: each child serves one connection.
