@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use base::json::{Object, array, string};
 use store::home::Home;
+use store::users::Directory;
 use sys::user::Ids;
 
 use crate::places::Places;
@@ -34,6 +35,7 @@ impl Type {
 /// should be.
 pub(crate) fn check(home: &Home, json: bool) -> Result<ExitCode, Trouble> {
     let mut warnings = findings(home)?;
+    warnings.extend(users(home));
     warnings.extend(postmasters::missing(home)?);
     warnings.extend(services::cramped(&Places::of(home)));
     if json {
@@ -45,6 +47,19 @@ pub(crate) fn check(home: &Home, json: bool) -> Result<ExitCode, Trouble> {
         }
     }
     Ok(ExitCode::from(u8::from(!warnings.is_empty())))
+}
+
+/// What is wrong with `users/cdb`, by which reception knows who is here, and deliveries whose a
+/// letter is: each of them puts off what it cannot judge.
+fn users(home: &Home) -> Option<String> {
+    let path = home.path("users/cdb");
+    if let Err(err) = Directory::new(home).assigned(b"") {
+        return Some(err.to_string());
+    }
+    let closed = fs::metadata(&path).is_ok_and(|about| about.mode() & 0o004 == 0);
+    (closed && !home.is_private()).then(|| {
+        format!("{} cannot be read by every program (mend: run qmail-newu)", path.display())
+    })
 }
 
 /// What setup would mend.

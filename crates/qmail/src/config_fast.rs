@@ -88,8 +88,7 @@ pub(super) fn put(home: &Home, name: &str, lines: &str, how: Add) -> Result<(), 
         Add::Behind => whole_lines(&path).map_err(wrong)?,
     };
     text.extend_from_slice(lines.as_bytes());
-    let _ = file::umask(0o022);
-    file::replace(&path, &tmp, &text).map_err(|(_, err)| wrong(err))
+    file::replace(&path, &tmp, 0o644, &text).map_err(|(_, err)| wrong(err))
 }
 
 /// What a file holds, if there is one; its last line is ended.

@@ -40,8 +40,9 @@ fn compile() -> Result<(), String> {
     let hosts = cdb::build(hosts(&text).map(|host| (host, b"")));
     let hosts =
         hosts.map_err(|err| format!("unable to write to control/morercpthosts.tmp: {err}"))?;
-    // Stock's umask 033: everybody may read it, only the owner may write.
-    let made = replace(&at("morercpthosts.cdb"), &at("morercpthosts.tmp"), &hosts);
+    // As with stock's umask 033, whatever ours is: everybody may read it, only the owner may
+    // write.
+    let made = replace(&at("morercpthosts.cdb"), &at("morercpthosts.tmp"), 0o644, &hosts);
     made.map_err(|(step, err)| {
         let doing = match step {
             Step::Open | Step::Write => "write to control/morercpthosts.tmp",

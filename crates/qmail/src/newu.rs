@@ -67,8 +67,9 @@ fn assignments(home: &Home) -> Result<(), Fatal> {
         warn(&assign::check(&text).map_err(&bad)?);
     }
     let cdb = assign::compile(&text).map_err(bad)?;
-    // Stock's umask 033: everybody may read who has which mailbox, only the owner may write.
-    let made = replace(&home.path("users/cdb"), &home.path("users/cdb.tmp"), &cdb);
+    // As with stock's umask 033, whatever ours is: everybody may read who has which mailbox, only
+    // the owner may write.
+    let made = replace(&home.path("users/cdb"), &home.path("users/cdb.tmp"), 0o644, &cdb);
     made.map_err(|(step, err)| {
         let doing = match step {
             Step::Open => "unable to open users/cdb.tmp",

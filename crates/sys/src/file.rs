@@ -6,7 +6,7 @@ use rustix::io::retry_on_intr;
 use std::fs::{File, Metadata};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 /// Opens for reading.
@@ -69,16 +69,17 @@ pub enum Step {
     Move,
 }
 
-/// Puts a file with these bytes in the place of another in one step: writes it whole as `tmp` (made
-/// with mode 0644 less the umask, or what a writer that died left there), syncs it, gives it the name
-/// and syncs that.
+/// Puts a file with these bytes in the place of another in one step: writes it whole as `tmp` (anew,
+/// or over what a writer that died left there), gives it this mode whatever the umask is, syncs it,
+/// gives it the name and syncs that.
 ///
 /// # Errors
 /// Which step failed, and why; up to the last the old file stays.
-pub fn replace(path: &Path, tmp: &Path, bytes: &[u8]) -> Result<(), (Step, io::Error)> {
+pub fn replace(path: &Path, tmp: &Path, mode: u32, bytes: &[u8]) -> Result<(), (Step, io::Error)> {
     let mut file = open_trunc(tmp).map_err(|err| (Step::Open, err))?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    written.map_err(|err| (Step::Write, err))?;
+    let written =
+        file.write_all(bytes).and_then(|()| file.set_permissions(PermissionsExt::from_mode(mode)));
+    written.and_then(|()| file.sync_all()).map_err(|err| (Step::Write, err))?;
     let moved = std::fs::rename(tmp, path).and_then(|()| sync_name(path));
     moved.map_err(|err| (Step::Move, err))
 }
@@ -156,5 +157,19 @@ mod tests {
             assert!(sync_name(Path::new(name)).is_ok(), "{name}");
         }
         assert!(sync_name(Path::new("./no/such/Mailbox")).is_err());
+    }
+
+    #[test]
+    fn what_replaces_a_file_has_its_mode_whatever_was_left_beside_it() {
+        let dir = std::env::temp_dir().join(format!("replace-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (path, tmp) = (dir.join("cdb"), dir.join("cdb.tmp"));
+        // As a writer with umask 077 leaves it.
+        std::fs::write(&tmp, "old and longer").unwrap();
+        std::fs::set_permissions(&tmp, PermissionsExt::from_mode(0o600)).unwrap();
+        replace(&path, &tmp, 0o644, b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o644);
+        std::fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -132,6 +132,9 @@ impl<'a> Talk<'a> {
             Action::Body => self.intake.chunk(letter),
             Action::Ask { address, relay } => {
                 let welcome = self.door.as_mut().map(|door| door.welcome(&address, relay));
+                if let Some(trouble) = self.door.as_mut().and_then(Door::trouble) {
+                    say(self.protocol.name(), format_args!("warning: {trouble}"));
+                }
                 return Done::Answer(Verdict::Recipient(welcome.unwrap_or(Welcome::Yes)));
             }
             Action::Commit { envelope } => return Done::Answer(self.intake.commit(&envelope)),

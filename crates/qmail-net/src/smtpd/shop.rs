@@ -56,13 +56,20 @@ impl<'a> Shop<'a> {
         let mut shop =
             Self { home, site, users, watch, looked, annex, fenced, queued, grounds, is_obsolete };
         shop.complain();
-        shop.users.refresh();
+        shop.look_at_users();
         shop
     }
 
     fn complain(&self) {
         if let Err(err) = &self.site {
             super::say(super::NAME, format_args!("warning: {err}"));
+        }
+    }
+
+    /// Reads the users if they are others; says once what is wrong with them.
+    fn look_at_users(&mut self) {
+        if let Some(trouble) = self.users.refresh() {
+            super::say(super::NAME, format_args!("warning: {trouble}"));
         }
     }
 
@@ -108,7 +115,7 @@ impl CleanParent for Shop<'_> {
             self.is_obsolete = true;
             return false;
         }
-        self.users.refresh();
+        self.look_at_users();
         if self.site.as_ref().is_ok_and(|site| site.is_fresh(self.home)) {
             // Of a file that we were told of the children know what it was.
             return told;

@@ -172,6 +172,9 @@ impl Talk<'_> {
                 Action::Reply(reply) => self.say(&reply)?,
                 Action::Ask(Question::Recipient { address, relay }) => {
                     answer = Some(Verdict::Recipient(self.door.welcome(&address, relay)));
+                    if let Some(trouble) = self.door.trouble() {
+                        super::say(super::NAME, format_args!("warning: {trouble}"));
+                    }
                 }
                 Action::Begin { helo } => {
                     let received =

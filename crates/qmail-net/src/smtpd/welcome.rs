@@ -16,11 +16,17 @@ pub(crate) struct Door<'a> {
     hosts: &'a Hosts,
     routing: &'a Routing,
     users: &'a mut Directory,
+    trouble: Option<String>,
 }
 
 impl<'a> Door<'a> {
     pub(crate) fn new(hosts: &'a Hosts, routing: &'a Routing, users: &'a mut Directory) -> Self {
-        Self { hosts, routing, users }
+        Self { hosts, routing, users, trouble: None }
+    }
+
+    /// What the log has to hear about the users, once.
+    pub(crate) fn trouble(&mut self) -> Option<String> {
+        self.trouble.take()
     }
 
     /// Whether a letter to `address` is taken; with `relay` from this client to any domain.
@@ -52,6 +58,10 @@ impl<'a> Door<'a> {
         match mailbox_exists_in(self.users, self.routing, address) {
             Exists::Yes | Exists::Unknown => Welcome::Yes,
             Exists::No => Welcome::NoMailbox,
+            Exists::Unsure => {
+                self.trouble = self.users.refresh();
+                Welcome::Unsure
+            }
         }
     }
 }

@@ -142,7 +142,7 @@ impl Lspawn {
         let stamp = std::fs::metadata(&self.cdb).ok().map(|meta| Stamp::of(&meta));
         if stamp != self.stamp {
             self.stamp = stamp;
-            self.users.refresh();
+            let _told_of_each_letter = self.users.refresh();
             let tokens: Vec<u64> = self.crew.iter().map(|(token, _)| token).collect();
             for token in tokens {
                 if let Some(member) = self.crew.get(token) {

@@ -6,13 +6,14 @@ use base::{limits, route};
 use store::control::{Map, Set};
 use store::home::Home;
 use store::users::assign::{self, AssignError};
+use store::users::Directory;
 
 use super::files::{File, What};
 use super::table::{MAPS, ROUTES, Show, entry};
-use super::{lines, name};
+use super::{judge, lines, name};
 
 /// Said of one kind of slip in one file at most.
-const OFTEN: usize = 20;
+pub(super) const OFTEN: usize = 20;
 
 /// Everything that is wrong, file by file.
 pub(super) fn all(home: &Home, files: &BTreeMap<Vec<u8>, File>) -> Vec<String> {
@@ -282,6 +283,13 @@ fn users(home: &Home, found: &mut Vec<String>) {
             // The largest are longer than what is read here.
             Some(Ok(_)) | None => {}
         }
+    }
+    if let Ok(cdb) = &cdb {
+        mode(cdb, found);
+        readers(home, b"users/cdb", cdb, found);
+    }
+    if let Err(err) = Directory::new(home).assigned(b"") {
+        found.push(err.to_string());
     }
     match (&assign, &cdb) {
         (Ok(_), Err(_)) => found.push(format!("{made} is missing: {path} has no effect (mend: qmail-newu)")),

@@ -16,7 +16,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use base::cdb::Cdb;
 use sys::errno;
 
 pub use exists::{Exists, mailbox_exists};
@@ -83,8 +82,10 @@ impl fmt::Display for LookupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cdb(path, err) => {
-                let why = errno::text(err);
-                write!(f, "unable to read {}: {why} (mend: run qmail-newu)", path.display())
+                let damaged = err.kind() == io::ErrorKind::InvalidData;
+                let why = if damaged { "it is damaged" } else { errno::text(err) };
+                let mend = "run qmail-newu; every program must be able to read it";
+                write!(f, "unable to use {}: {why} (mend: {mend})", path.display())
             }
             Self::Home(home, err) => {
                 let home = String::from_utf8_lossy(home);
@@ -120,6 +121,8 @@ pub struct Directory {
     believed: Duration,
     /// How long a look at the file is good for.
     good_for: Duration,
+    /// The last trouble that [`Directory::refresh`] had.
+    told: Option<String>,
 }
 
 /// What changes when a file is replaced: device, inode, length, mtime in ns.
@@ -136,7 +139,8 @@ impl Stamp {
 impl Directory {
     /// The users of `home`; nothing is read yet.
     pub fn new(home: &Home) -> Self {
-        Self { home: home.clone(), cdb: None, believed: Duration::ZERO, good_for: Duration::ZERO }
+        let (believed, good_for) = (Duration::ZERO, Duration::ZERO);
+        Self { home: home.clone(), cdb: None, believed, good_for, told: None }
     }
 
     /// The home whose users they are.
@@ -200,10 +204,15 @@ impl Directory {
     }
 
     /// Reads `users/cdb` now if it is another file than before, so that children forked later find
-    /// it in memory. Trouble is told by [`Directory::lookup`].
-    pub fn refresh(&mut self) {
+    /// it in memory. What there is to say if it cannot be, and was not said before; such trouble is
+    /// also told by [`Directory::lookup`].
+    pub fn refresh(&mut self) -> Option<String> {
         let path = self.home.path("users/cdb");
-        let _ = self.reread(&path);
+        let trouble = self.reread(&path).err();
+        let trouble = trouble.map(|err| LookupError::Cdb(path, err).to_string());
+        let news = trouble.clone().filter(|_| trouble != self.told);
+        self.told = trouble;
+        news
     }
 
     /// Reads the file again if it is another one than before.
@@ -223,7 +232,8 @@ impl Directory {
         if self.cdb.as_ref().is_none_or(|(known, _)| *known != stamp) {
             let mut cdb = Vec::new();
             file.read_to_end(&mut cdb)?;
-            Cdb::new(&cdb)
+            // As whole as one look can tell: nobody's entry is asked for as anybody's would be.
+            assign::find(&cdb, b"")
                 .map_err(|err| io::Error::new(io::ErrorKind::InvalidData, err.to_string()))?;
             self.cdb = Some((stamp, cdb));
         }
@@ -280,7 +290,14 @@ pub(crate) mod tests {
         assert_eq!(users.lookup(b"JOE").unwrap().uid, 5);
         put(b"=joe:joe:7:6:/joe:::\n.\n");
         assert_eq!(users.lookup(b"joe").unwrap().uid, 7);
+        assert_eq!(users.refresh(), None);
         std::fs::write(home.path("users/cdb"), b"").unwrap();
         assert_eq!(users.lookup(b"joe").unwrap_err().exit_code(), 117);
+        assert!(users.refresh().is_some_and(|said| said.contains("users/cdb")));
+        assert_eq!(users.refresh(), None);
+        put(b"=joe:joe:7:6:/joe:::\n.\n");
+        assert_eq!((users.refresh(), users.lookup(b"joe").unwrap().uid), (None, 7));
+        std::fs::write(home.path("users/cdb"), b"").unwrap();
+        assert!(users.refresh().is_some());
     }
 }
