@@ -2,9 +2,11 @@
 
 mod command;
 mod search;
+mod swift;
 
 pub use command::{Command, Source};
 pub use search::{exec, exec_search, exec_search_as, find};
+pub use swift::{Change, Launcher};
 
 use nix::libc;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};

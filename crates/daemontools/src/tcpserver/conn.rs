@@ -124,7 +124,12 @@ impl Conn {
 
     /// `tcpserver: ok PID LOCALHOST:LOCALIP:LOCALPORT REMOTEHOST:REMOTEIP:INFO:REMOTEPORT`.
     pub(super) fn line(&self, verdict: &str, pid: u32) -> Vec<u8> {
-        let mut line = format!("tcpserver: {verdict} {pid} ").into_bytes();
+        [format!("tcpserver: {verdict} {pid}").into_bytes(), self.ends()].concat()
+    }
+
+    /// What follows the pid in that line.
+    fn ends(&self) -> Vec<u8> {
+        let mut line = b" ".to_vec();
         // The colons of an IPv6 address stay: no other field has one, so the line is still clear.
         field(&mut line, self.local_host.as_deref());
         line.extend(format!(":{}:{} ", self.local.ip(), self.local.port()).into_bytes());
@@ -133,6 +138,12 @@ impl Conn {
         field(&mut line, self.info.as_deref());
         line.extend(format!(":{}\n", self.remote.port()).into_bytes());
         line
+    }
+
+    /// Both lines of a connection that is let in, taken apart where the pid stands.
+    pub(super) fn welcome(&self) -> Vec<Vec<u8>> {
+        let from = format!(" from {}\ntcpserver: ok ", self.remote.ip());
+        vec![b"tcpserver: pid ".to_vec(), from.into_bytes(), self.ends()]
     }
 }
 
@@ -201,6 +212,8 @@ mod tests {
             conn.line("ok", 9014),
             b"tcpserver: ok 9014 LOCAL:127.0.0.1:46647 localhost:127.0.0.1::38491\n"
         );
+        let both = [pid_line(9014, conn.remote.ip()), conn.line("ok", 9014)].concat();
+        assert_eq!(conn.welcome().join(&b"9014"[..]), both);
         assert_eq!(pid_line(9014, conn.remote.ip()), b"tcpserver: pid 9014 from 127.0.0.1\n");
         assert_eq!(end_line(9014, 768), b"tcpserver: end 9014 status 768\n");
     }

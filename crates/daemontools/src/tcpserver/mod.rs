@@ -25,6 +25,7 @@ mod renew;
 pub(crate) mod rules;
 mod server;
 mod source;
+mod swift;
 pub(crate) mod tcp_env;
 mod turns;
 
@@ -46,6 +47,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Instant;
+use swift::Swift;
 use sys::poll::Poller;
 use sys::renew::Inherited;
 use sys::rlimit::{self, Resource};
@@ -99,6 +101,7 @@ fn start<'a>(task: &'a Task<'a>, inherited: Option<Inherited>) -> Result<Server<
     let (program, pause, listening, news) = (task.program, None, false, false);
     let renewal = Renewal::Unasked;
     let rules = Rulebook::default();
+    let swift = if options.clean { None } else { Swift::new(options, task.program) };
     Ok(Server {
         options,
         program,
@@ -109,6 +112,7 @@ fn start<'a>(task: &'a Task<'a>, inherited: Option<Inherited>) -> Result<Server<
         crowd,
         means,
         lobby,
+        swift,
         rules,
         reread,
         pause,

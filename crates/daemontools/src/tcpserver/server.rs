@@ -2,7 +2,7 @@
 //! parents is in [`super::front`].
 
 use super::child;
-use super::conn;
+use super::conn::{self, Conn};
 use super::crowd::{Crowd, neighbourhood};
 use super::front::Front;
 use super::lobby::{Arrival, Lobby};
@@ -10,6 +10,7 @@ use super::options::Options;
 use super::renew::Renewal;
 use super::rules::Rulebook;
 use super::source::Source;
+use super::swift::Swift;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
@@ -38,6 +39,17 @@ pub(super) enum Means {
     Clean(Box<Front>),
 }
 
+/// What is known of the rules before a connection's process is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rules {
+    /// All, or there are none.
+    Known,
+    /// They cannot be read, which is to be said.
+    Unreadable,
+    /// The same, which has been said lately.
+    Hushed,
+}
+
 /// A listening server.
 #[derive(Debug)]
 pub(super) struct Server<'a> {
@@ -52,6 +64,8 @@ pub(super) struct Server<'a> {
     pub(super) means: Means,
     /// The connections of trusted proxies, if there may be any.
     pub(super) lobby: Option<Lobby>,
+    /// The program, if its processes can be started without a copy of our memory.
+    pub(super) swift: Option<Swift>,
     /// The rules, for children that are about to be forked.
     pub(super) rules: Rulebook,
     /// When files of limits are read again, if limits are files.
@@ -196,6 +210,10 @@ impl Server<'_> {
                 continue;
             };
             let Some(from) = children.remove(&pid) else { continue };
+            if let Some(error) = self.swift.as_mut().and_then(|swift| swift.failure(pid)) {
+                let name = self.program.first().cloned().unwrap_or_default();
+                child::dropping(self.options, &[&"unable to run ", &name], &error);
+            }
             self.options.tell(&conn::end_line(pid, status.raw()));
             self.end(from);
         }
@@ -294,12 +312,15 @@ impl Server<'_> {
         }
     }
 
-    /// Reads the rules for the next child; false if they cannot be read, which has been said lately.
-    fn is_news_of_rules(&mut self) -> bool {
-        let Some(path) = &self.options.rules else { return true };
+    /// Reads the rules for the next child.
+    fn read_rules(&mut self) -> Rules {
+        let Some(path) = &self.options.rules else { return Rules::Known };
         match self.rules.check(path, self.options.rules_optional) {
-            Ok(()) => true,
-            Err(error) => child::is_news(self.options, &[&"unable to read ", path], &error),
+            Ok(()) => Rules::Known,
+            Err(error) if child::is_news(self.options, &[&"unable to read ", path], &error) => {
+                Rules::Unreadable
+            }
+            Err(_) => Rules::Hushed,
         }
     }
 
@@ -308,27 +329,57 @@ impl Server<'_> {
         let hurried = self.crowd.hurries(neighbourhood(from));
         self.crowd.serve(from);
         self.status();
-        let hushed = !self.is_news_of_rules();
+        let rules = self.read_rules();
+        if rules == Rules::Known
+            && let Some(started) = self.swiftly(&arrival, hurried)
+        {
+            self.started(started, from);
+            return None;
+        }
         match spawn::fork() {
             Ok(Fork::Child) => {
                 // The listener is closed, so that a child that lives on does not hold the port; so
                 // are those who wait for their proxies.
                 let Arrival { sock, remote, local } = arrival;
                 (self.sock, self.lobby) = (sock, None);
+                let hushed = rules == Rules::Hushed;
                 let rules = std::mem::take(&mut self.rules);
                 let briefing = child::Briefing { remote, local, hurried, rules, hushed };
                 return Some(child::serve(self.options, self.program, &self.sock, briefing));
             }
-            Ok(Fork::Parent(pid)) => {
-                if let Means::Fork(children) = &mut self.means {
-                    children.insert(pid, from);
-                }
-            }
-            Err(error) => {
+            Ok(Fork::Parent(pid)) => self.started(Ok(pid), from),
+            Err(error) => self.started(Err(error), from),
+        }
+        None
+    }
+
+    /// Starts the program without a copy of our memory; `None` if that cannot be, or rather not.
+    fn swiftly(&mut self, arrival: &Arrival, hurried: bool) -> Option<io::Result<u32>> {
+        let Arrival { sock, remote, local } = arrival;
+        let mut swift = self.swift.take()?;
+        let local = local.map_or_else(|| sys::net::local(sock), Ok);
+        let started = local.ok().and_then(|local| {
+            let mut conn = Conn::new(local, *remote);
+            conn.six = self.options.six;
+            conn.local_host.clone_from(&self.options.local_host);
+            conn.hurried = hurried;
+            // A client that is not let in, or rules that do not say: a fork does it.
+            let verdict = self.rules.judge(&conn).ok().filter(|verdict| !verdict.deny)?;
+            swift.start(self.options, sock, &conn, &verdict)
+        });
+        self.swift = Some(swift);
+        started
+    }
+
+    /// A connection has its process, or none.
+    fn started(&mut self, started: io::Result<u32>, from: IpAddr) {
+        match (started, &mut self.means) {
+            (Ok(pid), Means::Fork(children)) => drop(children.insert(pid, from)),
+            (Ok(_), Means::Clean(_)) => {}
+            (Err(error), _) => {
                 child::dropping(self.options, &[&"unable to fork"], &error);
                 self.end(from);
             }
         }
-        None
     }
 }

@@ -40,21 +40,31 @@ impl Image {
 
     /// Becomes the program, trying each path; returns only with the error that decided.
     pub(super) fn exec(&self) -> io::Error {
-        crate::sched::let_go();
-        let mut remembered = io::Error::from_raw_os_error(nix::libc::ENOENT);
-        for path in &self.paths {
-            let error = match nix::unistd::execve(path, &self.argv, &self.env) {
-                Err(error) => io::Error::from(error),
-                Ok(never) => return impossible(never),
-            };
-            match error.kind() {
-                ErrorKind::NotFound => {}
-                ErrorKind::PermissionDenied | ErrorKind::IsADirectory => remembered = error,
-                _ => return error,
+        first_that_runs(&self.paths, |path| {
+            match nix::unistd::execve(path, &self.argv, &self.env) {
+                Err(error) => error.into(),
+                Ok(never) => impossible(never),
             }
-        }
-        remembered
+        })
     }
+}
+
+/// Tries to become each of some programs; the error that decided.
+pub(super) fn first_that_runs(
+    paths: &[CString],
+    become_it: impl Fn(&CString) -> io::Error,
+) -> io::Error {
+    crate::sched::let_go();
+    let mut remembered = io::Error::from_raw_os_error(nix::libc::ENOENT);
+    for path in paths {
+        let error = become_it(path);
+        match error.kind() {
+            ErrorKind::NotFound => {}
+            ErrorKind::PermissionDenied | ErrorKind::IsADirectory => remembered = error,
+            _ => return error,
+        }
+    }
+    remembered
 }
 
 /// An exec that worked does not come back.
@@ -104,7 +114,7 @@ pub fn find(program: &OsStr) -> Option<PathBuf> {
 }
 
 /// The paths to try for a program's name.
-fn candidates(program: &[u8], path: Option<&OsStr>) -> Vec<Vec<u8>> {
+pub(super) fn candidates(program: &[u8], path: Option<&OsStr>) -> Vec<Vec<u8>> {
     if program.contains(&b'/') {
         return vec![program.to_vec()];
     }
