@@ -10,6 +10,7 @@ mod courier;
 mod dovecot;
 mod flushes;
 mod guard;
+mod held;
 pub(crate) mod idle;
 mod inject;
 mod journal;
@@ -23,6 +24,7 @@ mod pop3;
 mod postfix;
 mod rounds;
 mod sink;
+mod tcpserver;
 mod what;
 
 use std::path::{Path, PathBuf};
@@ -39,8 +41,10 @@ use self::what::Stage;
 const IDLE: &str = "idle";
 const QUEUE: &str = "queue of a million";
 const INJECT: &str = "inject while others are delivered";
-/// Our multilog and Debian's: no mail.
+const HELD: &str = "held connections, a process each";
+/// Our multilog and tcpserver, and Debian's: no mail.
 const MULTILOG: &str = "multilog beside Debian's";
+const TCPSERVER: &str = "tcpserver beside Debian's";
 
 /// Measure ourselves and the peers.
 #[derive(Args, Clone)]
@@ -66,6 +70,9 @@ pub(crate) struct Bench {
     /// Letters injected while others are delivered, by each program; 100,000 take half an hour.
     #[arg(long, default_value_t = 20_000)]
     injected: u32,
+    /// Connections held at once, each by a process.
+    #[arg(long, default_value_t = 20_000)]
+    held: u32,
     /// POP3 sessions in one measurement.
     #[arg(long, default_value_t = 3_000)]
     sessions: u32,
@@ -149,8 +156,8 @@ impl Bench {
 
     /// What is to be measured.
     fn titles(&self) -> Result<Vec<&'static str>, Trouble> {
-        let all =
-            || what::ALL.iter().map(|what| what.title()).chain([IDLE, QUEUE, INJECT, MULTILOG]);
+        let others = [IDLE, QUEUE, INJECT, HELD, MULTILOG, TCPSERVER];
+        let all = || what::ALL.iter().map(|what| what.title()).chain(others);
         let chosen: Vec<_> = all().filter(|title| self.wants(title)).collect();
         if chosen.is_empty() {
             let all: Vec<_> = all().collect();
@@ -172,6 +179,12 @@ impl Bench {
         }
         if self.wants(INJECT) {
             inject::report(&dir.join("inject"), 5 * self.letters, self.injected)?;
+        }
+        if self.wants(HELD) {
+            held::report(&dir.join("held"), self.held)?;
+        }
+        if self.wants(TCPSERVER) {
+            tcpserver::report(&dir.join("tcpserver"), self.rounds)?;
         }
         if self.wants(MULTILOG) {
             multilog::report(&dir.join("multilog"), self.rounds)?;

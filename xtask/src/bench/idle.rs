@@ -19,7 +19,7 @@ use super::{Peer, latency};
 use crate::tally::Trouble;
 
 /// Strangers who say nothing.
-const SILENT: u32 = 20_000;
+pub(super) const SILENT: u32 = 20_000;
 /// Strangers who say EHLO and nothing more.
 const POLITE: u32 = 80;
 /// How long a server has run before it is started again.
@@ -138,12 +138,12 @@ fn flat(ours: &mut Ours) -> Result<(), Trouble> {
 }
 
 /// Kilobytes of the machine that are not free.
-fn used() -> u64 {
+pub(super) fn used() -> u64 {
     let meminfo = |name| field(Path::new("/proc"), "meminfo", name).unwrap_or(0);
     meminfo("MemTotal:").saturating_sub(meminfo("MemAvailable:"))
 }
 
-fn greeting(stream: &TcpStream) -> Result<(), Trouble> {
+pub(super) fn greeting(stream: &TcpStream) -> Result<(), Trouble> {
     let limit = stream.set_read_timeout(Some(Duration::from_secs(30)));
     limit.map_err(|e| e.to_string())?;
     let mut line = String::new();
@@ -152,10 +152,11 @@ fn greeting(stream: &TcpStream) -> Result<(), Trouble> {
 }
 
 /// Processes of ours that hold connections.
-struct Strangers(Vec<Child>);
+pub(super) struct Strangers(Vec<Child>);
 
 impl Strangers {
-    fn come(address: &str, count: u32, words: &[u8]) -> Result<Self, Trouble> {
+    /// They connect to the address, are greeted, and say the words.
+    pub(super) fn come(address: &str, count: u32, words: &[u8]) -> Result<Self, Trouble> {
         let me = std::env::current_exe().map_err(|e| e.to_string())?;
         let mut children = Vec::new();
         for first in (0..count).step_by(HELD as usize) {

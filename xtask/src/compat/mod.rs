@@ -4,7 +4,7 @@
 
 pub(crate) mod caretakers;
 mod compare;
-mod debian;
+pub(crate) mod debian;
 mod items;
 mod normal;
 mod original;

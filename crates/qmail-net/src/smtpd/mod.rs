@@ -29,8 +29,9 @@ use self::shop::Shop;
 use self::site::Site;
 use self::talk::Ends;
 
-/// Connections at once in one clean parent; tcpserver's own limit is normally lower.
-pub(crate) const CHILDREN: usize = 10_000;
+/// Connections at once in one clean parent; tcpserver's own limit is normally lower, and so is the
+/// kernel's of processes.
+pub(crate) const CHILDREN: usize = 100_000;
 /// Connections until a clean parent makes way for a fresh one.
 pub(crate) const RETIRE: u64 = 100_000;
 
