@@ -18,7 +18,7 @@ use store::users::Routing;
 use sys::fd;
 
 use super::journal::Journal;
-use super::{STOP_THERE, Which, connect, left, lock, lost, name};
+use super::{STOP_THERE, Which, connect, left, lock, lost, name, written};
 use crate::Trouble;
 use crate::print::say;
 use crate::progress::Ticker;
@@ -49,6 +49,8 @@ struct Import<'a> {
     journal: Journal,
     /// Held here since an earlier import that was interrupted.
     held: BTreeSet<Mark>,
+    /// Held here since an export, perhaps into this very queue.
+    exported: BTreeSet<Mark>,
     /// Met in this one.
     met: BTreeSet<Mark>,
     flying: VecDeque<u64>,
@@ -56,6 +58,8 @@ struct Import<'a> {
     before: usize,
     unaccepted: usize,
     left: usize,
+    /// Of those left: held here since they were exported.
+    ours: usize,
 }
 
 pub(super) fn import(home: &Home, dir: &Path, how: How) -> Result<ExitCode, Trouble> {
@@ -67,8 +71,9 @@ pub(super) fn import(home: &Home, dir: &Path, how: How) -> Result<ExitCode, Trou
     let mut client = connect(home)?;
     let held = super::all_held(&mut client, Which::Imported)?;
     let held = held.into_iter().map(|(_, mark)| mark).collect();
+    let exported = written::all(&mut client)?;
     let (met, flying) = Default::default();
-    let (entered, before, unaccepted, left) = (0, 0, 0, 0);
+    let (entered, before, unaccepted, left, ours) = (0, 0, 0, 0, 0);
     let mut import = Import {
         home,
         stock,
@@ -78,12 +83,14 @@ pub(super) fn import(home: &Home, dir: &Path, how: How) -> Result<ExitCode, Trou
         client,
         journal,
         held,
+        exported,
         met,
         flying,
         entered,
         before,
         unaccepted,
         left,
+        ours,
     };
     import.all()?;
     import.tell()?;
@@ -124,6 +131,14 @@ impl Import<'_> {
         if self.unaccepted > 0 {
             say!("{} files of letters that were never accepted", self.unaccepted);
         }
+        if self.ours > 0 {
+            say!(
+                "{} of those left are held here since they were exported: qmailctl queue release \
+                 exported, if no qmail-send was started there; if one was, qmailctl queue forget \
+                 exported, and then say this again",
+                self.ours
+            );
+        }
         Ok(())
     }
 
@@ -133,6 +148,9 @@ impl Import<'_> {
             Ok(found) => found,
             Err(damage) => return Ok(Err(damage)),
         };
+        if let Err(why) = self.is_theirs(&found) {
+            return Ok(Err(self.stock.damage(Part::Mess, number, why)));
+        }
         let entered = match found.enter(&self.routing, self.how.reroute) {
             Ok(entered) => entered,
             Err((part, why)) => return Ok(Err(self.stock.damage(part, number, &why))),
@@ -155,6 +173,19 @@ impl Import<'_> {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Whether a letter is that queue's alone: not one that went there from here, and is here still.
+    fn is_theirs(&mut self, found: &Found) -> Result<(), &'static str> {
+        let mark = written::found(found);
+        if self.exported.contains(&mark) {
+            self.ours = self.ours.saturating_add(1);
+            return Err("is held here since it was exported");
+        }
+        if self.journal.has(mark) {
+            return Err("was exported from here and released here again");
+        }
+        Ok(())
     }
 
     fn send(

@@ -1,6 +1,6 @@
 //! Which letters were ever let go after an import: `import/journal` in the home, a line for each, by
 //! its mark; a line with `-` in front takes that back. Until it is let go a letter's mark is in the
-//! queue.
+//! queue. And which were ever let go after an export, by what they are known by in the other queue.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

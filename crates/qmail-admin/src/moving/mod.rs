@@ -10,6 +10,7 @@ mod export;
 mod import;
 mod journal;
 mod target;
+mod written;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -152,13 +153,16 @@ fn held(home: &Home, json: bool) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Has held letters delivered. Imported ones are written down first: they may be delivered, and
-/// gone, before this program has heard of it.
+/// Has held letters delivered. They are written down first: they may be delivered, and gone, before
+/// this program has heard of it. Of imported ones the other queue may still have the files, and so
+/// may the one that exported ones were written into.
 fn release(home: &Home, which: Which) -> Result<(), Trouble> {
     let mut client = connect(home)?;
     let letters = all_held(&mut client, which)?;
-    if which == Which::Imported {
-        Journal::open(home)?.add(letters.iter().map(|(_, mark)| *mark))?;
+    let mut journal = Journal::open(home)?;
+    match which {
+        Which::Imported => journal.add(letters.iter().map(|(_, mark)| *mark))?,
+        Which::Exported => journal.add(written::all(&mut client)?.into_iter())?,
     }
     let ids: Vec<u64> = letters.iter().map(|(id, _)| *id).collect();
     let mut released = 0_usize;
@@ -176,8 +180,11 @@ fn release(home: &Home, which: Which) -> Result<(), Trouble> {
 fn forget(home: &Home, which: Which) -> Result<(), Trouble> {
     let mut client = connect(home)?;
     let letters = all_held(&mut client, which)?;
-    if which == Which::Imported {
-        Journal::open(home)?.strike(letters.iter().map(|(_, mark)| *mark))?;
+    let mut journal = Journal::open(home)?;
+    match which {
+        Which::Imported => journal.strike(letters.iter().map(|(_, mark)| *mark))?,
+        // They are the other queue's, and may come back with it.
+        Which::Exported => journal.strike(written::all(&mut client)?.into_iter())?,
     }
     let ids: Vec<u64> = letters.iter().map(|(id, _)| *id).collect();
     let mut forgotten = 0_usize;
