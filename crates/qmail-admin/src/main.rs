@@ -135,12 +135,13 @@ fn is_named(path: Option<&OsString>, name: &str) -> bool {
     path.is_some_and(|p| Path::new(p).file_name().is_some_and(|last| last == name))
 }
 
-fn run(args: Args) -> Result<ExitCode, Trouble> {
+fn run(mut args: Args) -> Result<ExitCode, Trouble> {
+    // Names and links made of it are read elsewhere.
+    if let Some(dir) = &mut args.home {
+        *dir = std::path::absolute(&*dir).map_err(|e| format!("--home {}: {e}", dir.display()))?;
+    }
     let home = || match &args.home {
-        Some(dir) => {
-            let dir = std::path::absolute(dir).map_err(|e| e.to_string())?;
-            Home::at(dir).map_err(|e| e.to_string())
-        }
+        Some(dir) => Home::at(dir).map_err(|e| e.to_string()),
         None => Home::find().map_err(|e| e.to_string()),
     };
     let done = match args.task {

@@ -1,26 +1,120 @@
 //! Making directories and files with the owner and mode they are meant to have.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, lchown};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown};
+use std::path::{Component, Path, PathBuf};
 
+use sys::at::{At, Opening};
 use sys::user::Ids;
 
 use crate::Trouble;
 
 /// Puts a path's name before what the system said about it.
-pub(crate) fn about<T>(path: &Path, done: std::io::Result<T>) -> Result<T, Trouble> {
+pub(crate) fn about<T>(path: &Path, done: io::Result<T>) -> Result<T, Trouble> {
     done.map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// Makes a directory if it is not there, and gives it its mode and owner.
 ///
-/// Ownership is only set where it can be: by root.
+/// Ownership is only set where it can be: by root. Root follows no link but its own ([`enter`]).
 pub(crate) fn directory(path: &Path, mode: u32, owner: &Ids) -> Result<(), Trouble> {
-    about(path, fs::create_dir_all(path))?;
-    own(path, owner)?;
-    about(path, fs::set_permissions(path, fs::Permissions::from_mode(mode)))
+    about(path, enter(path).and_then(|dir| give(dir, mode, owner)))
+}
+
+/// Gives what is open its owner, where that can be, and then its mode: a change of the owner takes
+/// some of its bits.
+pub(crate) fn give(open: impl AsFd, mode: u32, owner: &Ids) -> io::Result<()> {
+    if sys::user::euid() == 0 {
+        fchown(&open, Some(owner.uid), Some(owner.gid))?;
+    }
+    set_mode(open, mode)
+}
+
+fn set_mode(open: impl AsFd, mode: u32) -> io::Result<()> {
+    let file = File::from(open.as_fd().try_clone_to_owned()?);
+    file.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+/// Opens a directory, and makes it and those above it that are missing.
+///
+/// On the way there may be directories of a role, who could put a link in the place of what root is
+/// going to make or give away: a link is followed only if it is root's and lies in a directory of
+/// root's.
+pub(crate) fn enter(path: &Path) -> io::Result<At> {
+    if sys::user::euid() != 0 {
+        fs::create_dir_all(path)?;
+        return At::open(path);
+    }
+    let start = if path.is_absolute() { "/" } else { "." };
+    path.components().try_fold(At::open(Path::new(start))?, |above, part| match part {
+        Component::Prefix(_) | Component::RootDir | Component::CurDir => Ok(above),
+        Component::ParentDir => above.below(Path::new("..")),
+        Component::Normal(name) => step(&above, Path::new(name)),
+    })
+}
+
+/// One step of [`enter`].
+fn step(above: &At, name: &Path) -> io::Result<At> {
+    match above.below(name) {
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            match above.make_dir(name) {
+                Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e),
+                _ => {}
+            }
+            let made = above.below(name)?;
+            set_mode(&made, 0o755).map(|()| made)
+        }
+        Err(_) if above.owner(Path::new("."))? == 0 && above.owner(name)? == 0 => {
+            above.follow(name)
+        }
+        Err(e) => Err(io::Error::new(
+            e.kind(),
+            format!("{} is no directory, or a link that is not root's: remove it", name.display()),
+        )),
+        entered => entered,
+    }
+}
+
+/// Makes a file of its owner's in a directory that is open, unless something has that name.
+pub(crate) fn place(dir: &At, name: &Path, mode: u32, owner: &Ids, text: &[u8]) -> io::Result<()> {
+    if dir.owner(name).is_ok() {
+        return Ok(());
+    }
+    let mut fresh = name.as_os_str().to_owned();
+    fresh.push(".new");
+    let fresh = Path::new(&fresh);
+    if let Err(e) = dir.unlink(fresh)
+        && e.kind() != ErrorKind::NotFound
+    {
+        return Err(e);
+    }
+    let mut file = File::from(dir.file(fresh, Opening::New)?);
+    file.write_all(text)?;
+    give(&file, mode, owner)?;
+    file.sync_all()?;
+    dir.rename(fresh, name)?;
+    dir.sync_dir(Path::new(""))
+}
+
+/// Adds a line to a file in a directory that is open, and makes the file if need be (mode 0644).
+///
+/// # Errors
+/// Also if what has this name is a link, or anything but a plain file of `owner`'s with one name.
+pub(crate) fn append(dir: &At, name: &Path, owner: u32, line: &str) -> io::Result<()> {
+    let opened = match dir.file(name, Opening::Write) {
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            let made = File::from(dir.file(name, Opening::New)?);
+            set_mode(&made, 0o644).map(|()| made)?
+        }
+        opened => opened?.into(),
+    };
+    let there = opened.metadata()?;
+    if !there.is_file() || there.uid() != owner || there.nlink() != 1 {
+        return Err(io::Error::other("it is not the home's owner's alone"));
+    }
+    sys::at::write(&opened, line.as_bytes(), there.len())
 }
 
 /// Gives a path to its owner; nothing to do for anybody but root.
@@ -47,10 +141,10 @@ pub(crate) fn replace(path: &Path, mode: u32, text: &[u8]) -> Result<(), Trouble
     about(path.parent().unwrap_or(path), sys::file::sync_name(path))
 }
 
-fn write(path: &Path, mode: u32, text: &[u8]) -> std::io::Result<()> {
+fn write(path: &Path, mode: u32, text: &[u8]) -> io::Result<()> {
     // Made anew, never followed: whoever else may write here could have left a link.
     if let Err(e) = fs::remove_file(path)
-        && e.kind() != std::io::ErrorKind::NotFound
+        && e.kind() != ErrorKind::NotFound
     {
         return Err(e);
     }
@@ -63,4 +157,73 @@ fn write(path: &Path, mode: u32, text: &[u8]) -> std::io::Result<()> {
 /// Writes a file unless it is there already: an administrator's settings are never overwritten.
 pub(crate) fn unless_there(path: &Path, text: &str) -> Result<(), Trouble> {
     if path.exists() { Ok(()) } else { replace(path, 0o644, text.as_bytes()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn scratch(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("permissions-{}-{name}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        dir
+    }
+
+    fn role() -> Ids {
+        Ids { uid: 47_794, gid: 42_107, groups: Vec::new() }
+    }
+
+    #[test]
+    fn root_follows_no_link_of_a_roles() {
+        if sys::user::euid() != 0 {
+            return;
+        }
+        let dir = scratch("roles");
+        let (theirs, secret) = (dir.join("theirs"), dir.join("secret"));
+        directory(&theirs, 0o755, &role()).unwrap();
+        fs::create_dir(&secret).unwrap();
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o700)).unwrap();
+        symlink(&secret, theirs.join("lock")).unwrap();
+        for below in ["lock", "lock/deeper"] {
+            let why = directory(&theirs.join(below), 0o755, &role()).unwrap_err();
+            assert!(why.contains("lock is no directory, or a link that is not root's"), "{why}");
+        }
+        let there = fs::metadata(&secret).unwrap();
+        assert_eq!((there.uid(), there.mode() & 0o7777), (0, 0o700));
+        assert_eq!(fs::read_dir(&secret).unwrap().count(), 0);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_link_that_root_has_made_is_followed() {
+        let dir = scratch("own");
+        fs::create_dir(dir.join("disk")).unwrap();
+        symlink("disk", dir.join("queue")).unwrap();
+        let owner = match sys::user::euid() {
+            0 => role(),
+            uid => Ids { uid, ..role() },
+        };
+        directory(&dir.join("queue/log"), 0o700, &owner).unwrap();
+        let there = fs::metadata(dir.join("disk/log")).unwrap();
+        assert_eq!((there.uid(), there.mode() & 0o7777), (owner.uid, 0o700));
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_line_is_added_to_a_plain_file_of_ones_own_and_to_nothing_else() {
+        let dir = scratch("append");
+        let (at, me) = (enter(&dir).unwrap(), sys::user::euid());
+        let add = |name: &str, owner| append(&at, Path::new(name), owner, "line\n");
+        add("upgrade", me).unwrap();
+        add("upgrade", me).unwrap();
+        let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
+        assert_eq!(read("upgrade"), "line\nline\n");
+        symlink("upgrade", dir.join("link")).unwrap();
+        assert!(add("link", me).is_err() && add("upgrade", me.wrapping_add(1)).is_err());
+        fs::hard_link(dir.join("upgrade"), dir.join("second")).unwrap();
+        assert!(add("second", me).is_err());
+        assert_eq!(read("upgrade"), "line\nline\n");
+        fs::remove_dir_all(&dir).unwrap();
+    }
 }

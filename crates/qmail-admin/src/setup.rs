@@ -1,7 +1,7 @@
 //! `qmailctl setup`: a home made, or completed; what is there is kept.
 
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -9,7 +9,7 @@ use clap::Args;
 use store::home::{Home, Roles};
 use sys::user::Ids;
 
-use crate::permissions::{about, directory, own, replace, unless_there};
+use crate::permissions::{about, directory, enter, give, own, place, replace, unless_there};
 use crate::places::{self, Places};
 use crate::print::say;
 use crate::scripts::Listen;
@@ -53,11 +53,9 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// Makes everything that is not there; service scripts are written anew.
+    /// Makes everything that is not there; service scripts that nobody has changed are written anew.
     pub(crate) fn run(self, home: Option<&Path>) -> Result<(), Trouble> {
-        let root = home.map_or_else(above_this_program, |h| {
-            std::path::absolute(h).map_err(|e| format!("{}: {e}", h.display()))
-        })?;
+        let root = home.map_or_else(above_this_program, |home| Ok(home.into()))?;
         let listen = Listen {
             smtp: words(self.smtp.as_deref().unwrap_or("0.0.0.0:25"))?,
             pop3: words(self.pop3.as_deref().unwrap_or("127.0.0.1:110"))?,
@@ -207,22 +205,18 @@ fn tree(home: &Home, roles: &Roles, places: &Places) -> Result<(), Trouble> {
 /// The files that two roles lock or write in place, each its owner's, in a directory that is
 /// neither's, so that root may make there what is missing.
 /// Stock's own directory of locks belongs to a role; it is taken from it before anything is made there.
+/// All through one descriptor: who has the queue could put another directory in this one's place.
 fn locks(home: &Home, roles: &Roles) -> Result<(), Trouble> {
-    let dir = home.path("queue/lock");
+    let path = home.path("queue/lock");
     let root = home.owner_ids();
-    match std::fs::symlink_metadata(&dir) {
-        Ok(there) if !there.is_dir() => {
-            return Err(format!("{} is no directory: remove it", dir.display()));
-        }
-        Ok(there) if there.uid() == root.uid => {}
-        _ => directory(&dir, 0o755, &root)?,
+    let dir = about(&path, enter(&path))?;
+    if about(&path, dir.owner(Path::new(".")))? != root.uid {
+        about(&path, give(&dir, 0o755, &root))?;
     }
     let texts: [&[u8]; 3] = [b"", &[0; 1024], &[0; 2048]];
     for ((path, mode, owner), text) in locked(home, roles).into_iter().zip(texts) {
-        if std::fs::symlink_metadata(&path).is_err() {
-            replace(&path, mode, text)?;
-            own(&path, &owner)?;
-        }
+        let name = Path::new(path.file_name().unwrap_or_default());
+        about(&path, place(&dir, name, mode, &owner, text))?;
     }
     Ok(())
 }

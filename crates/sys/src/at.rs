@@ -45,6 +45,18 @@ impl At {
         self.dir(name).map(Self)
     }
 
+    /// Opens a directory below this one also if its name is a link to it.
+    pub fn follow(&self, name: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self(retry_on_intr(|| fs::openat(&self.0, name, flags, Mode::empty()))?))
+    }
+
+    /// The uid a name belongs to; a link's own.
+    pub fn owner(&self, name: &Path) -> io::Result<u32> {
+        let how = AtFlags::SYMLINK_NOFOLLOW;
+        Ok(retry_on_intr(|| fs::statat(&self.0, name, how))?.st_uid)
+    }
+
     /// Opens a file.
     pub fn file(&self, name: &Path, how: Opening) -> io::Result<OwnedFd> {
         self.with(
@@ -248,6 +260,9 @@ mod tests {
         std::fs::remove_file(path.join("f")).unwrap();
         std::os::unix::fs::symlink(".", path.join("d")).unwrap();
         assert!(at.below(Path::new("d")).is_err() && at.below(Path::new(".")).is_ok());
+        assert!(at.follow(Path::new("d")).is_ok() && at.follow(Path::new("a")).is_err());
+        let mine = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&path).unwrap());
+        assert_eq!(at.owner(Path::new("d")).unwrap(), mine);
         std::fs::remove_file(path.join("d")).unwrap();
         assert_eq!(at.names(Path::new("")).unwrap(), ["a", "l"]);
         std::fs::remove_dir_all(&path).unwrap();

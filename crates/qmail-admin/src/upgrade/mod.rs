@@ -11,7 +11,6 @@ mod sight;
 mod swap;
 
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,6 +19,7 @@ use clap::Args;
 use store::home::Home;
 
 use crate::install::{Source, is_running};
+use crate::permissions::{append, enter};
 use crate::places::Places;
 use crate::print::say;
 use crate::{Trouble, setup, steer};
@@ -185,15 +185,11 @@ impl Work<'_> {
         let _ = crate::print::line(format_args!("{what}"));
         let label = Label::at(sys::clock::now()).print();
         let line = format!("{} {what}\n", String::from_utf8_lossy(&label));
-        let written = append(&self.places.log("upgrade"), &line);
+        // Always in the home: where the guide has logs the directory is a role's, and this is root's.
+        let written = enter(&self.home.path("log"))
+            .and_then(|dir| append(&dir, Path::new("upgrade"), self.home.owner(), &line));
         if let Err(error) = written {
             let _ = writeln!(std::io::stderr(), "qmailctl: warning: the log of upgrades: {error}");
         }
     }
-}
-
-/// Adds a line to a file.
-fn append(path: &Path, line: &str) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.append(true).create(true).mode(0o644).open(path)?.write_all(line.as_bytes())
 }
