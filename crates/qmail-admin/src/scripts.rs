@@ -7,10 +7,64 @@ use sys::user::Ids;
 
 use crate::places::Places;
 
-/// The second line of what is written where the guide has it. Whoever wants a script for his own
-/// removes it; what does not have it is never written again.
-pub(crate) const MARK: &str =
+/// So begins the second line of what setup writes; a sum of all the rest follows.
+const MARK: &str = "# Written by qmailctl setup (";
+/// And so it goes on behind the sum.
+const REST: &str = "). Changed in any way it is yours, and stays as it is.\n";
+/// The line as it was before it had a sum, and only where the guide has scripts.
+const OLD: &str =
     "# Written by qmailctl setup. Without this line it is yours and stays as it is.\n";
+/// What every script of ours begins with.
+const SHELL: &str = "#!/bin/sh\n";
+
+/// A script with the line that says who wrote it.
+fn marked(text: &str) -> String {
+    let rest = text.strip_prefix(SHELL).unwrap_or(text);
+    format!("{SHELL}{MARK}{:08x}{REST}{rest}", base::cdb::hash(rest.as_bytes()))
+}
+
+/// Whether setup has had a hand in this script, whoever changed it since.
+pub(crate) fn is_marked(text: &str) -> bool {
+    text.contains("# Written by qmailctl setup")
+}
+
+/// Whether a script is as setup has written it, now or before, so that it may be written anew as
+/// `fresh`: its sum is right; or it has the old line; or it is from when there was no line.
+pub(crate) fn is_ours(there: &str, fresh: &str) -> bool {
+    let below = there.strip_prefix(SHELL).unwrap_or(there);
+    match below.split_once('\n') {
+        Some((line, rest)) if line.starts_with(MARK) => there == marked(rest),
+        _ if there.contains(OLD) => true,
+        _ => {
+            let fresh: String =
+                fresh.split_inclusive('\n').filter(|line| !line.starts_with(MARK)).collect();
+            bones(there) == bones(&fresh)
+        }
+    }
+}
+
+/// The words of a script but for those that differ from home to home, and from version to version:
+/// the roles' numbers, where a server listens, and the limits it had not always.
+fn bones(script: &str) -> Vec<&str> {
+    let words: Vec<&str> = script.split_whitespace().collect();
+    let word = |at: Option<usize>| at.and_then(|at| words.get(at)).copied().unwrap_or_default();
+    let is_limit = |word: &str| {
+        word.ends_with("/control/concurrencyaddress")
+            || word.ends_with("/control/concurrencynetwork")
+    };
+    let is_server = |word: &str| word.ends_with("/qmail-smtpd") || word.ends_with("/qmail-popup");
+    let varies = |at: usize| {
+        let (last, now) = (word(at.checked_sub(1)), word(Some(at)));
+        let (next, after) = (word(at.checked_add(1)), word(at.checked_add(2)));
+        last.ends_with("/setuidgid")
+            || matches!(last, "-u" | "-g")
+            || matches!(now, "-m" | "-M") && is_limit(next)
+            || is_limit(now)
+            || is_server(next)
+            || is_server(after)
+    };
+    words.iter().enumerate().filter(|(at, _)| !varies(*at)).map(|(_, word)| *word).collect()
+}
 
 /// One service: its name and its run script; each has a logger.
 pub(crate) struct Service {
@@ -59,9 +113,9 @@ pub(crate) fn services(
         name,
         run: match name {
             "qmail-send" if places.guided => {
-                format!("#!/bin/sh\n{MARK}exec {}\n", quoted(&home.path("rc")))
+                marked(&format!("{SHELL}exec {}\n", quoted(&home.path("rc"))))
             }
-            _ => script(home, places, before, &command),
+            _ => script(home, before, &command),
         },
     })
     .collect()
@@ -77,9 +131,9 @@ fn deliveries(home: &Home) -> (String, String) {
 }
 
 /// The script `rc` in the home, which starts deliveries where the guide has it.
-pub(crate) fn rc(home: &Home, places: &Places) -> String {
+pub(crate) fn rc(home: &Home) -> String {
     let (delivery, start) = deliveries(home);
-    script(home, places, &delivery, &start)
+    script(home, &delivery, &start)
 }
 
 /// A logger's run script.
@@ -87,19 +141,18 @@ pub(crate) fn logger(home: &Home, roles: &Roles, places: &Places, name: &str) ->
     let dir = quoted(&places.log(name));
     let drop = become_role(home, &roles.qmaill);
     let bin = quoted(&home.path("bin"));
-    script(home, places, "", &format!("{drop}{bin}/multilog t s1000000 n20 {dir}"))
+    script(home, "", &format!("{drop}{bin}/multilog t s1000000 n20 {dir}"))
 }
 
 /// A shell script that says its errors where its log goes. The program begins with an empty
 /// environment: what svscan was started with is nobody's business there, least of all a `.qmail`
 /// program's. One shell and no more: how soon mail is accepted after a start is the sum of these.
-fn script(home: &Home, places: &Places, before: &str, command: &str) -> String {
+fn script(home: &Home, before: &str, command: &str) -> String {
     let (home, bin) = (quoted(home.root()), quoted(&home.path("bin")));
-    let mark = if places.guided { MARK } else { "" };
-    format!(
-        "#!/bin/sh\n{mark}exec 2>&1\nPATH={bin}:/usr/bin:/bin\n{before}\
+    marked(&format!(
+        "{SHELL}exec 2>&1\nPATH={bin}:/usr/bin:/bin\n{before}\
          exec /usr/bin/env -i PATH=\"$PATH\" QMAILHOME={home} \\\n  {command}\n"
-    )
+    ))
 }
 
 /// The words that make a program run as a role; none in a private home.
@@ -134,5 +187,34 @@ mod tests {
     fn a_path_stays_one_word() {
         assert_eq!(quoted(Path::new("/var/qmail")), "/var/qmail");
         assert_eq!(quoted(Path::new("/tmp/a b's")), r"'/tmp/a b'\''s'");
+    }
+
+    #[test]
+    fn a_script_is_ours_until_somebody_changes_it() {
+        let plain =
+            "#!/bin/sh\nexec 2>&1\nexec /q/bin/setuidgid 7:8 /q/bin/multilog t n20 /q/log/x\n";
+        let fresh = marked(plain);
+        assert!(is_marked(&fresh) && is_ours(&fresh, &fresh));
+        // An earlier version's text, its line right.
+        assert!(is_ours(&marked("#!/bin/sh\nexec other\n"), &fresh));
+        for changed in [fresh.replace("n20", "b2G"), plain.replace("n20", "b2G"), "x".to_owned()] {
+            assert!(!is_ours(&changed, &fresh), "{changed}");
+        }
+        // From before there was a line, also of a machine with other roles.
+        assert!(is_ours(plain, &fresh) && is_ours(&plain.replace("7:8", "9:8"), &fresh));
+        assert!(is_ours(&format!("#!/bin/sh\n{OLD}exec other\n"), &fresh));
+    }
+
+    #[test]
+    fn an_older_servers_script_is_ours_wherever_it_listens() {
+        let limits = " -m /q/control/concurrencyaddress -M /q/control/concurrencynetwork";
+        let server = |limits: &str, at: &str| {
+            format!(
+                "#!/bin/sh\nexec tcpserver{limits} -b 128 -u 7 -g 8 -x /q/r.cdb {at} /q/bin/qmail-smtpd\n"
+            )
+        };
+        let fresh = marked(&server(limits, "0.0.0.0 25"));
+        assert!(is_ours(&server("", "127.0.0.1 2525"), &fresh));
+        assert!(!is_ours(&server("", "0.0.0.0 25").replace("128", "256"), &fresh));
     }
 }

@@ -10,7 +10,7 @@ use store::home::{Home, Roles};
 use crate::permissions::{about, directory, replace, unless_there};
 use crate::places::Places;
 use crate::print::say;
-use crate::scripts::{self, Listen, MARK};
+use crate::scripts::{self, Listen};
 use crate::{Trouble, belongings};
 
 /// Who may send where: this host relays for itself.
@@ -20,9 +20,13 @@ const RULES: &str = "127.:allow,RELAYCLIENT=\"\",TCPREMOTEHOST=\"localhost\"\n:a
 pub(crate) const NAMES: [&str; 5] =
     ["queued", "pspawn", "qmail-send", "qmail-smtpd", "qmail-pop3d"];
 
+/// Those of them that listen where setup is told.
+const SERVERS: [&str; 2] = ["qmail-smtpd", "qmail-pop3d"];
+
 /// Service directories, log directories and the SMTP rules. Of the services in `kept` a run script
-/// that is there stays: nobody said where else to listen. In a tree that somebody made by hand only
-/// what is missing is made, and of the services those that it cannot do without.
+/// that is there stays: nobody said where else to listen. So does every script that somebody has
+/// changed. In a tree that somebody made by hand only what is missing is made, and of the services
+/// those that it cannot do without.
 pub(crate) fn make(
     home: &Home,
     roles: &Roles,
@@ -34,7 +38,7 @@ pub(crate) fn make(
     // A tree without POP3 stays one.
     let by_hand = is_by_hand(places);
     if places.guided {
-        script(&home.path("rc"), &scripts::rc(home, places), places, false)?;
+        script(&home.path("rc"), &scripts::rc(home), false)?;
         log(home, roles, places, "qmail-send")?;
     }
     for service in scripts::services(home, roles, listen, places) {
@@ -45,8 +49,12 @@ pub(crate) fn make(
         directory(&dir.join("log"), 0o755, &root)?;
         log(home, roles, places, name)?;
         let logger = scripts::logger(home, roles, places, name);
-        script(&dir.join("log/run"), &logger, places, false)?;
-        script(&dir.join("run"), &service.run, places, kept.contains(&name))?;
+        script(&dir.join("log/run"), &logger, false)?;
+        let run = dir.join("run");
+        script(&run, &service.run, kept.contains(&name))?;
+        if SERVERS.contains(&name) && !kept.contains(&name) {
+            tell_kept(&run, &service.run)?;
+        }
     }
     unless_there(&places.rules, RULES)?;
     compile_rules(home, places)
@@ -65,16 +73,26 @@ fn log(home: &Home, roles: &Roles, places: &Places, name: &str) -> Result<(), Tr
 /// Whether the scripts there are somebody's own.
 pub(crate) fn is_by_hand(places: &Places) -> bool {
     let run = places.services.join("qmail-send/run");
-    places.guided && std::fs::read_to_string(run).is_ok_and(|text| !text.contains(MARK))
+    places.guided && std::fs::read_to_string(run).is_ok_and(|text| !scripts::is_marked(&text))
 }
 
 /// Writes a script, unless the one that is there shall be kept, or is an administrator's own.
-fn script(path: &Path, text: &str, places: &Places, kept: bool) -> Result<(), Trouble> {
-    match std::fs::read_to_string(path) {
-        Ok(_) if kept => Ok(()),
-        Ok(there) if places.guided && !there.contains(MARK) => Ok(()),
-        _ => replace(path, 0o755, text.as_bytes()),
+fn script(path: &Path, text: &str, kept: bool) -> Result<(), Trouble> {
+    let ours = match std::fs::read_to_string(path) {
+        Ok(there) if there == text => return Ok(()),
+        Ok(there) => !kept && scripts::is_ours(&there, text),
+        // A link that leads nowhere yet, or what is no text, is somebody's.
+        Err(_) => std::fs::symlink_metadata(path).is_err(),
+    };
+    if ours { replace(path, 0o755, text.as_bytes()) } else { Ok(()) }
+}
+
+/// An address was given, and the script that has it is an administrator's own.
+fn tell_kept(run: &Path, text: &str) -> Result<(), Trouble> {
+    if std::fs::read_to_string(run).is_ok_and(|there| there != text) {
+        say!("{} stays: somebody has changed it; write into it where to listen", run.display());
     }
+    Ok(())
 }
 
 /// The run scripts whose programs get less memory than ours need. softlimit says so too if it is ours
@@ -145,7 +163,7 @@ pub(crate) fn show(home: &Home, places: &Places) -> Result<(), Trouble> {
 }
 
 /// Whether two paths lead to one directory.
-fn same(one: &Path, other: &Path) -> bool {
+pub(crate) fn same(one: &Path, other: &Path) -> bool {
     let found = (std::fs::metadata(one), std::fs::metadata(other));
     matches!(found, (Ok(one), Ok(other)) if sys::file::is_same(&one, &other))
 }
