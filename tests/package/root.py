@@ -5,6 +5,7 @@ is touched; what somebody has set there is kept."""
 import hashlib
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -78,12 +79,57 @@ after = state()
 check("nothing to do" in install(), "a second run finds something to do")
 check(state() == after, "a second run has changed something")
 
+# A newer version: what somebody has changed stays, what nobody has is as it was written, or anew.
+newer = ROOT.with_name(ROOT.name + "-newer")
+shutil.copytree(STAGE, newer)
+with (newer / "qmail").open("ab") as binary:
+    binary.write(b"\0")
+mine = [HOME / "service/queued/log/run", HOME / "service/pspawn/run", HOME / "service/qmail-send/run"]
+mine[0].write_text(mine[0].read_text().replace("s1000000 n20", "b2G"))
+mine[1].write_text("#!/bin/sh\n# a site's own\nexec sleep 1000\n")
+old = "".join(line for line in mine[2].open() if not line.startswith("# Written by"))
+mine[2].write_text(old)
+wanted = [run.read_text() for run in mine]
+said = qmailctl("install", "--from", newer, "--root", ROOT)
+check("put bin/qmail\n" in said and "make or complete the home" in said, said)
+check([run.read_text() for run in mine[:2]] == wanted[:2], "somebody's run script was written anew")
+check("# Written by" in mine[2].read_text(), "a script from before the line was not known as ours")
+check("n20 s1000000" not in mine[0].read_text() and "b2G" in mine[0].read_text(), "log/run")
+shutil.rmtree(newer)
+
+# What cannot be: homes that no unit could name, and homes that are not root's.
+for name, why in (("/srv/a b", "only letters"), ("/srv/100%", "only letters"), ("/srv/private", "private home")):
+    (ROOT / name[1:]).mkdir(parents=True)
+    if "private" in name:
+        os.chown(ROOT / name[1:], 47901, 47901)
+    words = [STAGE / "qmail-admin", "qmailctl", "--home", name, "install", "--from", STAGE, "--root", ROOT]
+    done = subprocess.run([*words, "--dry-run"], capture_output=True, text=True, timeout=60)
+    check(done.returncode == 111 and why in done.stderr, f"{name}: {done}")
+leave = ["chroot", ROOT, "/var/qmail/bin/qmailctl", "--home", "/srv/private", "uninstall", "--dry-run"]
+done = subprocess.run(leave, capture_output=True, text=True, timeout=60)
+check(done.returncode == 111 and "private home" in done.stderr, f"{done}")
+
+# Another home takes over the links; what was kept before the first stays kept. A script somebody has in
+# the place of ours stays.
+(ROOT / "etc/init.d").mkdir()
+(ROOT / "etc/init.d/qmail").write_text("#!/bin/sh\n# another's\n")
+said = qmailctl("--home", "/srv/other", "install", "--from", STAGE, "--root", ROOT, "--boot", "sysv")
+check("/etc/init.d/qmail stays" in said, said)
+check((ROOT / "etc/init.d/qmail").read_text() == "#!/bin/sh\n# another's\n", "somebody's script was written anew")
+check(os.readlink(ROOT / "usr/sbin/sendmail") == "/srv/other/bin/sendmail", "sendmail of the other home")
+check((ROOT / "usr/sbin/sendmail.before-qmail").read_text() == "another one's", "what was kept is lost")
+qmailctl("install", "--from", STAGE, "--root", ROOT)
+check(os.readlink(ROOT / "usr/sbin/sendmail") == "/var/qmail/bin/sendmail", "sendmail")
+
 letter = HOME / "mail/kept"
 letter.write_text("a letter")
+page = HOME / "man/man8/site.8"
+page.write_text(".Dd today\n")
 gone = subprocess.run(["chroot", ROOT, "/var/qmail/bin/qmailctl", "uninstall"], timeout=120)
 check(gone.returncode == 0, "uninstall")
 check((ROOT / "usr/sbin/sendmail").read_text() == "another one's", "the old sendmail is not back")
 check((ROOT / "etc/inittab").read_text() == "id:2:initdefault:\n", "inittab has our line")
 check(not os.path.lexists(HOME / "bin/qmail") and not os.path.lexists(HOME / "bin/svscan"), "bin/")
 check(letter.exists() and (HOME / "control/me").exists() and (HOME / "users/assign").exists(), "lost")
+check(page.exists() and not (HOME / "man/man8/qmailctl.8").exists(), "the manual")
 check(host() == before, "the accounts of this machine have changed")

@@ -22,6 +22,9 @@ const SCRIPT_TEXT: &str = include_str!("../../boot/qmail.init");
 /// The home and the directory of services those texts name.
 const NAMED: (&str, &str) = ("/var/qmail", "/var/qmail/service");
 
+/// Sums of the unit and of the script in every version ([`is_ours`]).
+const SUMS: [u32; 4] = [0x164c_65c2, 0xbe88_da75, 0xc69f_8811, 0xb565_1911];
+
 /// What starts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Boot {
@@ -103,6 +106,20 @@ impl Boot {
     }
 }
 
+/// Whether a unit or a script is as we have written it, now or before, for whatever home.
+pub(super) fn is_ours(text: &str) -> bool {
+    let Some((before, after)) = text.split_once("/bin/svscan ") else { return false };
+    let home = before.rsplit(['=', '"', '\n']).next().unwrap_or_default();
+    let scanned = after.split(['"', '\n']).next().unwrap_or_default();
+    if !home.starts_with('/') || !scanned.starts_with('/') {
+        return false;
+    }
+    let text: String =
+        text.split_inclusive('\n').filter(|line| !line.starts_with("ReadWritePaths=")).collect();
+    let usual = text.replace(scanned, "\0").replace(home, NAMED.0).replace('\0', NAMED.1);
+    SUMS.contains(&base::cdb::hash(usual.as_bytes()))
+}
+
 /// A text for another home, or another directory of services.
 fn fit(text: &str, home: &Path, scanned: &Path) -> String {
     // The longer name first, as the shorter begins it; by way of a byte no text has.
@@ -143,6 +160,30 @@ mod tests {
         let (path, mode, _) = Boot::Sysv.file(home, scanned).unwrap();
         assert_eq!((path, mode), ("/etc/init.d/qmail".into(), 0o755));
         assert_eq!(Boot::None.file(home, scanned), None);
+    }
+
+    #[test]
+    fn what_we_write_is_known_as_ours_and_what_somebody_changed_is_not() {
+        for (home, scanned) in [
+            ("/var/qmail", "/var/qmail/service"),
+            ("/var/qmail", "/service"),
+            ("/srv/mail", "/etc/service"),
+            ("/srv/mail", "/srv/mail/service"),
+        ] {
+            for boot in [Boot::Systemd, Boot::Sysv] {
+                let (path, _, text) = boot.file(Path::new(home), Path::new(scanned)).unwrap();
+                let sum = base::cdb::hash(
+                    match boot {
+                        Boot::Systemd => UNIT_TEXT,
+                        _ => SCRIPT_TEXT,
+                    }
+                    .as_bytes(),
+                );
+                assert!(is_ours(&text), "{}: add {sum:#010x} to SUMS", path.display());
+                assert!(!is_ours(&text.replace("60", "90")));
+            }
+        }
+        assert!(!is_ours("") && !is_ours("ExecStart=/usr/bin/svscan /service\n"));
     }
 
     #[test]

@@ -6,9 +6,10 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use store::home::Home;
+use sys::at::At;
 
 use super::accounts;
-use super::plan::{File, Link, Step, Wishes, kept};
+use super::plan::{File, Link, Step, Wishes};
 use super::source::Source;
 use crate::permissions::{about, replace};
 use crate::print::say;
@@ -41,8 +42,9 @@ pub(super) fn out(
             }
             Step::Write(file) => write(file)?,
             Step::Append(file) => append(file)?,
-            Step::Keep(path) => about(path, fs::rename(path, kept(path)))?,
+            Step::Keep(path, spare) => keep(path, spare)?,
             Step::Link(to) => link(to)?,
+            Step::Relink(to) => relink(to)?,
             Step::Tell(_) => {}
         }
     }
@@ -78,6 +80,22 @@ fn append(file: &File) -> Result<(), Trouble> {
 fn link(link: &Link) -> Result<(), Trouble> {
     parents(&link.at)?;
     about(&link.at, symlink(&link.to, &link.at))
+}
+
+/// Gives what stands somewhere another name; never one that something has.
+fn keep(path: &Path, spare: &Path) -> Result<(), Trouble> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    let [from, to] = [path, spare].map(|path| Path::new(path.file_name().unwrap_or_default()));
+    about(spare, At::open(dir).and_then(|dir| dir.rename_new(from, to)))
+}
+
+/// Makes a link in the place of another, in one step.
+fn relink(link: &Link) -> Result<(), Trouble> {
+    let mut fresh = link.at.as_os_str().to_owned();
+    fresh.push(".new");
+    let fresh = Path::new(&fresh);
+    let _ = fs::remove_file(fresh);
+    about(&link.at, symlink(&link.to, fresh).and_then(|()| fs::rename(fresh, &link.at)))
 }
 
 /// Makes the directories above a path that are missing.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -11,13 +12,16 @@ use store::home::{DEFAULT, Home};
 use sys::signal::{self, Signal};
 
 use super::boot::{Boot, LINE, svscan_pid};
-use super::plan::{Found, Wishes, kept};
+use super::plan::{Found, Wishes};
 use super::{accounts, look, processes};
-use crate::Trouble;
 use crate::permissions::{about, replace};
+use crate::places::Places;
 use crate::print::say;
 use crate::setup::BINARIES;
+use crate::{Trouble, services};
 
+/// The manual's pages, a name a line: those we have, and had.
+const PAGES: &str = include_str!("../../boot/pages");
 /// How long svscan may take to end everything.
 const PATIENCE: Duration = Duration::from_secs(50);
 /// Time between two looks.
@@ -48,8 +52,17 @@ enum Step {
     Programs(Vec<PathBuf>),
     /// Take our line out of inittab.
     Unline(PathBuf),
-    /// Put back what stood there before us.
-    Restore(PathBuf),
+    /// Put back what stood there before us, from where it is kept.
+    Restore(PathBuf, PathBuf),
+    /// Take a link from what svscan looks at, whosever svscan, and end the service it leads to, with
+    /// our svc.
+    Retire {
+        link: PathBuf,
+        service: PathBuf,
+        svc: PathBuf,
+    },
+    /// Remove our pages from the manual's directory.
+    Pages(PathBuf, Vec<PathBuf>),
 }
 
 impl fmt::Display for Step {
@@ -63,7 +76,13 @@ impl fmt::Display for Step {
                 write!(f, "remove {} programs from {}", paths.len(), dir.display())
             }
             Self::Unline(path) => write!(f, "remove the line {LINE} from {}", path.display()),
-            Self::Restore(path) => write!(f, "put {} back", path.display()),
+            Self::Restore(path, _) => write!(f, "put {} back", path.display()),
+            Self::Retire { link, service, .. } => {
+                write!(f, "end {}, and remove {}", service.display(), link.display())
+            }
+            Self::Pages(dir, pages) => {
+                write!(f, "remove {} pages of the manual from {}", pages.len(), dir.display())
+            }
         }
     }
 }
@@ -75,6 +94,7 @@ impl Uninstall {
             return Err("only root can uninstall it".into());
         }
         let home = home.unwrap_or(Path::new(DEFAULT));
+        super::is_roots(home)?;
         let wishes = Wishes {
             home: home.into(),
             boot: None,
@@ -83,6 +103,9 @@ impl Uninstall {
             life_with_qmail: false,
         };
         let mut steps = if self.stop { Vec::new() } else { outside(&wishes)? };
+        if !self.stop {
+            steps.extend(retired(home));
+        }
         steps.push(Step::End(home.into()));
         if !self.stop {
             steps.extend(inside(home));
@@ -125,8 +148,8 @@ fn outside(wishes: &Wishes) -> Result<Vec<Step>, Trouble> {
     for (link, found) in look::links(wishes)? {
         if found == Found::Link(link.to) {
             steps.push(Step::Remove(link.at.clone()));
-            if look::found(&kept(&link.at))? != Found::Nothing {
-                steps.push(Step::Restore(link.at));
+            if let Some(kept) = look::last_kept(&link.at)? {
+                steps.push(Step::Restore(link.at, kept));
             }
         }
     }
@@ -140,9 +163,39 @@ fn inside(home: &Path) -> Vec<Step> {
     let paths = entries.map(|entry| entry.path());
     let programs: Vec<PathBuf> = paths.filter(|path| is_ours(path)).collect();
     let programs = (!programs.is_empty()).then_some(Step::Programs(programs));
-    let more = [bin.join(crate::upgrade::BEFORE), home.join("man")];
-    let more = more.into_iter().filter(|path| path.exists()).map(Step::Remove);
-    programs.into_iter().chain(more).collect()
+    let before = Some(bin.join(crate::upgrade::BEFORE)).filter(|path| path.exists());
+    let man = home.join("man");
+    let pages = pages(&man);
+    let pages = (!pages.is_empty()).then_some(Step::Pages(man, pages));
+    programs.into_iter().chain(before.map(Step::Remove)).chain(pages).collect()
+}
+
+/// Our pages in a manual. What has the name of one and is written otherwise is stock's, or a site's.
+fn pages(man: &Path) -> Vec<PathBuf> {
+    let names = PAGES.lines().filter_map(|name| {
+        let (_, section) = name.rsplit_once('.')?;
+        Some(man.join(format!("man{section}")).join(name))
+    });
+    let ours = |path: &PathBuf| fs::read(path).is_ok_and(|text| text.starts_with(b".Dd "));
+    names.filter(ours).collect()
+}
+
+/// The links to our services where the guide has svscan look: without our programs each would end as
+/// often as that svscan starts it.
+fn retired(home: &Path) -> Vec<Step> {
+    let Some(home) = Home::at(home).ok() else { return Vec::new() };
+    let places = Places::of(&home);
+    if !places.guided {
+        return Vec::new();
+    }
+    let entries = fs::read_dir(&places.scanned).into_iter().flatten().flatten();
+    let links = entries.map(|entry| entry.path()).filter(|path| path.is_symlink());
+    let retire = |link: PathBuf| {
+        let dirs = services::NAMES.map(|name| places.services.join(name));
+        let service = dirs.into_iter().find(|dir| services::same(&link, dir))?;
+        Some(Step::Retire { link, service, svc: home.path("bin/svc") })
+    };
+    links.filter_map(retire).collect()
 }
 
 /// A binary of ours, or a link to one.
@@ -161,8 +214,29 @@ fn carry(step: &Step) -> Result<(), Trouble> {
         Step::Remove(path) => remove(path),
         Step::Programs(paths) => paths.iter().try_for_each(|path| remove(path)),
         Step::Unline(path) => unline(path),
-        Step::Restore(path) => about(path, fs::rename(kept(path), path)),
+        Step::Restore(path, kept) => about(path, fs::rename(kept, path)),
+        Step::Retire { link, service, svc } => retire(link, service, svc),
+        Step::Pages(dir, pages) => unpage(dir, pages),
     }
+}
+
+/// The link goes first: a svscan that sees it would start anew what ends.
+fn retire(link: &Path, service: &Path, svc: &Path) -> Result<(), Trouble> {
+    remove(link)?;
+    let mut told = Command::new(svc);
+    told.arg("-dx").arg(service).arg(service.join("log"));
+    // Of what nobody watches there is nothing to end; what does not end so is ended by signals.
+    let _ = told.stdin(Stdio::null()).stderr(Stdio::null()).status();
+    Ok(())
+}
+
+/// Directories go too that have nothing left in them.
+fn unpage(dir: &Path, pages: &[PathBuf]) -> Result<(), Trouble> {
+    pages.iter().try_for_each(|page| remove(page))?;
+    for dir in pages.iter().filter_map(|page| page.parent()).chain([dir]) {
+        let _ = fs::remove_dir(dir);
+    }
+    Ok(())
 }
 
 fn remove(path: &Path) -> Result<(), Trouble> {
@@ -214,6 +288,58 @@ mod tests {
         assert!(ours("qmail") && ours("qmail-send"));
         assert!(!ours("site-script") && !ours("qmail-getpw"));
         fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn only_our_pages_go() {
+        let man = std::env::temp_dir().join(format!("uninstall-man-{}", std::process::id()));
+        for dir in ["man1", "man8"] {
+            fs::create_dir_all(man.join(dir)).unwrap();
+        }
+        for (name, text) in [
+            ("man8/qmail-send.8", ".Dd today\n"),
+            ("man8/qmail-start.8", ".TH qmail-start 8\n"),
+            ("man1/site.1", ".Dd today\n"),
+        ] {
+            fs::write(man.join(name), text).unwrap();
+        }
+        let found = pages(&man);
+        assert_eq!(found, [man.join("man8/qmail-send.8")]);
+        unpage(&man, &found).unwrap();
+        assert!(man.join("man1/site.1").exists() && man.join("man8/qmail-start.8").exists());
+        fs::remove_dir_all(&man).unwrap();
+    }
+
+    #[test]
+    fn every_page_is_known() {
+        let man = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../man");
+        for entry in fs::read_dir(man).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            assert!(PAGES.lines().any(|page| page == name), "add {name} to boot/pages");
+        }
+    }
+
+    #[test]
+    fn only_links_to_our_services_are_retired() {
+        let root = std::env::temp_dir().join(format!("uninstall-lwq-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&root);
+        for dir in ["q/supervise/qmail-send", "q/supervise/site", "other", "scan"] {
+            fs::create_dir_all(root.join(dir)).unwrap();
+        }
+        let link = |to: &str, at: &str| {
+            std::os::unix::fs::symlink(root.join(to), root.join(at)).unwrap();
+        };
+        link("scan", "q/service");
+        link("q/supervise/qmail-send", "scan/send");
+        link("q/supervise/site", "scan/site");
+        link("other", "scan/qmail-smtpd");
+        let steps = retired(&root.join("q"));
+        let [Step::Retire { link, service, .. }] = &steps[..] else { panic!("{steps:?}") };
+        assert_eq!(*link, root.join("scan/send"));
+        assert_eq!(*service, root.join("q/supervise/qmail-send"));
+        carry(&steps[0]).unwrap();
+        assert!(!link.is_symlink() && root.join("scan/qmail-smtpd").is_symlink());
+        fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]

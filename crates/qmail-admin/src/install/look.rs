@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use store::home::Home;
 
 use super::accounts::{GROUPS, ROLES, Tools};
-use super::boot::{Boot, UNIT, is_running};
-use super::plan::{Facts, File, Found, Link, Wishes};
+use super::boot::{Boot, UNIT, is_ours, is_running};
+use super::plan::{Facts, File, Found, Link, Wishes, kept};
 use super::source::Source;
 use crate::permissions::about;
 use crate::places::Places;
+use crate::setup::BINARIES;
 use crate::{Trouble, instcheck, services};
 
 /// The most bytes of a file outside the home that are looked at.
@@ -74,12 +75,6 @@ fn wrong(wishes: &Wishes, home: Option<&Home>, stale: &[&str]) -> Result<Vec<Str
     let Some(home) = home.filter(|home| home.path("control").is_dir()) else {
         return Ok(vec![format!("{} is no home yet", wishes.home.display())]);
     };
-    if home.is_private() {
-        return Err(format!(
-            "{} is not root's: it is somebody's private home, which setup completes",
-            home.root().display()
-        ));
-    }
     let mut wrong = Vec::new();
     if !stale.is_empty() {
         wrong.push("a link for each program of the new binaries".to_owned());
@@ -124,11 +119,33 @@ fn files(
         Some(File { path, mode: 0o644, text: text.clone(), line: false })
     });
     let mut files = Vec::new();
-    for file in starts.into_iter().chain(pages) {
+    if let Some(file) = starts {
+        let found = found(&file.path)?;
+        let found = if file.line { found } else { judged(found, &wishes.home) };
+        files.push((file, found));
+    }
+    for file in pages {
         let found = found(&file.path)?;
         files.push((file, found));
     }
     Ok(files)
+}
+
+/// What stands where the unit or the script goes: ours, of whatever version, or somebody's.
+fn judged(found: Found, home: &Path) -> Found {
+    match found {
+        Found::File(text) => {
+            let said = String::from_utf8_lossy(&text);
+            let svscan = home.join("bin/svscan");
+            match is_ours(&said) {
+                true => Found::File(text),
+                false => Found::Foreign(said.contains(&*svscan.to_string_lossy())),
+            }
+        }
+        // A unit that is masked is a link to /dev/null.
+        Found::Link(_) => Found::Foreign(false),
+        found => found,
+    }
 }
 
 /// The links outside the home.
@@ -138,15 +155,47 @@ pub(super) fn links(wishes: &Wishes) -> Result<Vec<(Link, Found)>, Trouble> {
     }
     let mut links: Vec<(Link, Found)> = Vec::new();
     for (at, program) in LINKS {
-        let link = Link { at: at.into(), to: wishes.home.join("bin").join(program) };
+        let (at, to) = (PathBuf::from(at), wishes.home.join("bin").join(program));
+        let link = Link { spare: spare(&at)?, at, to };
         // Two names of one directory are one link.
         let same = links.iter().any(|(other, _)| is_same_place(&other.at, &link.at));
         if !same {
-            let found = found(&link.at)?;
+            let found = match found(&link.at)? {
+                Found::Link(to) if to != link.to && is_a_home(&link.at, &to) => Found::Ours,
+                found => found,
+            };
             links.push((link, found));
         }
     }
     Ok(links)
+}
+
+/// Whether a link leads to a program in a home of ours.
+fn is_a_home(at: &Path, to: &Path) -> bool {
+    let to = at.parent().unwrap_or(Path::new("/")).join(to);
+    let bin = to.parent().filter(|bin| bin.ends_with("bin"));
+    bin.is_some_and(|bin| BINARIES.iter().all(|binary| bin.join(binary).is_file()))
+}
+
+/// A name for what stands at a path, under which nothing is kept yet.
+fn spare(path: &Path) -> Result<PathBuf, Trouble> {
+    for name in kept(path) {
+        if found(&name)? == Found::Nothing {
+            return Ok(name);
+        }
+    }
+    Err(format!("{}.before-qmail, and more like it: remove what nobody needs", path.display()))
+}
+
+/// What was kept last of what stood at a path.
+pub(super) fn last_kept(path: &Path) -> Result<Option<PathBuf>, Trouble> {
+    let mut last = None;
+    for name in kept(path) {
+        if found(&name)? != Found::Nothing {
+            last = Some(name);
+        }
+    }
+    Ok(last)
 }
 
 /// Whether two paths name one entry of one directory.
@@ -197,6 +246,38 @@ fn is_in_runlevel() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_masked_unit_and_an_edited_one_are_somebodys() {
+        let home = Path::new("/var/qmail");
+        let (_, _, text) = Boot::Systemd.file(home, &home.join("service")).unwrap();
+        let file = |text: &str| Found::File(text.into());
+        assert_eq!(judged(file(&text), home), file(&text));
+        assert_eq!(judged(file(&text.replace("=60", "=90")), home), Found::Foreign(true));
+        assert_eq!(judged(file("#!/bin/sh\n"), home), Found::Foreign(false));
+        assert_eq!(judged(Found::Link("/dev/null".into()), home), Found::Foreign(false));
+        assert_eq!(judged(Found::Nothing, home), Found::Nothing);
+    }
+
+    #[test]
+    fn what_was_kept_is_never_in_the_way_and_the_last_comes_back() {
+        let dir = std::env::temp_dir().join(format!("install-kept-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("home/bin")).unwrap();
+        let at = dir.join("sendmail");
+        assert_eq!(last_kept(&at), Ok(None));
+        for name in ["sendmail.before-qmail", "sendmail.before-qmail.2"] {
+            assert_eq!(spare(&at), Ok(dir.join(name)));
+            std::fs::write(dir.join(name), "").unwrap();
+            assert_eq!(last_kept(&at), Ok(Some(dir.join(name))));
+        }
+        let to = dir.join("home/bin/sendmail");
+        assert!(!is_a_home(&at, &to));
+        for binary in BINARIES {
+            std::fs::write(dir.join("home/bin").join(binary), "").unwrap();
+        }
+        assert!(is_a_home(&at, &to) && is_a_home(&at, Path::new("home/bin/sendmail")));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 
     #[test]
     fn what_stands_somewhere_is_told_apart() {

@@ -12,11 +12,12 @@ mod plan;
 mod processes;
 mod source;
 
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::chroot;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use store::home::DEFAULT;
+use store::home::{DEFAULT, Home};
 
 use crate::permissions::about;
 use crate::print::say;
@@ -66,6 +67,8 @@ impl Install {
             None => false,
         };
         let home = home.unwrap_or(Path::new(DEFAULT));
+        is_roots(home)?;
+        is_plain(home)?;
         let wishes = plan::Wishes {
             home: home.into(),
             boot: self.boot,
@@ -89,6 +92,30 @@ impl Install {
     }
 }
 
+/// Root installs into no private home, and takes nothing out of one: what its owner left there could
+/// lead root astray, and what root writes there would not be the owner's.
+fn is_roots(home: &Path) -> Result<(), Trouble> {
+    match Home::at(home) {
+        Ok(found) if found.is_private() => Err(format!(
+            "{} is not root's: it is somebody's private home, which setup completes, and its owner removes",
+            home.display()
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Units, scripts and lines of inittab have the home as a bare word, and each its own way of quoting.
+fn is_plain(dir: &Path) -> Result<(), Trouble> {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._/+-".contains(byte);
+    match dir.as_os_str().as_bytes().iter().all(plain) {
+        true => Ok(()),
+        false => Err(format!(
+            "{}: what starts it could not name this: only letters, digits and . _ / + - may be in it",
+            dir.display()
+        )),
+    }
+}
+
 /// Makes a directory our root. What was opened before stays open. False if it is the root already.
 fn enter(root: &Path) -> Result<bool, Trouble> {
     let root = about(root, std::fs::canonicalize(root))?;
@@ -97,4 +124,29 @@ fn enter(root: &Path) -> Result<bool, Trouble> {
     }
     about(&root, chroot(&root).and_then(|()| std::env::set_current_dir("/")))?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_that_a_unit_could_not_name_is_refused() {
+        for home in ["/srv/a b", "/srv/100%", "/srv/$x", "/srv/\u{e4}", "/srv/a\nb", "/srv/a\"b"] {
+            assert!(is_plain(Path::new(home)).unwrap_err().contains("only letters"), "{home}");
+        }
+        assert_eq!(is_plain(Path::new("/srv/mail_1.example-2+x")), Ok(()));
+    }
+
+    #[test]
+    fn somebodys_private_home_is_refused() {
+        let dir = std::env::temp_dir().join(format!("install-private-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        if sys::user::euid() == 0 {
+            assert_eq!(is_roots(&dir), Ok(()));
+            std::os::unix::fs::chown(&dir, Some(47_901), None).unwrap();
+        }
+        assert!(is_roots(&dir).unwrap_err().contains("private home"));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }

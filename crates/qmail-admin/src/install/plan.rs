@@ -63,6 +63,8 @@ pub(super) struct File {
 pub(super) struct Link {
     pub(super) at: PathBuf,
     pub(super) to: PathBuf,
+    /// A name that nothing has yet, for what stands there.
+    pub(super) spare: PathBuf,
 }
 
 /// What stands somewhere.
@@ -71,6 +73,11 @@ pub(super) enum Found {
     Nothing,
     Link(PathBuf),
     File(Vec<u8>),
+    /// A link to a program in a home of ours.
+    Ours,
+    /// What starts something with the machine, and is not as we have written it. Whether it is our
+    /// svscan that it starts.
+    Foreign(bool),
     /// A directory, say.
     Other,
 }
@@ -91,7 +98,9 @@ pub(super) enum Step {
     /// Add a line to a file.
     Append(File),
     /// Keep what stands there under another name.
-    Keep(PathBuf),
+    Keep(PathBuf, PathBuf),
+    /// Make a link in the place of another of ours.
+    Relink(Link),
     /// Make a link.
     Link(Link),
     /// Say something: it cannot be done here.
@@ -115,10 +124,10 @@ impl fmt::Display for Step {
                 let line = String::from_utf8_lossy(&file.text);
                 write!(f, "add to {}: {}", file.path.display(), line.trim_end())
             }
-            Self::Keep(path) => {
-                write!(f, "keep {} as {}", path.display(), kept(path).display())
+            Self::Keep(path, spare) => {
+                write!(f, "keep {} as {}", path.display(), spare.display())
             }
-            Self::Link(link) => {
+            Self::Link(link) | Self::Relink(link) => {
                 write!(f, "link {} -> {}", link.at.display(), link.to.display())
             }
             Self::Tell(text) => f.write_str(text),
@@ -126,11 +135,16 @@ impl fmt::Display for Step {
     }
 }
 
-/// Where something is kept that stood in our way.
-pub(super) fn kept(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".before-qmail");
-    name.into()
+/// Where things are kept that stood in our way, one after the other.
+pub(super) fn kept(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let ends = ["", ".2", ".3", ".4", ".5", ".6", ".7", ".8", ".9"];
+    let name = path.as_os_str().to_owned();
+    ends.into_iter().map(move |end| {
+        let mut name = name.clone();
+        name.push(".before-qmail");
+        name.push(end);
+        name.into()
+    })
 }
 
 /// The steps, in their order; none if everything is there.
@@ -187,7 +201,13 @@ fn write(file: &File, found: &Found) -> Option<Step> {
         }
         Found::File(there) if *there == file.text => None,
         Found::Other => Some(Step::Tell(format!("{} is in the way", file.path.display()))),
-        Found::Nothing | Found::Link(_) | Found::File(_) => Some(Step::Write(file.clone())),
+        Found::Foreign(_) => Some(Step::Tell(format!(
+            "{} stays: somebody has changed it, or it is another's (remove it to have ours)",
+            file.path.display()
+        ))),
+        Found::Nothing | Found::Link(_) | Found::File(_) | Found::Ours => {
+            Some(Step::Write(file.clone()))
+        }
     }
 }
 
@@ -197,14 +217,21 @@ fn relink(link: &Link, found: &Found) -> Vec<Step> {
     match found {
         Found::Link(to) if *to == link.to => Vec::new(),
         Found::Nothing => vec![make],
-        Found::Link(_) | Found::File(_) => vec![Step::Keep(link.at.clone()), make],
-        Found::Other => vec![Step::Tell(format!("{} is in the way", link.at.display()))],
+        Found::Ours => vec![Step::Relink(link.clone())],
+        Found::Link(_) | Found::File(_) => {
+            vec![Step::Keep(link.at.clone(), link.spare.clone()), make]
+        }
+        Found::Foreign(_) | Found::Other => {
+            vec![Step::Tell(format!("{} is in the way", link.at.display()))]
+        }
     }
 }
 
 /// What starts it, unless that is in force.
 fn start(wishes: &Wishes, facts: &Facts) -> Vec<Step> {
-    if wishes.packaged || facts.enabled {
+    // What is masked cannot be started, and another's script starts another's.
+    let foreign = facts.files.iter().any(|(_, found)| *found == Found::Foreign(false));
+    if wishes.packaged || facts.enabled || foreign {
         return Vec::new();
     }
     if facts.boot == Boot::None {
@@ -236,7 +263,11 @@ mod tests {
     fn done() -> Facts {
         let all = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let unit = File { path: "/u".into(), mode: 0o644, text: b"x\n".into(), line: false };
-        let link = Link { at: "/usr/sbin/sendmail".into(), to: "/var/qmail/bin/sendmail".into() };
+        let link = Link {
+            at: "/usr/sbin/sendmail".into(),
+            to: "/var/qmail/bin/sendmail".into(),
+            spare: "/usr/sbin/sendmail.before-qmail".into(),
+        };
         Facts {
             tools: Tools::Shadow,
             numbered: false,
@@ -289,6 +320,24 @@ mod tests {
             "link /usr/sbin/sendmail -> /var/qmail/bin/sendmail",
         ];
         assert_eq!(steps, want);
+    }
+
+    #[test]
+    fn a_link_of_ours_is_not_kept() {
+        let mut facts = done();
+        facts.links[0].1 = Found::Ours;
+        assert_eq!(steps(&wishes(), &facts), [Step::Relink(facts.links[0].0.clone())]);
+    }
+
+    #[test]
+    fn what_somebody_has_made_of_the_unit_stays_and_is_started_only_if_it_starts_ours() {
+        for starts_ours in [true, false] {
+            let mut facts = Facts { enabled: false, ..done() };
+            facts.files[0].1 = Found::Foreign(starts_ours);
+            let steps = steps(&wishes(), &facts);
+            assert!(matches!(&steps[0], Step::Tell(text) if text.starts_with("/u stays")));
+            assert_eq!(steps.iter().any(|step| matches!(step, Step::Run(_))), starts_ours);
+        }
     }
 
     #[test]
