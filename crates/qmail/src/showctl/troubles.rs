@@ -10,10 +10,10 @@ use store::users::Directory;
 
 use super::files::{File, What};
 use super::table::{MAPS, ROUTES, Show, entry};
-use super::{judge, lines, name};
+use super::{lines, name};
 
 /// Said of one kind of slip in one file at most.
-pub(super) const OFTEN: usize = 20;
+const OFTEN: usize = 20;
 
 /// Everything that is wrong, file by file.
 pub(super) fn all(home: &Home, files: &BTreeMap<Vec<u8>, File>) -> Vec<String> {
