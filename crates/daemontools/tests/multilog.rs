@@ -156,6 +156,91 @@ fn killed_at_any_moment_it_loses_no_line() {
 }
 
 #[test]
+fn killed_within_a_line_it_loses_no_byte_of_it() {
+    let stage = Stage::new("within");
+    let (read, mut write) = std::io::pipe().unwrap();
+    let run = |stage: &Stage| {
+        start(stage, &["multilog", "./a"], OwnedFd::from(read.try_clone().unwrap()))
+    };
+    let mut first = run(&stage);
+    write.write_all(b"one\ntwo\nli").unwrap();
+    eventually("the whole lines", || stage.read("a/current") == "one\ntwo\n");
+    millis(50);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let mut next = run(&stage);
+    millis(50);
+    write.write_all(b"ne 3\nno end").unwrap();
+    eventually("the line", || logged(&stage.path("a")).contains(&"line 3".to_owned()));
+    drop((write, read));
+    assert!(next.wait().unwrap().success());
+    assert_eq!(logged(&stage.path("a")), ["one", "two", "line 3", "no end"]);
+}
+
+#[test]
+fn killed_while_lines_come_in_pieces_it_loses_none() {
+    let stage = Stage::new("pieces");
+    let (read, mut write) = std::io::pipe().unwrap();
+    let writer = std::thread::spawn(move || {
+        let all = numbers(1..=20_000);
+        let (mut rest, mut state) = (all.as_bytes(), 1_u64);
+        while !rest.is_empty() {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let length = usize::try_from(state >> 59).unwrap() + 1;
+            let (piece, others) = rest.split_at(length.min(rest.len()));
+            write.write_all(piece).unwrap();
+            std::thread::sleep(std::time::Duration::from_micros(state >> 56));
+            rest = others;
+        }
+    });
+    let words = ["multilog", "s50000", "n1000", "./a"];
+    for round in 0..100 {
+        let mut child = start(&stage, &words, OwnedFd::from(read.try_clone().unwrap()));
+        millis(5 + round % 11);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let mut last = start(&stage, &words, OwnedFd::from(read));
+    writer.join().unwrap();
+    assert!(last.wait().unwrap().success());
+    assert_complete(&logged(&stage.path("a")), 20_000);
+}
+
+#[test]
+fn a_pipe_full_of_single_bytes_is_emptied_though_no_line_ends() {
+    let stage = Stage::new("slots");
+    let (read, write) = std::io::pipe().unwrap();
+    let mut child = start(&stage, &["multilog", "./a"], OwnedFd::from(read));
+    // Each is a slot of its own; a pipe has sixteen as a rule.
+    let (bytes, mut feed) = std::io::pipe().unwrap();
+    for number in 0..100 {
+        feed.write_all(if number == 99 { b"\n" } else { b"." }).unwrap();
+        eventually("room", || matches!(sys::tee::skip(&bytes, &write, 1), Ok(1)));
+    }
+    drop(write);
+    assert!(child.wait().unwrap().success());
+    assert_eq!(stage.read("a/current"), format!("{}\n", ".".repeat(99)));
+}
+
+#[test]
+fn the_rest_of_a_line_is_logged_when_it_comes_and_waiting_for_it_costs_nothing() {
+    let stage = Stage::new("rest");
+    let mut child = start(&stage, &["multilog", "./a"], Stdio::piped());
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"ha").unwrap();
+    millis(1500);
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+    let ticks: Vec<u32> = stat.split(' ').skip(13).take(2).map(|n| n.parse().unwrap()).collect();
+    assert!(ticks.iter().sum::<u32>() < 10, "{ticks:?} hundredths of a second for nothing");
+    let began = std::time::Instant::now();
+    input.write_all(b"lf\n").unwrap();
+    eventually("the line", || stage.read("a/current") == "half\n");
+    assert!(began.elapsed() < std::time::Duration::from_millis(500), "{:?}", began.elapsed());
+    drop(input);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
 fn trouble_at_the_start_is_fatal_before_a_byte_is_read() {
     let stage = Stage::new("trouble");
     let said = log(&stage, &["./no/such"], b"");

@@ -38,6 +38,13 @@ pub struct Event {
     pub hangup: bool,
 }
 
+/// Readable when there are events.
+impl AsFd for Poller {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 /// How many events one `wait` returns at most; the rest come with the next.
 const EVENTS: usize = 64;
 
@@ -56,6 +63,13 @@ impl Poller {
     /// Adds a descriptor; its events will carry `token`.
     pub fn add(&self, fd: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
         Ok(epoll::add(&self.fd, fd, epoll::EventData::new_u64(token), flags(interest))?)
+    }
+
+    /// Adds a descriptor of which only changes are told: that more has come to read, or the hangup
+    /// (edge-triggered). How it is now counts as a change.
+    pub fn add_changes(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        Ok(epoll::add(&self.fd, fd, epoll::EventData::new_u64(token), flags)?)
     }
 
     /// Changes what a descriptor of the set is waited for.

@@ -3,10 +3,12 @@
 //! lines a second time; none is missing.
 
 use super::line::newline;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+use sys::poll::{self, Interest, Poller};
 use sys::{fd, tee};
 
 /// Bytes looked at in one go.
@@ -18,6 +20,9 @@ const FULL: usize = ROOM / 4 * 3;
 const PATIENCE: u32 = 16;
 /// How large.
 const LARGE: usize = 1 << 20;
+/// A line that has no end yet is left in the pipe while it is shorter than this. What is longer has
+/// its first bytes in `current` already (`line::HEAD`).
+const KEPT: usize = 4 * super::line::HEAD;
 
 /// The input on descriptor 0.
 #[derive(Debug)]
@@ -26,6 +31,12 @@ pub(super) struct Input {
     mirror: Option<Mirror>,
     /// Bytes at the front of the pipe that we have in memory.
     owed: Cell<usize>,
+    /// Bytes at the front of the pipe that were handed on and stay there until their line ends.
+    ahead: Cell<usize>,
+    /// Tells that more has come behind those; made when it is first needed, `None` if it cannot be.
+    growth: OnceCell<Option<Poller>>,
+    /// Nobody has the pipe open for writing any more, or had once: no line's end is waited for.
+    ended: Cell<bool>,
     /// Looks that found it full.
     full: Cell<u32>,
     /// Lines thrown away.
@@ -42,6 +53,17 @@ struct Mirror {
     null: Option<File>,
 }
 
+impl Mirror {
+    /// Whether more can be written behind the first `count` bytes of the input. A pipe is full when
+    /// its slots are, however few bytes lie in each; ours has no more slots than the other.
+    fn sees_room(&self, count: usize) -> io::Result<bool> {
+        let seen = tee::tee(fd::stdin(), &self.write, count)?;
+        let room = poll::ready(&[self.write.as_fd()], Interest::WRITE, Some(Duration::ZERO))?;
+        fd::read_full(&self.read, &mut vec![0; seen])?;
+        Ok(room == [true])
+    }
+}
+
 impl Input {
     /// Prepares to read.
     pub(super) fn new() -> Self {
@@ -53,6 +75,9 @@ impl Input {
         Input {
             mirror: mirror.map(|(read, write)| Mirror { read, write, null: null() }),
             owed: Cell::new(0),
+            ahead: Cell::new(0),
+            growth: OnceCell::new(),
+            ended: Cell::new(false),
             full: Cell::new(0),
             lost: Cell::new(0),
             torn: Cell::new(false),
@@ -66,25 +91,79 @@ impl Input {
 
     /// Reads, or looks. How many bytes are in `buf`, perhaps none; `None` at the end of input.
     pub(super) fn look(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
-        let Some(Mirror { read, write, .. }) = &self.mirror else {
+        let Some(mirror @ Mirror { read, write, .. }) = &self.mirror else {
             let got = fd::read(fd::stdin(), buf)?;
             return Ok((got > 0).then_some(got));
         };
         let seen = match tee::tee(fd::stdin(), write, buf.len()) {
             Ok(0) => return Ok(None),
             Ok(seen) => seen,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Some(0)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                // Nothing is there, so nothing of it is known.
+                self.ahead.set(0);
+                return Ok(Some(0));
+            }
             Err(error) => return Err(error),
         };
         let seen = buf.get_mut(..seen).unwrap_or_default();
         fd::read_full(read, seen)?;
         self.watch(seen.len());
-        // A line still incomplete stays where it is, unless it is all there is: then waiting for
-        // the rest would be waiting for what is there already.
-        let last = seen.iter().rposition(|&byte| byte == b'\n');
-        let whole = last.map_or(seen.len(), |last| last.saturating_add(1));
-        self.owed.set(whole);
-        Ok(Some(whole))
+        let ahead = self.ahead.take().min(seen.len());
+        let news = seen.get(ahead..).unwrap_or_default();
+        // A line still incomplete is not even handed on, unless it is all there is. Then it is, and
+        // yet stays in the pipe.
+        let last = news.iter().rposition(|&byte| byte == b'\n');
+        let fresh = last.map_or(news.len(), |last| last.saturating_add(1));
+        let handed = ahead.saturating_add(fresh);
+        let may_wait = last.is_none() && handed < KEPT && !self.ended.get();
+        if may_wait && self.growth().is_some() && mirror.sees_room(handed)? {
+            self.ahead.set(handed);
+        } else {
+            self.owed.set(handed);
+        }
+        if ahead > 0 {
+            seen.copy_within(ahead..handed, 0);
+        }
+        Ok(Some(fresh))
+    }
+
+    /// What is readable when a look will show something, or the end.
+    pub(super) fn news(&self) -> BorrowedFd<'_> {
+        match self.growth.get() {
+            Some(Some(growth)) if self.ahead.get() > 0 => growth.as_fd(),
+            _ => fd::stdin(),
+        }
+    }
+
+    /// `news` was readable: the next time it is of something else. If it was the end, what is left
+    /// has no more to wait for.
+    pub(super) fn hear(&self) -> io::Result<()> {
+        let Some(Some(growth)) = self.growth.get() else { return Ok(()) };
+        if self.ahead.get() > 0 {
+            let mut events = Vec::new();
+            growth.wait(&mut events, Some(Duration::ZERO))?;
+            self.ended.set(self.ended.get() || events.iter().any(|event| event.hangup));
+        }
+        Ok(())
+    }
+
+    /// Whether a line without end yet is in the pipe and was handed on.
+    pub(super) fn holds(&self) -> bool {
+        self.ahead.get() > 0
+    }
+
+    fn growth(&self) -> Option<&Poller> {
+        let make = || {
+            let poller = Poller::new().ok()?;
+            poller.add_changes(fd::stdin(), 0).ok().map(|()| poller)
+        };
+        self.growth.get_or_init(make).as_ref()
+    }
+
+    /// Takes also what was handed on of a line without end yet: its rest is read otherwise.
+    pub(super) fn let_go(&self) -> io::Result<()> {
+        self.owed.set(self.owed.get().saturating_add(self.ahead.take()));
+        self.take_out()
     }
 
     /// Takes what was looked at out of the pipe: it is safe.

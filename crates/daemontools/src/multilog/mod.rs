@@ -38,6 +38,8 @@ const ALERT: usize = 200;
 const FEW: usize = 4096;
 /// A wait for more of them; a pipe holds what comes meanwhile.
 const NAP: Duration = Duration::from_micros(100);
+/// The longest wait for the rest of a line without its being told of.
+const HELD: Duration = Duration::from_secs(1);
 /// The shortest and the longest wait for something that is due by the clock.
 const SOONEST: Duration = Duration::from_secs(1);
 const LATEST: Duration = Duration::from_secs(3600);
@@ -137,8 +139,11 @@ impl Multilog {
     /// input.
     fn turn(&mut self) -> io::Result<bool> {
         self.calm.lossless.set(!self.lines.within());
-        let limit = self.tend();
-        let fds = [self.calm.as_fd(), sys::fd::stdin()];
+        let mut limit = self.tend();
+        if self.calm.input.holds() {
+            limit = Some(limit.map_or(HELD, |limit| limit.min(HELD)));
+        }
+        let fds = [self.calm.as_fd(), self.calm.input.news()];
         let ready = poll::ready(&fds, Interest::READ, limit)?;
         if ready.first() == Some(&true) {
             self.calm.hear();
@@ -148,9 +153,12 @@ impl Multilog {
                 log.rotate_if_any(&self.calm);
             }
         }
-        if self.calm.ending.get() || ready.get(1) != Some(&true) {
+        // Between Linux 5.5 and 5.13 a pipe that is not empty does not always tell that it grows.
+        let look = ready.get(1) == Some(&true) || self.calm.input.holds();
+        if self.calm.ending.get() || !look {
             return Ok(true);
         }
+        self.calm.input.hear()?;
         self.own_up();
         let Some(got) = self.calm.input.look(&mut self.room)? else { return Ok(false) };
         let began = sys::clock::monotonic();
@@ -239,6 +247,8 @@ impl Multilog {
     /// Reads on, byte by byte, to the end of the line we are in: the rest is for the next process.
     fn finish_line(&mut self) {
         let mut byte = [0];
+        // The pipe's own trouble shows when it is read.
+        let _ = self.calm.input.let_go();
         while self.lines.within() && matches!(sys::fd::read(sys::fd::stdin(), &mut byte), Ok(1..)) {
             self.log_bytes(&byte);
         }

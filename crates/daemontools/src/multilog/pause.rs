@@ -121,7 +121,7 @@ impl Patience {
     fn pause_and_drop(&self) -> io::Result<()> {
         self.lossless.set(false);
         // What is in memory makes nobody wait, and would make the pipe look as if more had come.
-        self.input.take_out()?;
+        self.input.let_go()?;
         let until = sys::clock::monotonic().saturating_add(PAUSE);
         let mut room = vec![0; ROOM];
         let mut more = true;
