@@ -2,7 +2,7 @@
 
 use alloc::format;
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What stands behind the key of a line.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,9 @@ pub fn read(value: &[u8], own_port: u16) -> Result<Route<'_>, &'static str> {
         Some((_, None)) => return Err("a name without a password: write RELAY:PORT|NAME|PASSWORD"),
         Some((name, Some(secret))) => Some((name, secret)),
     };
+    if relay.iter().any(|c| c.is_ascii_whitespace() || c.is_ascii_control()) {
+        return Err("the relay has a blank in it, as no host's name has");
+    }
     if login.is_some() && relay.is_empty() {
         return Err("a password without a relay: name the host that is to hear it");
     }
@@ -67,6 +70,17 @@ fn relay_and_port(value: &[u8], own_port: u16) -> Result<(&[u8], u16), &'static 
     }
 }
 
+/// A DNS server as a line of `dnsservers` has it: `ip`, `ip:port`, `[ip]` or `[ip]:port`; port 53 if the
+/// line says none.
+pub fn server(line: &[u8]) -> Option<SocketAddr> {
+    let line = core::str::from_utf8(line).ok()?.trim();
+    let bare = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(line);
+    match bare.parse::<IpAddr>() {
+        Ok(ip) => Some(SocketAddr::new(ip, 53)),
+        Err(_) => line.parse().ok(),
+    }
+}
+
 /// The address a host is, if it is one: bare, in brackets, or as RFC 5321 §4.1.3 writes IPv6.
 pub fn address(host: &[u8]) -> Option<IpAddr> {
     let host = core::str::from_utf8(host).ok()?;
@@ -82,6 +96,19 @@ pub fn address(host: &[u8]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dns_server_is_an_address_with_or_without_a_port() {
+        let text = |line: &[u8]| server(line).map(|server| format!("{server}"));
+        assert_eq!(text(b"192.0.2.1").as_deref(), Some("192.0.2.1:53"));
+        assert_eq!(text(b" [2001:db8::1]:54 ").as_deref(), Some("[2001:db8::1]:54"));
+        assert_eq!(text(b"2001:db8::1").as_deref(), Some("[2001:db8::1]:53"));
+        assert_eq!((text(b"nosuch"), text(b"192.0.2.1:x")), (None, None));
+        assert_eq!(
+            read(b"bad host", 25).map(drop),
+            Err("the relay has a blank in it, as no host's name has")
+        );
+    }
 
     #[test]
     fn relays_are_names_or_addresses_of_either_kind() {

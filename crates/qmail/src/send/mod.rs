@@ -35,6 +35,7 @@ use sys::signal::{Signal, Signals};
 use sys::{clock, fd, lock, signal, spawn};
 
 use pipe::Inlet;
+pub(crate) use policy::unusable;
 use run::{Run, Wiring};
 use settings::Settings;
 

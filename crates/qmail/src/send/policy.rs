@@ -48,17 +48,8 @@ impl Policy {
     /// # Errors
     /// One cannot be read, or says what cannot be meant.
     pub(super) fn load(control: &Control) -> Result<Self, BadPolicy> {
-        Ok(Self {
-            limits: read(control, "concurrencydestination", DOMAIN, "a number", limit)?,
-            pauses: read(
-                control,
-                "pauses",
-                DOMAIN,
-                "a time in seconds since 1970, or nothing",
-                until,
-            )?,
-            classes: read(control, "priority", SENDER, "people, lists or bounces", class)?,
-        })
+        let (limits, pauses, classes) = (limits(control)?, pauses(control)?, classes(control)?);
+        Ok(Self { limits, pauses, classes })
     }
 
     /// Deliveries at a time to a domain (in lower case).
@@ -127,6 +118,31 @@ type Names = (fn(&[u8]) -> bool, &'static str);
 
 const DOMAIN: Names = (is_domain, "a domain, .domain or nothing");
 const SENDER: Names = (is_sender, "an address, a domain, .domain or nothing");
+
+fn limits(control: &Control) -> Result<BTreeMap<Vec<u8>, u32>, BadPolicy> {
+    read(control, "concurrencydestination", DOMAIN, "a number", limit)
+}
+
+fn pauses(control: &Control) -> Result<BTreeMap<Vec<u8>, Moment>, BadPolicy> {
+    read(control, "pauses", DOMAIN, "a time in seconds since 1970, or nothing", until)
+}
+
+fn classes(control: &Control) -> Result<BTreeMap<Vec<u8>, Class>, BadPolicy> {
+    read(control, "priority", SENDER, "people, lists or bounces", class)
+}
+
+/// What one of the files says that cannot be meant, with its path and line: qmail-send does not start
+/// with it. A file that cannot be read at all is not judged here. For `qmail-showctl --check`.
+pub(crate) fn unusable(control: &Control, name: &str) -> Option<String> {
+    control.rows(name).ok()?;
+    let bad = match name {
+        "concurrencydestination" => limits(control).err(),
+        "pauses" => pauses(control).err(),
+        "priority" => classes(control).err(),
+        _ => None,
+    };
+    bad.map(|bad| bad.why)
+}
 
 fn read<T>(
     control: &Control,

@@ -5,6 +5,7 @@
 
 mod files;
 mod json;
+mod judge;
 mod lines;
 mod table;
 mod troubles;
@@ -30,7 +31,10 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
         let head = if check { Vec::new() } else { head(&home) };
         return oops(head, "Unable to chdir to control.");
     };
-    let troubles = troubles::all(&home, &files);
+    let mut troubles = troubles::all(&home, &files);
+    if check {
+        troubles.extend(troubles::unknown(&files));
+    }
     if json {
         let object = json::object(&home, &files, &troubles) + "\n";
         return sys::fd::write_all(io::stdout(), object.as_bytes()).map_or(111, |()| 0);

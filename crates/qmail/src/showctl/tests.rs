@@ -77,6 +77,38 @@ fn every_slip_is_named_with_its_file_and_line() {
 }
 
 #[test]
+fn what_programs_do_not_start_with_or_take_otherwise_is_named_each_alone() {
+    let sound = [("control/me", "mx\n"), ("control/rcpthosts", "x\n")];
+    for (at, (file, text, want)) in [
+        ("priority", "x:foo", "line 1 says x:foo: write people, lists or bounces"),
+        ("concurrencydestination", "a.b:x", "line 1 says a.b:x: write a number"),
+        ("pauses", "foo:bar", "line 1 says foo:bar: write a time"),
+        ("dnsservers", "nosuch", "line 1 is no address of a DNS server"),
+        ("outgoingip", "300.1.1.1", "line 1 is no address"),
+        ("me", "mail example.org", "line 1 is no host's name"),
+        ("rcpthosts", "*.example.org", "line 1 has a *"),
+        ("concurrencyremote", "9999", "line 1 is more than 500"),
+        ("timeoutremote", "0", "line 1 is 0"),
+        ("smtproutes", "x:bad host", "line 1: the relay has a blank"),
+        ("checkpassword", "/no/such x", "line 1 names /no/such"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (path, text) = (format!("control/{file}"), format!("{text}\n"));
+        let home = home(&format!("judged-{at}"), &[&sound[..], &[(&path, &text)]].concat());
+        let said = found(&home);
+        assert!(said.len() == 1 && said[0].contains(want), "{file}: {said:?}");
+        std::fs::remove_dir_all(home.root()).unwrap();
+    }
+    let home = home("judged", &[&sound[..], &[("control/databyte", "1\n")]].concat());
+    let unknown = troubles::unknown(&files::all(&home.path("control")).unwrap());
+    assert!(unknown.len() == 1 && unknown[0].contains("control/databyte is no setting"));
+    assert_eq!(found(&home), [""; 0]);
+    std::fs::remove_dir_all(home.root()).unwrap();
+}
+
+#[test]
 fn a_password_is_not_shown_and_is_not_for_everybody() {
     let routes = "a.org:relay:26|joe|x|y\nb.org:relay\n:c|joe|\n";
     let sound = [("control/me", "mx\n"), ("control/rcpthosts", "x\n")];

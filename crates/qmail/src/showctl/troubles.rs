@@ -10,10 +10,10 @@ use store::users::Directory;
 
 use super::files::{File, What};
 use super::table::{MAPS, ROUTES, Show, entry};
-use super::{lines, name};
+use super::{judge, lines, name};
 
 /// Said of one kind of slip in one file at most.
-const OFTEN: usize = 20;
+pub(super) const OFTEN: usize = 20;
 
 /// Everything that is wrong, file by file.
 pub(super) fn all(home: &Home, files: &BTreeMap<Vec<u8>, File>) -> Vec<String> {
@@ -24,7 +24,10 @@ pub(super) fn all(home: &Home, files: &BTreeMap<Vec<u8>, File>) -> Vec<String> {
         let Some(entry) = entry(file_name) else { continue };
         match file.text() {
             Some(_) if entry.show == Show::Compiled => {}
-            Some(text) => contents(entry.name, entry.show, file, text, &mut found),
+            Some(text) => {
+                contents(entry.name, entry.show, file, text, &mut found);
+                found.extend(judge::text(home, entry.name, &name(&file.path), text));
+            }
             // Who runs this has no business in it.
             None if is_for_others(file_name, file) => {}
             None => found.extend(unusable(entry.show, file)),
@@ -33,6 +36,17 @@ pub(super) fn all(home: &Home, files: &BTreeMap<Vec<u8>, File>) -> Vec<String> {
     whole(home, files, &mut found);
     users(home, &mut found);
     found
+}
+
+/// Files that no program reads: a name with a slip in it is no setting. Stock's page says so of each, in
+/// its own words; `--check` says it in these.
+pub(super) fn unknown(files: &BTreeMap<Vec<u8>, File>) -> Vec<String> {
+    let unknown = files.iter().filter(|(file_name, _)| entry(file_name).is_none());
+    let said = unknown.map(|(_, file)| {
+        let path = name(&file.path);
+        format!("{path} is no setting that a program of ours reads (mend: rename or remove it)")
+    });
+    said.take(OFTEN).collect()
 }
 
 /// Whether it is a file of passwords that its group may read, and we are not in it.
