@@ -13,17 +13,15 @@ use store::control::Control;
 use store::home::Home;
 use store::passwords;
 use store::users::{Route, Routing, resolve};
-use sys::user::Ids;
 
 use crate::Trouble;
 use crate::assign::{self, Account};
 use crate::domains::{checked, read};
-use crate::permissions::{about, directory, replace};
+use crate::mailbox;
+use crate::permissions::{about, replace};
 use crate::print::{self, say};
 use crate::progress::Ticker;
 
-/// The first uid given to an account that exists nowhere else.
-const FIRST_UID: u32 = 48_000;
 /// A password's most bytes; the checkpassword interface carries 512 with the name.
 const PASSWORD: u64 = 256;
 /// How long another one's edit is waited for.
@@ -115,21 +113,20 @@ pub(crate) fn add(home: &Home, address: &str, secret: &[u8]) -> Result<(), Troub
     let file = home.path("users/assign");
     let text = read(&file)?;
     let mail = home.path("mail").join(&address.domain).join(&address.name);
-    let ids = owner(home, &text);
+    // Looked at before a uid is chosen, which is then gone for ever.
+    if assign::is_assigned(&text, &address.local) {
+        return Err(format!("{} is assigned already, see {}", address.local, file.display()));
+    }
+    let ids = mailbox::owner(home, &text, &mail)?;
     let account = Account {
         local: &address.local,
         uid: ids.uid,
         gid: ids.gid,
         home: &mail.to_string_lossy(),
     };
-    let text = assign::with_account(&text, &account)
-        .ok_or_else(|| format!("{} is assigned already, see {}", address.local, file.display()))?;
-    directory(&home.path("mail").join(&address.domain), 0o755, &home.owner_ids())?;
-    // Others may pass, so that qmail-smtpd can see whether a .qmail file is there; not look.
-    directory(&mail, 0o711, &ids)?;
-    for dir in ["Maildir", "Maildir/tmp", "Maildir/new", "Maildir/cur"] {
-        directory(&mail.join(dir), 0o700, &ids)?;
-    }
+    let text = assign::with_account(&text, &account);
+    let domain = home.path("mail").join(&address.domain);
+    mailbox::make(&domain, &mail, &home.owner_ids(), &ids)?;
     set_password(home, &address, secret)?;
     replace(&file, 0o644, text.as_bytes())?;
     compile(home)
@@ -200,15 +197,6 @@ impl Address {
             }
         }
     }
-}
-
-/// As whom an account's mail is kept: the home's owner, or in a system home a uid of its own.
-fn owner(home: &Home, assign: &str) -> Ids {
-    if home.is_private() {
-        return home.owner_ids();
-    }
-    let uid = assign::free_uid(assign, FIRST_UID);
-    Ids { uid, gid: uid, groups: vec![uid] }
 }
 
 /// Held from before a file of `users/` or `control/` is read until it is written, so that two

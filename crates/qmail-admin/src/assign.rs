@@ -18,16 +18,24 @@ impl Account<'_> {
     }
 }
 
-/// The text with an account added before the final dot; `None` if the address is assigned already.
-pub(crate) fn with_account(text: &str, account: &Account<'_>) -> Option<String> {
-    let exact = format!("={}:", account.local);
-    let lines: Vec<&str> = text.lines().take_while(|line| *line != ".").collect();
-    if lines.iter().any(|line| line.to_lowercase().starts_with(&exact)) {
-        return None;
-    }
+/// Whether a local part is assigned.
+pub(crate) fn is_assigned(text: &str, local: &str) -> bool {
+    let exact = format!("={local}:");
+    let mut lines = text.lines().take_while(|line| *line != ".");
+    lines.any(|line| line.to_lowercase().starts_with(&exact))
+}
+
+/// Whether any line gives this uid.
+pub(crate) fn has_uid(text: &str, uid: u32) -> bool {
+    text.lines().any(|line| line.split(':').nth(2).and_then(|of| of.parse().ok()) == Some(uid))
+}
+
+/// The text with an account added before the final dot.
+pub(crate) fn with_account(text: &str, account: &Account<'_>) -> String {
     let added = account.lines();
-    let all = lines.into_iter().chain(added.iter().map(String::as_str)).chain(["."]);
-    Some(all.flat_map(|line| [line, "\n"]).collect())
+    let lines = text.lines().take_while(|line| *line != ".");
+    let all = lines.chain(added.iter().map(String::as_str)).chain(["."]);
+    all.flat_map(|line| [line, "\n"]).collect()
 }
 
 /// The exact addresses assigned, as `(local part, home)`.
@@ -52,12 +60,13 @@ mod tests {
 
     #[test]
     fn an_account_goes_before_the_dot_and_only_once() {
-        let text = with_account("=joe:joe:1:1:/h:::\n.\nnoise\n", &BOB).unwrap();
+        let text = with_account("=joe:joe:1:1:/h:::\n.\nnoise\n", &BOB);
         assert_eq!(
             text,
             "=joe:joe:1:1:/h:::\n=bob:bob:48000:9:/q/mail/bob:::\n+bob-:bob:48000:9:/q/mail/bob:-::\n.\n"
         );
-        assert!(with_account(&text, &BOB).is_none());
+        assert!(is_assigned(&text, "bob") && !is_assigned(&text, "bo"));
+        assert!(has_uid(&text, 48_000) && has_uid(&text, 1) && !has_uid(&text, 9));
         assert!(exact(&text).eq([("joe", "/h"), ("bob", "/q/mail/bob")]));
         assert_eq!((free_uid(&text, 48_000), free_uid("", 48_000)), (48_001, 48_000));
     }

@@ -10,6 +10,7 @@ mod facts;
 mod history;
 mod install;
 mod instcheck;
+mod mailbox;
 mod manual;
 mod moving;
 mod pauses;
