@@ -1,7 +1,7 @@
 //! Files and names below one open directory, with every wait for the disk in the caller's hands.
 //! Every call goes on after an interrupting signal.
 
-use rustix::fs::{self, Advice, AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{self, Advice, AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 use std::ffi::OsString;
 use std::io;
@@ -49,6 +49,32 @@ impl At {
     pub fn follow(&self, name: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self(retry_on_intr(|| fs::openat(&self.0, name, flags, Mode::empty()))?))
+    }
+
+    /// Opens a directory several steps below this one. A link on the way is followed only if it is
+    /// root's and lies in a directory of root's: others could lead root anywhere.
+    pub fn deep(&self, path: &Path) -> io::Result<Self> {
+        let here = self.below(Path::new(""))?;
+        path.components().try_fold(here, |above, name| {
+            let name = Path::new(name.as_os_str());
+            match above.below(name) {
+                Err(_) if above.owner(Path::new("."))? == 0 && above.owner(name)? == 0 => {
+                    above.follow(name)
+                }
+                entered => entered,
+            }
+        })
+    }
+
+    /// Renames into another directory, replacing what has the new name.
+    pub fn rename_into(&self, from: &Path, other: &Self, to: &Path) -> io::Result<()> {
+        Ok(retry_on_intr(|| fs::renameat(&self.0, from, &other.0, to))?)
+    }
+
+    /// Makes a FIFO, mode 0600.
+    pub fn make_fifo(&self, name: &Path) -> io::Result<()> {
+        let mode = Mode::RUSR | Mode::WUSR;
+        Ok(retry_on_intr(|| fs::mknodat(&self.0, name, FileType::Fifo, mode, 0))?)
     }
 
     /// The uid a name belongs to; a link's own.

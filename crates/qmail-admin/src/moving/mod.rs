@@ -213,8 +213,13 @@ const STOP_THERE: &str = "qmailctl stop there, or svc -d /service/qmail-send";
 /// `stop` says how that one is stopped.
 fn lock(queue: &Path, stop: &str) -> Result<Option<std::fs::File>, Trouble> {
     let mutex = queue.join("lock/sendmutex");
-    let file = match std::fs::File::open(&mutex) {
-        Ok(file) => file,
+    // Not through a link, nor waiting for a FIFO: who owns the queue may be anybody.
+    let opened = sys::at::At::open(queue).and_then(|at| {
+        let (dir, name) = (Path::new("lock"), Path::new("sendmutex"));
+        at.deep(dir)?.file(name, sys::at::Opening::Look)
+    });
+    let file = match opened {
+        Ok(file) => std::fs::File::from(file),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(format!("{}: {}", mutex.display(), sys::errno::text(&e))),
     };

@@ -1,19 +1,24 @@
 //! The queue of stock qmail as it lies on a disk (qmail-move(7)), for moving from it and
 //! back to it. Reading changes nothing there, not even a lock file's time.
+//!
+//! Root reads what other users may have put there. So no link but root's own is followed, and no file
+//! is read that is not of the user whose directory it lies in.
 
 mod letter;
 mod paragraphs;
 mod past;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 pub use letter::{Found, Kind, Recipient, Times, channel, envelope};
 pub use paragraphs::{Paragraph, paragraphs};
 pub use past::{Entered, original};
+use sys::at::{At, Opening};
 
 /// Sub-directories of `mess`, `info`, `local` and `remote` unless somebody built it otherwise.
 pub const SPLIT: u64 = 23;
@@ -71,6 +76,7 @@ impl std::fmt::Display for Damage {
 #[derive(Debug)]
 pub struct Stock {
     root: PathBuf,
+    at: At,
     parts: BTreeMap<Part, BTreeMap<u64, PathBuf>>,
     /// Files that stand there twice.
     pub twice: Vec<Damage>,
@@ -95,22 +101,22 @@ impl Stock {
     /// # Errors
     /// It cannot be read, or there is no `mess` or `info` in it.
     pub fn open(root: &Path) -> Result<Self, String> {
-        let mut stock =
-            Self { root: root.to_path_buf(), parts: BTreeMap::new(), twice: Vec::new() };
+        let unreadable = |dir: &Path, e: io::Error| {
+            let text = sys::errno::text(&e);
+            format!("unable to read {}: {text} (is it a queue?)", dir.display())
+        };
+        let at = At::open(root).map_err(|e| unreadable(&root.join(Part::Mess.name()), e))?;
+        let (root, parts, twice) = (root.to_path_buf(), BTreeMap::new(), Vec::new());
+        let mut stock = Self { root, at, parts, twice };
         for part in Part::ALL {
-            let dir = root.join(part.name());
+            let dir = stock.root.join(part.name());
             let mut files = BTreeMap::new();
-            match stock.look(&dir, true, &mut files) {
+            let opened = stock.at.deep(Path::new(part.name()));
+            match opened.and_then(|at| stock.look(&at, &dir, true, &mut files)) {
                 Err(e)
-                    if e.kind() == io::ErrorKind::NotFound
+                    if e.kind() == ErrorKind::NotFound
                         && !matches!(part, Part::Mess | Part::Info) => {}
-                Err(e) => {
-                    let text = sys::errno::text(&e);
-                    return Err(format!(
-                        "unable to read {}: {text} (is it a queue?)",
-                        dir.display()
-                    ));
-                }
+                Err(e) => return Err(unreadable(&dir, e)),
                 Ok(()) => {}
             }
             stock.parts.insert(part, files);
@@ -121,19 +127,29 @@ impl Stock {
     /// Names that are numbers: files are letters', directories are looked into once.
     fn look(
         &mut self,
+        at: &At,
         dir: &Path,
         split: bool,
         files: &mut BTreeMap<u64, PathBuf>,
     ) -> io::Result<()> {
-        for entry in fs::read_dir(dir)? {
-            let entry = entry?;
-            let Some(number) = number(entry.file_name().as_encoded_bytes()) else { continue };
-            if split && entry.file_type()?.is_dir() {
-                self.look(&entry.path(), false, files)?;
-            } else if let Some(other) = files.insert(number, entry.path()) {
-                let (there, here) = (other.display(), entry.path());
-                self.twice
-                    .push(Damage(format!("{there}: stands there twice, see {}", here.display())));
+        for name in at.names(Path::new(""))? {
+            let Some(number) = number(name.as_encoded_bytes()) else { continue };
+            let path = dir.join(&name);
+            let within = if split { at.deep(Path::new(&name)) } else { Err(is_file()) };
+            match within {
+                Ok(within) => self.look(&within, &path, false, files)?,
+                // A link that is not followed is a file that cannot be read.
+                Err(e) if e.kind() == ErrorKind::NotADirectory || is_link(&e) => {
+                    if let Some(other) = files.insert(number, path) {
+                        let (there, here) = (other.display(), dir.join(&name));
+                        self.twice.push(Damage(format!(
+                            "{there}: stands there twice, see {}",
+                            here.display()
+                        )));
+                    }
+                }
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
             }
         }
         Ok(())
@@ -171,17 +187,27 @@ impl Stock {
     fn open_file(&self, part: Part, number: u64) -> Result<Option<(File, &Path)>, Damage> {
         let Some(path) = self.path(part, number) else { return Ok(None) };
         let damage = |why: &str| Damage(format!("{}: {why}", path.display()));
-        let opened = fs::symlink_metadata(path).and_then(|about| {
+        let above = path.parent().and_then(|above| above.strip_prefix(&self.root).ok());
+        let name = Path::new(path.file_name().unwrap_or_default());
+        let opened = self.at.deep(above.unwrap_or(Path::new(""))).and_then(|above| {
+            let file = above.file(name, Opening::Look).map_err(|e| match is_link(&e) {
+                true => no_file(),
+                false => e,
+            })?;
+            let file = File::from(file);
+            let about = file.metadata()?;
             if !about.is_file() {
-                return Err(io::Error::other("is no plain file"));
+                return Err(no_file());
             }
-            let at = sys::at::At::open(path.parent().unwrap_or(&self.root))?;
-            let name = Path::new(path.file_name().unwrap_or_default());
-            at.file(name, sys::at::Opening::Read)
+            let owner = above.owner(Path::new("."))?;
+            match owner == 0 || owner == about.uid() {
+                true => Ok(file),
+                false => Err(io::Error::other("does not belong to whom its directory does")),
+            }
         });
         match opened {
-            Ok(file) => Ok(Some((File::from(file), path))),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Ok(file) => Ok(Some((file, path))),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             Err(e) if e.raw_os_error().is_none() => Err(damage(&e.to_string())),
             Err(e) => Err(damage(sys::errno::text(&e))),
         }
@@ -213,6 +239,19 @@ impl Stock {
         let lost = || Damage(format!("mess/{number}: there is no letter"));
         opened.map(|(file, _)| file.into()).ok_or_else(lost)
     }
+}
+
+fn no_file() -> io::Error {
+    io::Error::other("is no plain file")
+}
+
+/// Of what is not looked into.
+fn is_file() -> io::Error {
+    ErrorKind::NotADirectory.into()
+}
+
+fn is_link(err: &io::Error) -> bool {
+    sys::errno::is(err, sys::errno::ELOOP)
 }
 
 /// A name that stock would have given: decimal, no zero in front.

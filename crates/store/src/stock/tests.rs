@@ -116,3 +116,49 @@ fn a_recipient_that_would_go_astray_keeps_its_letter_where_it_is_unless_told_oth
     let done = found(&[(b"joe@gone.org", Channel::Local, true)], b"");
     assert!(done.enter(&routing(), false).is_ok());
 }
+
+/// A queue with a letter, and a secret beside it.
+fn queue(name: &str) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("stock-{}-{name}", std::process::id()));
+    for part in ["mess/0", "info/0", "local/0", "remote/0", "todo"] {
+        std::fs::create_dir_all(dir.join(part)).unwrap();
+    }
+    std::fs::write(dir.join("mess/0/23"), "hello\n").unwrap();
+    std::fs::write(dir.join("info/0/23"), "Fs@x\0").unwrap();
+    std::fs::write(dir.join("secret"), "secret\n").unwrap();
+    dir
+}
+
+#[test]
+fn a_letter_that_is_a_link_or_behind_one_is_not_read() {
+    let dir = queue("links");
+    assert!(Stock::open(&dir).unwrap().content(23).is_ok());
+    std::fs::remove_file(dir.join("mess/0/23")).unwrap();
+    std::os::unix::fs::symlink(dir.join("secret"), dir.join("mess/0/23")).unwrap();
+    let stock = Stock::open(&dir).unwrap();
+    assert!(stock.content(23).unwrap_err().0.ends_with("mess/0/23: is no plain file"));
+    // Root's own links are followed, nobody else's.
+    let there = |path: &str| std::os::unix::fs::lchown(dir.join(path), Some(48_001), None);
+    let root = there("mess").is_ok();
+    std::fs::rename(dir.join("info"), dir.join("other")).unwrap();
+    std::os::unix::fs::symlink("other", dir.join("info")).unwrap();
+    if root {
+        assert!(Stock::open(&dir).is_ok());
+        there("info").unwrap();
+    }
+    assert!(Stock::open(&dir).is_err());
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn a_file_of_somebody_else_than_its_directorys_owner_is_not_read() {
+    let dir = queue("owner");
+    if std::os::unix::fs::chown(dir.join("mess/0"), Some(48_001), None).is_ok() {
+        // As a second name of a file of root's.
+        let why = Stock::open(&dir).unwrap().content(23).unwrap_err().0;
+        assert!(why.ends_with("mess/0/23: does not belong to whom its directory does"), "{why}");
+        std::os::unix::fs::chown(dir.join("mess/0/23"), Some(48_001), None).unwrap();
+        assert!(Stock::open(&dir).unwrap().content(23).is_ok());
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
+}
