@@ -95,8 +95,7 @@ impl Site {
             outgoing: outgoing(&control)?,
             connect: seconds(control.int("timeoutconnect", 60)?),
             remote: seconds(control.int("timeoutremote", 1_200)?),
-            servers: dns::parse_servers(list.iter().map(Vec::as_slice))
-                .map_err(|err| format!("{}: {err}", control.path("dnsservers").display()))?,
+            servers: list.iter().map(|line| server(&control, line)).collect::<Result<_, _>>()?,
             stamps,
             looked: Instant::now(),
             roads: Roads { smtp: routes("smtproutes")?, qmtp: routes("qmtproutes")?, control },
@@ -118,6 +117,13 @@ impl Site {
     pub(super) fn lookup(&self) -> Dns {
         Dns { config: Config { servers: self.servers.clone() }, resolver: None }
     }
+}
+
+/// A line of `dnsservers`.
+fn server(control: &Control, line: &[u8]) -> Result<SocketAddr, String> {
+    let bad = || dns::BadServer(String::from_utf8_lossy(line).into_owned());
+    let path = control.path("dnsservers");
+    base::route::server(line).ok_or_else(|| format!("{}: {}", path.display(), bad()))
 }
 
 /// The lines of `outgoingip`; `0.0.0.0` and `::` leave the choice to the kernel.
