@@ -1,9 +1,10 @@
 # The mail system in a container; svscan is its first process.
 #
-#   docker build --build-arg HOST=mail.example.org -t qmail-rs .
-#   docker run -d -p 25:25 -p 110:110 -v mail:/var/qmail/mail -v queue:/var/qmail/queue \
+#   docker build -t qmail-rs .
+#   docker run -d -e HOST=mail.example.org -p 25:25 -p 110:110 -v mail:/var/qmail/mail -v queue:/var/qmail/queue \
 #     -v users:/var/qmail/users -v control:/var/qmail/control -v alias:/var/qmail/alias qmail-rs
 #
+# The home is made, or completed, when a container starts: a password that an image has is everybody's.
 # The first account's password: docker exec … cat /var/qmail/account
 # POP3 passwords cross the wire in clear: let 110 out of the host only behind something with TLS.
 
@@ -19,11 +20,10 @@ RUN cargo build --release --locked --target "$(rustc -vV | sed -n 's/^host: //p'
  && strip /stage/qmail /stage/qmail-net /stage/daemontools /stage/qmail-admin
 
 FROM debian:stable-slim
-ARG HOST=mail.example.org
+ENV HOST=mail.example.org
 COPY --from=build /stage /usr/lib/qmail-rs
-RUN /usr/lib/qmail-rs/qmail-admin qmailctl install --boot none --host "$HOST" --pop3 0.0.0.0:110
 VOLUME ["/var/qmail/alias", "/var/qmail/control", "/var/qmail/mail", "/var/qmail/queue", "/var/qmail/users", "/var/qmail/log"]
 EXPOSE 25 110
 STOPSIGNAL SIGTERM
-HEALTHCHECK --start-period=10s CMD ["/var/qmail/bin/qmailctl", "stat"]
-ENTRYPOINT ["/var/qmail/bin/svscan", "/var/qmail/service"]
+HEALTHCHECK --start-period=20s CMD ["/var/qmail/bin/qmailctl", "stat"]
+ENTRYPOINT ["/bin/sh", "-c", "/usr/lib/qmail-rs/qmail-admin qmailctl install --boot none --host \"$HOST\" --pop3 0.0.0.0:110 && exec /var/qmail/bin/svscan /var/qmail/service"]
