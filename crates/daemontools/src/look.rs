@@ -55,11 +55,7 @@ pub(crate) fn status(dir: &Path) -> Result<Status, Trouble> {
 
 /// Whether a supervise listens; an error if that cannot be told, `NotFound` if none ever has.
 pub(crate) fn listens(dir: &Path) -> io::Result<bool> {
-    match file::open_write(dir.join("supervise/ok")) {
-        Ok(_) => Ok(true),
-        Err(error) if no_reader(&error) => Ok(false),
-        Err(error) => Err(error),
-    }
+    file::has_reader(dir.join("supervise/ok"))
 }
 
 /// ENXIO, 6 on every Linux: a FIFO that nobody has open for reading.

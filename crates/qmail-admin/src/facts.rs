@@ -57,24 +57,29 @@ fn stories(home: &Home, services: &[Service]) -> Result<(), Trouble> {
 
 /// Every service and its log, as svscan knows them. Where svscan looks at other people's services,
 /// too, those that lie in this home.
-fn services(home: &Home, places: &Places) -> Result<Vec<PathBuf>, Trouble> {
-    let dir = &places.scanned;
-    let entries = std::fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-    let root = std::fs::canonicalize(home.root()).unwrap_or_else(|_| home.root().into());
-    let ours = |path: &Path| {
-        !places.guided || std::fs::canonicalize(path).is_ok_and(|real| real.starts_with(&root))
-    };
+pub(crate) fn services(home: &Home, places: &Places) -> Result<Vec<PathBuf>, Trouble> {
     let mut services = Vec::new();
-    for entry in entries.flatten().filter(|e| !e.file_name().as_encoded_bytes().starts_with(b".")) {
-        let path = entry.path();
-        if ours(&path) {
-            let log = path.join("log");
-            services.push(path);
-            services.extend(Some(log).filter(|log| log.exists() || !places.guided));
-        }
+    for path in scanned(places)?.into_iter().filter(|path| is_within(home, places, path)) {
+        let log = path.join("log");
+        services.push(path);
+        services.extend(Some(log).filter(|log| log.exists() || !places.guided));
     }
     services.sort();
     Ok(services)
+}
+
+/// Every service that svscan knows, whosever it is.
+pub(crate) fn scanned(places: &Places) -> Result<Vec<PathBuf>, Trouble> {
+    let dir = &places.scanned;
+    let entries = std::fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let shown = entries.flatten().filter(|e| !e.file_name().as_encoded_bytes().starts_with(b"."));
+    Ok(shown.map(|entry| entry.path()).collect())
+}
+
+/// Whether a service is this home's.
+pub(crate) fn is_within(home: &Home, places: &Places, service: &Path) -> bool {
+    let root = || std::fs::canonicalize(home.root()).unwrap_or_else(|_| home.root().into());
+    !places.guided || std::fs::canonicalize(service).is_ok_and(|real| real.starts_with(root()))
 }
 
 /// Runs one of the home's programs for what it prints.

@@ -18,11 +18,13 @@ pub(crate) struct Service {
 
 /// What svstat's line says (svstat(8)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct State {
+pub(crate) struct State {
     /// The pid; 0: it is down.
-    pid: u32,
+    pub(crate) pid: u32,
     /// For how long.
     seconds: u64,
+    /// It is down, and supervise is to start it.
+    pub(crate) want_up: bool,
 }
 
 /// The lines that svstat has printed of these services.
@@ -30,12 +32,16 @@ pub(crate) fn read(services: &[PathBuf], lines: &str) -> Vec<Service> {
     let mut lines = lines.lines();
     let one = |path: &PathBuf| {
         let line = lines.next().unwrap_or_default();
-        let said = line.strip_prefix(&*path.to_string_lossy()).and_then(|l| l.strip_prefix(": "));
-        let state = said.and_then(state);
+        let state = said(line, path).and_then(state);
         let facts = state.and_then(|state| facts(path).filter(|f| f.status.pid == state.pid));
         Service { path: path.clone(), state, facts }
     };
     services.iter().map(one).collect()
+}
+
+/// What a line of svstat's says of this service.
+pub(crate) fn said<'a>(line: &'a str, service: &Path) -> Option<&'a str> {
+    line.strip_prefix(&*service.to_string_lossy())?.strip_prefix(": ")
 }
 
 /// What supervise has written behind the 18 bytes.
@@ -45,8 +51,8 @@ fn facts(service: &Path) -> Option<Facts> {
 }
 
 /// `up (pid P) N seconds` or `down N seconds`, and words after commas.
-fn state(said: &str) -> Option<State> {
-    let first = said.split(", ").next()?;
+pub(crate) fn state(said: &str) -> Option<State> {
+    let (first, more) = said.split_once(", ").unwrap_or((said, ""));
     let (pid, rest) = match first.strip_prefix("up (pid ") {
         Some(rest) => {
             let (pid, rest) = rest.split_once(") ")?;
@@ -55,7 +61,8 @@ fn state(said: &str) -> Option<State> {
         None => (0, first.strip_prefix("down ")?),
     };
     let seconds = rest.strip_suffix(" seconds")?.parse().ok()?;
-    Some(State { pid, seconds })
+    let want_up = pid == 0 && more.split(", ").any(|word| word == "want up");
+    Some(State { pid, seconds, want_up })
 }
 
 impl State {
@@ -132,9 +139,10 @@ mod tests {
 
     #[test]
     fn what_svstat_says_is_read() {
-        let of = |pid, seconds| Some(State { pid, seconds });
+        let of = |pid, seconds| Some(State { pid, seconds, want_up: false });
         assert_eq!(state("up (pid 30212) 20 seconds, normally down, paused"), of(30212, 20));
         assert_eq!(state("down 1 seconds, normally up"), of(0, 1));
+        assert!(state("down 0 seconds, normally up, want up").is_some_and(|down| down.want_up));
         assert_eq!(state("supervise not running"), None);
     }
 
@@ -150,7 +158,7 @@ mod tests {
         let status = Status { since: Label::new(980, 0), pid: 7, paused: false, want: Want::Up };
         let told = |starts: Option<u64>, last| {
             let facts = starts.map(|starts| Facts { starts, last, ..Facts::of_status(status) });
-            let state = Some(State { pid: 7, seconds: 20 });
+            let state = Some(State { pid: 7, seconds: 20, want_up: false });
             let service = Service { path: "/service/x".into(), state, facts };
             service.story(Moment::from_secs(1_000), time).unwrap()
         };

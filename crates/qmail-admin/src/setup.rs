@@ -249,6 +249,15 @@ fn link(at: &Path, to: &str) -> Result<(), Trouble> {
     about(at, symlink(to, &fresh).and_then(|()| std::fs::rename(&fresh, at)))
 }
 
+/// A binary of ours in `bin/`, or a link to one.
+pub(crate) fn is_ours(path: &Path) -> bool {
+    let ours = |name: &Path| BINARIES.iter().any(|binary| name == Path::new(binary));
+    match std::fs::read_link(path) {
+        Ok(to) => ours(&to),
+        Err(_) => path.file_name().is_some_and(|name| ours(Path::new(name))),
+    }
+}
+
 fn kept(at: &Path, what: &str) -> Result<(), Trouble> {
     say!("{} stays: {what}; without it there would be a program of ours", at.display());
     Ok(())

@@ -192,16 +192,21 @@ fn forget_slow_hosts(home: &Home) -> Result<(), Trouble> {
 /// Has qmail-send, as the role that will, read its control files as at a start; what it cannot use
 /// it says itself, and what is `undone` for it is the trouble.
 pub(crate) fn check(home: &Home, undone: &str) -> Result<(), Trouble> {
+    check_with(home, &[home.path("bin/qmail-send")], undone)
+}
+
+/// The same with another qmail-send: its words.
+pub(crate) fn check_with(home: &Home, send: &[PathBuf], undone: &str) -> Result<(), Trouble> {
     let role = home.roles().map_err(|e| e.to_string())?.qmails;
-    let send: PathBuf = home.path("bin/qmail-send");
-    let good = match home.is_private() {
-        true => bin(home, "qmail-send", &["check".into()]),
-        false => {
-            let role = format!("{}:{}", role.uid, role.gid);
-            bin(home, "setuidgid", &[role.into(), send, "check".into()])
-        }
-    };
-    match good? {
+    let mut words = send.to_vec();
+    words.push("check".into());
+    if !home.is_private() {
+        let role = format!("{}:{}", role.uid, role.gid);
+        words.splice(0..0, [home.path("bin/setuidgid"), role.into()]);
+    }
+    let Some((name, args)) = words.split_first() else { return Ok(()) };
+    // A whole path stays what it is.
+    match bin(home, &name.to_string_lossy(), args)? {
         true => Ok(()),
         false => Err(format!("{undone}: mend the file first; what was read before is in force")),
     }

@@ -19,6 +19,17 @@ pub fn open_write(path: impl AsRef<Path>) -> io::Result<File> {
     open(path.as_ref(), OFlags::WRONLY, 0)
 }
 
+/// Whether anybody has a FIFO open for reading; `NotFound` if it is not there.
+pub fn has_reader(fifo: impl AsRef<Path>) -> io::Result<bool> {
+    match open_write(fifo) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Opens for appending, making the file with mode 0600 if need be.
 pub fn open_append(path: impl AsRef<Path>) -> io::Result<File> {
     open(path.as_ref(), OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE, 0o600)

@@ -4,6 +4,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use base::service::{LONGEST, Status};
 use clap::ValueEnum;
 use store::home::Home;
 
@@ -21,6 +22,10 @@ const UNIT_TEXT: &str = include_str!("../../boot/qmail.service");
 const SCRIPT_TEXT: &str = include_str!("../../boot/qmail.init");
 /// The home and the directory of services those texts name.
 const NAMED: (&str, &str) = ("/var/qmail", "/var/qmail/service");
+
+/// What makes these directories read-only for the unit (systemd.exec(5)).
+const PROTECT: &str = "ProtectSystem=full\n";
+const READ_ONLY: [&str; 4] = ["/etc", "/usr", "/boot", "/efi"];
 
 /// Sums of the unit and of the script in every version ([`is_ours`]).
 const SUMS: [u32; 4] = [0x164c_65c2, 0xbe88_da75, 0xc69f_8811, 0xb565_1911];
@@ -57,7 +62,10 @@ impl Boot {
     pub(super) fn file(self, home: &Path, scanned: &Path) -> Option<(PathBuf, u32, String)> {
         let of = |text: &str| fit(text, home, scanned);
         match self {
-            Self::Systemd => Some((Path::new(UNITS).join(UNIT), 0o644, of(UNIT_TEXT))),
+            Self::Systemd => {
+                let text = writable(&of(UNIT_TEXT), scanned);
+                Some((Path::new(UNITS).join(UNIT), 0o644, text))
+            }
             Self::Sysv => Some(("/etc/init.d/qmail".into(), 0o755, of(SCRIPT_TEXT))),
             Self::Inittab => {
                 let (bin, scanned) = (home.join("bin"), scanned.display());
@@ -127,22 +135,60 @@ fn fit(text: &str, home: &Path, scanned: &Path) -> String {
     text.replace('\0', &scanned.to_string_lossy())
 }
 
-/// The svscan at work in a home, if there is one.
-pub(crate) fn svscan_pid(home: &Home) -> Option<u32> {
-    let lock = Places::of(home).scanned.join(".svscan.lock");
-    let mut file = std::fs::File::open(lock).ok()?;
-    match file.try_lock() {
-        Err(std::fs::TryLockError::WouldBlock) => {}
-        Ok(()) | Err(std::fs::TryLockError::Error(_)) => return None,
+/// The unit with leave to write to a directory of services that lies where it makes everything
+/// read-only: without its lock there svscan would not know of another.
+fn writable(unit: &str, scanned: &Path) -> String {
+    match READ_ONLY.iter().any(|dir| scanned.starts_with(dir)) {
+        true => unit.replace(PROTECT, &format!("{PROTECT}ReadWritePaths=-{}\n", scanned.display())),
+        false => unit.to_owned(),
     }
-    let mut text = String::new();
-    file.by_ref().take(20).read_to_string(&mut text).ok()?;
-    text.trim_end().parse().ok()
 }
 
-/// Whether a svscan is at work in a home.
+/// The svscan at work in a home, if there is one of ours: whom the file it locks names, if that is a
+/// svscan that stands there. The lock itself is not asked: who asks has it for a moment, and a svscan
+/// that starts just then would give up.
+pub(crate) fn svscan_pid(home: &Home) -> Option<u32> {
+    let scanned = Places::of(home).scanned;
+    let lock = std::fs::File::open(scanned.join(".svscan.lock")).ok()?;
+    let mut text = String::new();
+    lock.take(20).read_to_string(&mut text).ok()?;
+    let pid = text.trim_end().parse().ok()?;
+    is_svscan(pid, &scanned).then_some(pid)
+}
+
+/// Whether a process is a svscan that looks at this directory, as far as that may be seen.
+fn is_svscan(pid: u32, scanned: &Path) -> bool {
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut words = words.split(|&byte| byte == 0).take(2);
+    let named = words.any(|word| word.rsplit(|&byte| byte == b'/').next() == Some(b"svscan"));
+    let places = (std::fs::metadata(format!("/proc/{pid}/cwd")), std::fs::metadata(scanned));
+    let elsewhere = matches!(places, (Ok(at), Ok(dir)) if !sys::file::is_same(&at, &dir));
+    named && !elsewhere
+}
+
+/// Whether somebody keeps a home's services up: our svscan, or any supervise, started by whatever
+/// that svscan is.
 pub(crate) fn is_running(home: &Home) -> bool {
-    svscan_pid(home).is_some()
+    svscan_pid(home).is_some() || is_supervised(home)
+}
+
+/// Whether one of a home's services, loggers aside, is up, as any supervise writes it.
+pub(super) fn is_up(home: &Home) -> bool {
+    let services = crate::facts::services(home, &Places::of(home)).unwrap_or_default();
+    services.iter().filter(|dir| !dir.ends_with("log")).any(|dir| {
+        let heard = sys::file::has_reader(dir.join("supervise/ok")).unwrap_or(false);
+        let status = sys::file::open_read(dir.join("supervise/status"));
+        let status = status.and_then(|file| sys::fd::read_to_end(file, LONGEST));
+        let status = status.ok().and_then(|bytes| Status::decode(&bytes));
+        heard && status.is_some_and(|status| status.pid != 0)
+    })
+}
+
+/// Whether a supervise watches one of a home's services, as svok asks it.
+fn is_supervised(home: &Home) -> bool {
+    let services = crate::facts::services(home, &Places::of(home)).unwrap_or_default();
+    // Of a service nobody has ever watched there is no `ok`.
+    services.iter().any(|dir| sys::file::has_reader(dir.join("supervise/ok")).unwrap_or(false))
 }
 
 #[cfg(test)]
@@ -191,5 +237,68 @@ mod tests {
         let (home, scanned) = (Path::new("/var/qmail"), Path::new("/var/qmail/service"));
         assert_eq!(fit(UNIT_TEXT, home, scanned), UNIT_TEXT);
         assert_eq!(fit(SCRIPT_TEXT, home, scanned), SCRIPT_TEXT);
+    }
+
+    #[test]
+    fn where_the_unit_sees_services_below_etc_it_may_write_to_them() {
+        let unit = |scanned: &str| {
+            let file = Boot::Systemd.file(Path::new("/var/qmail"), Path::new(scanned));
+            file.map(|(_, _, text)| text).unwrap()
+        };
+        assert!(unit("/etc/service").contains("\nReadWritePaths=-/etc/service\n"));
+        assert!(!unit("/service").contains("ReadWritePaths"));
+        assert!(!unit("/etcetera/service").contains("ReadWritePaths"));
+    }
+
+    fn home(name: &str) -> Home {
+        let root = std::env::temp_dir().join(format!("boot-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(root.join("service/queued/supervise")).unwrap();
+        Home::at(root).unwrap()
+    }
+
+    #[test]
+    fn who_is_named_in_the_lock_is_looked_at_and_the_lock_is_nobodys() {
+        use std::os::unix::process::CommandExt;
+        let home = home("svscan");
+        let lock = home.path("service/.svscan.lock");
+        let asleep = |at: &Path| {
+            let mut sleep = std::process::Command::new("sleep");
+            sleep.arg("60").arg0("/somewhere/svscan").current_dir(at).spawn().unwrap()
+        };
+        let mut found = Vec::new();
+        for at in [home.path("service"), home.path(".")] {
+            let mut svscan = asleep(&at);
+            std::fs::write(&lock, format!("{}\n", svscan.id())).unwrap();
+            found.push(svscan_pid(&home) == Some(svscan.id()));
+            svscan.kill().unwrap();
+            svscan.wait().unwrap();
+            assert_eq!(svscan_pid(&home), None);
+        }
+        std::fs::write(&lock, format!("{}\n", std::process::id())).unwrap();
+        assert_eq!((found, svscan_pid(&home)), (vec![true, false], None));
+        std::fs::remove_dir_all(home.root()).unwrap();
+    }
+
+    #[test]
+    fn any_supervise_tells_that_a_home_is_at_work() {
+        let home = home("supervise");
+        let ok = home.path("service/queued/supervise/ok");
+        sys::file::mkfifo(&ok, 0o600).unwrap();
+        assert!(!is_running(&home));
+        let supervise = sys::file::open_read(&ok).unwrap();
+        assert!(is_running(&home) && !is_up(&home));
+        let status = |pid| Status {
+            since: base::tai::Label::new(1, 0),
+            pid,
+            paused: false,
+            want: base::service::Want::Up,
+        };
+        for (pid, up) in [(7, true), (0, false)] {
+            std::fs::write(ok.with_file_name("status"), status(pid).encode()).unwrap();
+            assert_eq!(is_up(&home), up);
+        }
+        drop(supervise);
+        assert!(!is_running(&home));
+        std::fs::remove_dir_all(home.root()).unwrap();
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use store::home::Home;
 
 use super::accounts::{GROUPS, ROLES, Tools};
-use super::boot::{Boot, UNIT, is_ours, is_running};
+use super::boot::{Boot, UNIT, is_ours, is_running, is_up, svscan_pid};
 use super::plan::{Facts, File, Found, Link, Wishes, kept};
 use super::source::Source;
 use crate::permissions::about;
@@ -27,14 +27,19 @@ const LINKS: [(&str, &str); 3] = [
 pub(super) fn facts(wishes: &Wishes, source: &Source) -> Result<Facts, Trouble> {
     let home = Home::at(&wishes.home).ok();
     let scanned = home.as_ref().map_or(wishes.home.join("service"), |h| Places::of(h).scanned);
-    let boot = if wishes.packaged { Boot::None } else { wishes.boot.unwrap_or_else(Boot::here) };
-    let mut stale = Vec::new();
-    for name in source.names() {
-        if !source.is_at(name, &wishes.home.join("bin").join(name))? {
-            stale.push(name);
-        }
+    let supervised = home.as_ref().is_some_and(is_running);
+    let foreign = supervised && home.as_ref().is_none_or(|home| svscan_pid(home).is_none());
+    let boot = boot(wishes, foreign, &scanned)?;
+    let bin = wishes.home.join("bin");
+    let ours = BINARIES.iter().all(|name| bin.join(name).exists());
+    if !ours && home.as_ref().is_some_and(is_up) {
+        return Err(format!(
+            "{} is at work with other programs than ours: stop it first (qmail-move(7))",
+            wishes.home.display()
+        ));
     }
-    let running = home.as_ref().is_some_and(is_running);
+    let running = supervised && ours;
+    let stale = source.stale(&bin)?;
     let files = files(wishes, source, boot, &scanned)?;
     Ok(Facts {
         tools: Tools::here(),
@@ -44,11 +49,33 @@ pub(super) fn facts(wishes: &Wishes, source: &Source) -> Result<Facts, Trouble> 
         wrong: wrong(wishes, home.as_ref(), &stale)?,
         stale,
         links: links(wishes)?,
-        enabled: is_enabled(boot, running, &files),
+        enabled: is_enabled(boot, supervised, &files),
         live: wishes.live && (boot != Boot::Systemd || Path::new("/run/systemd/system").exists()),
         files,
         boot,
         running,
+    })
+}
+
+/// What starts it. Where a svscan that is not ours keeps the services up, the machine starts that one:
+/// a second would fight with it over them, unless somebody wants it or ours was set up before.
+fn boot(wishes: &Wishes, foreign: bool, scanned: &Path) -> Result<Boot, Trouble> {
+    let boot = match wishes.boot {
+        _ if wishes.packaged => return Ok(Boot::None),
+        Some(boot) => return Ok(boot),
+        None => Boot::here(),
+    };
+    let Some((path, _, _)) = boot.file(&wishes.home, scanned).filter(|_| foreign) else {
+        return Ok(boot);
+    };
+    let svscan = wishes.home.join("bin/svscan");
+    Ok(match found(&path)? {
+        Found::File(text)
+            if String::from_utf8_lossy(&text).contains(&*svscan.to_string_lossy()) =>
+        {
+            boot
+        }
+        _ => Boot::None,
     })
 }
 

@@ -25,6 +25,7 @@ use crate::{Trouble, setup};
 use boot::Boot;
 pub(crate) use boot::is_running;
 pub(crate) use leave::Uninstall;
+pub(crate) use processes::is_of;
 pub(crate) use source::Source;
 
 /// Put the mail system into this machine, or complete it; run again it changes nothing.

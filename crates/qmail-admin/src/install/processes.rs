@@ -1,7 +1,8 @@
 //! The processes of a home: whoever runs one of its binaries.
 
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sys::signal::{self, Signal};
@@ -15,18 +16,28 @@ const DELETED: &[u8] = b" (deleted)";
 
 /// Their pids, but ours.
 pub(super) fn of(home: &Path) -> Vec<u32> {
-    let bin = home.join("bin");
-    // The kernel names no links on the way.
-    let bin = std::fs::canonicalize(&bin).unwrap_or(bin);
+    let bin = real_bin(home);
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|pid| *pid != std::process::id() && runs(*pid, &bin)).collect()
+    let ours = |pid: u32| pid != std::process::id() && runs(pid, &bin).unwrap_or(false);
+    pids.filter(|pid| ours(*pid)).collect()
+}
+
+/// Whether a process runs a program of a home, as it is or was; an error if that may not be seen.
+pub(crate) fn is_of(pid: u32, home: &Path) -> io::Result<bool> {
+    runs(pid, &real_bin(home))
+}
+
+/// Where a home's programs lie: the kernel names no links on the way.
+fn real_bin(home: &Path) -> PathBuf {
+    let bin = home.join("bin");
+    std::fs::canonicalize(&bin).unwrap_or(bin)
 }
 
 /// Whether a process runs a program in this directory.
-fn runs(pid: u32, bin: &Path) -> bool {
-    std::fs::read_link(format!("/proc/{pid}/exe"))
-        .is_ok_and(|exe| is_below(exe.as_os_str().as_bytes(), bin))
+fn runs(pid: u32, bin: &Path) -> io::Result<bool> {
+    let exe = std::fs::read_link(format!("/proc/{pid}/exe"))?;
+    Ok(is_below(exe.as_os_str().as_bytes(), bin))
 }
 
 fn is_below(exe: &[u8], bin: &Path) -> bool {

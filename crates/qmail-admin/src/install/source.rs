@@ -71,8 +71,19 @@ impl Source {
         Ok(bytes)
     }
 
+    /// The names of those that are not in this directory as they should be.
+    pub(crate) fn stale(&self, bin: &Path) -> Result<Vec<&'static str>, Trouble> {
+        let mut stale = Vec::new();
+        for name in self.names() {
+            if !self.is_at(name, &bin.join(name))? {
+                stale.push(name);
+            }
+        }
+        Ok(stale)
+    }
+
     /// Whether the file at `path` has a binary's very bytes.
-    pub(crate) fn is_at(&self, name: &str, path: &Path) -> Result<bool, Trouble> {
+    fn is_at(&self, name: &str, path: &Path) -> Result<bool, Trouble> {
         match std::fs::read(path) {
             Ok(there) => Ok(there == self.read(name)?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

@@ -4,10 +4,22 @@ use std::time::Duration;
 
 use super::sight::Kind;
 
-/// The services, each after those it needs.
-pub(super) const ORDER: &[&str] = &["queued", "pspawn", "qmail-send", "qmail-smtpd", "qmail-pop3d"];
+/// The services that every home has, each after those it needs.
+const ORDER: [&str; 5] = ["queued", "pspawn", "qmail-send", "qmail-smtpd", "qmail-pop3d"];
 /// One that has been ready for so long stays so.
 const SETTLED: Duration = Duration::from_secs(1);
+
+/// Whether every home has this one.
+pub(super) fn is_known(name: &str) -> bool {
+    ORDER.contains(&name)
+}
+
+/// The services there are, each after those it needs: a site's own, which need ours, last.
+pub(super) fn ordered(mut names: Vec<String>) -> Vec<String> {
+    let place = |name: &str| ORDER.iter().position(|known| *known == name).unwrap_or(ORDER.len());
+    names.sort_by(|one, other| (place(one), one).cmp(&(place(other), other)));
+    names
+}
 
 /// What a look at a service shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +116,12 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sites_own_services_come_after_those_they_need() {
+        let names = ["qmail-qmtpd", "qmail-send", "extra", "queued"].map(str::to_owned).to_vec();
+        assert_eq!(ordered(names), ["queued", "qmail-send", "extra", "qmail-qmtpd"]);
+    }
 
     const LIMIT: Duration = Duration::from_secs(30);
 

@@ -22,13 +22,15 @@ use crate::install::{Source, is_running};
 use crate::permissions::{append, enter};
 use crate::places::Places;
 use crate::print::say;
-use crate::{Trouble, setup, steer};
+use crate::{Trouble, facts, setup, steer};
 use judge::{Verdict, Watch};
 use sight::{Kind, Look};
 pub(crate) use swap::BEFORE;
 
 /// Time between two looks at a service.
 const AGAIN: Duration = Duration::from_millis(100);
+/// What is said of a service that is not renewed.
+const KEPT: &str = "left as it is";
 /// What is said of a qmail-send with deliveries under way.
 const LINGERS: &str =
     "the old one still finishes what it has begun; the new one starts when it is gone";
@@ -71,52 +73,88 @@ struct Work<'a> {
 impl Work<'_> {
     fn carry(&self, source: &Source, anyway: bool) -> Result<(), Trouble> {
         let _alone = swap::lock(self.home)?;
-        let stale = swap::stale(self.home, source)?;
-        if stale.is_empty() && !anyway {
-            say!("{} has these binaries already", self.home.path("bin").display());
+        let bin = self.home.path("bin");
+        let stale = source.stale(&bin)?;
+        if stale.is_empty() && !anyway && !swap::is_begun(self.home) {
+            say!("{} has these binaries already", bin.display());
             return Ok(());
         }
-        swap::put(self.home, source, &stale)?;
-        if let Err(why) = self.complete() {
-            swap::back(self.home)?;
-            return Err(format!("{why}; the old version is back, no service has noticed"));
+        let running = is_running(self.home);
+        let names = if running { self.services()? } else { Vec::new() };
+        self.accepts(source, &stale)?;
+        if let Err(why) = swap::put(self.home, &stale).and_then(|()| self.complete(&names)) {
+            return Err(match swap::back(self.home) {
+                Ok(()) => format!("{why}; the old version is back, no service has noticed"),
+                Err(also) => format!("{why}; and the old version cannot be put back: {also}"),
+            });
         }
-        if !is_running(self.home) {
+        if !running {
+            swap::settle(self.home)?;
             say!("put into {}; nothing runs", self.home.path("bin").display());
             return Ok(());
         }
         self.log(&format!("upgrade to the binaries of {}", source.dir().display()));
-        match self.renew_all(judge::ORDER, false) {
+        match self.renew_all(&names, false) {
             Ok(()) => {
+                swap::settle(self.home)?;
                 self.log("upgrade done");
                 Ok(())
             }
-            Err((at, why)) => Err(self.take_back(at, &why)),
+            Err((at, why)) => Err(self.take_back(names.get(..=at).unwrap_or(&names), &why)),
         }
     }
 
-    /// The links to new programs; and whether the new version takes the settings as they are.
-    fn complete(&self) -> Result<(), Trouble> {
+    /// Whether the new version takes the settings as they are, asked before anything is touched.
+    fn accepts(&self, source: &Source, stale: &[&str]) -> Result<(), Trouble> {
+        swap::stage(self.home, source, stale)?;
+        let send = [swap::staged(self.home, "qmail"), "qmail-send".into()];
+        let accepted = steer::check_with(self.home, &send, "not upgraded");
+        if accepted.is_err() {
+            swap::unstage(self.home);
+        }
+        accepted
+    }
+
+    /// The links to new programs; and whether the new version can tell how the services are.
+    fn complete(&self, names: &[String]) -> Result<(), Trouble> {
         setup::links(self.home)?;
-        steer::check(self.home, "not upgraded")
+        names.iter().try_for_each(|name| Look::at(self.home, &self.places, name).map(drop))
+    }
+
+    /// The services there are, in their order, a site's own among them. Where svscan looks at other
+    /// people's too, those are left out; but if one runs a program of this home's it is named.
+    fn services(&self) -> Result<Vec<String>, Trouble> {
+        let mut names = Vec::new();
+        for service in facts::scanned(&self.places)? {
+            let Some(name) = service.file_name().map(|n| n.to_string_lossy().into_owned()) else {
+                continue;
+            };
+            if judge::is_known(&name) || facts::is_within(self.home, &self.places, &service) {
+                names.push(name);
+            } else if let Ok(Look::Up(service)) = Look::at(self.home, &self.places, &name)
+                && service.is_ours(self.home, &name)
+            {
+                self.log(&format!("{name}: runs a program of this home but lies elsewhere, {KEPT}"));
+            }
+        }
+        Ok(judge::ordered(names))
     }
 
     /// Renews the services named, one by one; which one was not ready, and why.
-    fn renew_all(&self, names: &[&str], touched: bool) -> Result<(), (usize, Trouble)> {
+    fn renew_all(&self, names: &[String], touched: bool) -> Result<(), (usize, Trouble)> {
         for (at, name) in names.iter().enumerate() {
-            self.renew(name, touched).map_err(|why| (at, why))?;
+            self.renew(name, touched && judge::is_known(name)).map_err(|why| (at, why))?;
         }
         self.renew_loggers(names);
         Ok(())
     }
 
     /// Puts the old version back: its binaries, then every service that has been touched.
-    fn take_back(&self, failed: usize, why: &str) -> Trouble {
+    fn take_back(&self, touched: &[String], why: &str) -> Trouble {
         self.log(&format!("upgrade failed: {why}; putting the old version back"));
         if let Err(also) = swap::back(self.home) {
             return format!("{why}; and the old version cannot be put back: {also}");
         }
-        let touched = judge::ORDER.get(..=failed).unwrap_or(judge::ORDER);
         match self.renew_all(touched, true) {
             Ok(()) => {
                 self.log("the old version is back");
@@ -132,22 +170,25 @@ impl Work<'_> {
     /// One service: told to become the new version, and watched until it is ready. One that was
     /// `touched` is ours whatever it runs just now.
     fn renew(&self, name: &str, touched: bool) -> Result<(), Trouble> {
-        let before = match Look::at(self.home, &self.places, name) {
+        let before = match Look::at(self.home, &self.places, name)? {
             Look::Absent => return Ok(()),
             Look::Down => None,
-            Look::Up(service) if touched || service.is_ours(self.home) => Some(service),
+            Look::Up(service) if touched || service.is_ours(self.home, name) => Some(service),
             Look::Up(_) => {
-                self.log(&format!("{name}: not a program of this home, left as it is"));
+                self.log(&format!("{name}: not a program of this home, {KEPT}"));
                 return Ok(());
             }
         };
         let (kind, begun) = (Kind::of(name, before.as_deref()), Instant::now());
         if before.is_some() {
-            steer::svc(self.home, kind.command(), &[name])?;
+            let (svc, service) = (self.home.path("bin/svc"), self.places.service(name));
+            if !steer::bin(self.home, "svc", &[kind.command().into(), service])? {
+                return Err(format!("{} cannot tell {name} of it", svc.display()));
+            }
         }
         let mut watch = Watch::new(kind, self.limit);
         loop {
-            let now = Look::at(self.home, &self.places, name);
+            let now = Look::at(self.home, &self.places, name)?;
             let seen = sight::compare(self.home, before.as_deref(), &now);
             let ready = seen.is_new() && sight::is_ready(self.home, &self.places, name);
             match watch.judge(seen, ready, begun.elapsed()) {
@@ -170,7 +211,7 @@ impl Work<'_> {
     }
 
     /// The loggers take no part in mail: they are told, and their supervises see to the rest.
-    fn renew_loggers(&self, names: &[&str]) {
+    fn renew_loggers(&self, names: &[String]) {
         for name in names {
             let log = format!("{name}/log");
             if self.places.service(&log).exists() {

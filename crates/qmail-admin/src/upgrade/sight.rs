@@ -3,15 +3,20 @@
 use std::fs::Metadata;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use store::home::Home;
 use sys::pass;
 
-use super::judge::Seen;
+use super::judge::{self, Seen};
+use crate::install::is_of;
+use crate::permissions::about;
 use crate::places::Places;
 use crate::setup::BINARIES;
+use crate::steer::program;
+use crate::{Trouble, history};
 
 /// How long a service may take to greet us.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -72,16 +77,17 @@ pub(super) enum Look {
 }
 
 impl Look {
-    /// Looks at one.
-    pub(super) fn at(home: &Home, places: &Places, name: &str) -> Self {
-        let svstat = Command::new(home.path("bin/svstat")).arg(places.service(name)).output();
-        let line = svstat.map(|out| String::from_utf8_lossy(&out.stdout).into_owned());
-        let line = line.unwrap_or_default();
-        match pid_in(&line) {
-            Some(pid) => Self::Up(Box::new(Service::of(pid))),
-            None if line.contains(", want up") => Self::Down,
-            None => Self::Absent,
-        }
+    /// Looks at one, by the home's svstat, which may be of the new version: if that cannot tell, the
+    /// version will not do.
+    pub(super) fn at(home: &Home, places: &Places, name: &str) -> Result<Self, Trouble> {
+        let (svstat, service) = (home.path("bin/svstat"), places.service(name));
+        let asked = about(&svstat, program(home, "svstat").arg(&service).output())?;
+        let line = String::from_utf8_lossy(&asked.stdout).into_owned();
+        let found = asked.status.success().then(|| found(line.trim_end(), &service)).flatten();
+        found.ok_or_else(|| {
+            let (svstat, service) = (svstat.display(), service.display());
+            format!("{svstat} does not tell the state of {service}: {}, {line:?}", asked.status)
+        })
     }
 }
 
@@ -89,28 +95,35 @@ impl Service {
     fn of(pid: u32) -> Self {
         let listens = arguments(pid).any(|word| word.ends_with(b"/tcpserver"));
         let parents = if listens { clean_parents(pid) } else { Vec::new() };
-        Self { pid, program: program(pid), listens, parents }
+        Self { pid, program: runs(pid), listens, parents }
     }
 
-    /// Whether it runs one of our binaries, as they are or were in the home's `bin/`.
-    pub(super) fn is_ours(&self, home: &Home) -> bool {
-        let link = std::fs::read_link(format!("/proc/{}/exe", self.pid));
-        let bin = home.path("bin");
-        // The kernel names no links on the way.
-        let bin = std::fs::canonicalize(&bin).unwrap_or(bin);
-        // Where it is not shown, the run script was ours, and nobody else's is told from it.
-        link.is_err() || link.is_ok_and(|exe| exe.starts_with(bin))
+    /// Whether it runs one of our binaries, as they are or were in the home's `bin/`. Where that is
+    /// not shown, the run script of a service that every home has was ours, and nobody else's is told
+    /// from it.
+    pub(super) fn is_ours(&self, home: &Home, name: &str) -> bool {
+        is_of(self.pid, home.root()).unwrap_or_else(|_| judge::is_known(name))
     }
 }
 
-/// The pid in a line of svstat's.
-fn pid_in(line: &str) -> Option<u32> {
-    let (_, rest) = line.split_once(": up (pid ")?;
-    rest.split_once(')')?.0.parse().ok()
+/// What a line of svstat's says of a service.
+fn found(line: &str, service: &Path) -> Option<Look> {
+    let said = history::said(line, service)?;
+    match history::state(said) {
+        Some(state) if state.pid != 0 => Some(Look::Up(Box::new(Service::of(state.pid)))),
+        Some(state) if state.want_up => Some(Look::Down),
+        Some(_) => Some(Look::Absent),
+        // Nobody keeps it up, or nobody has ever.
+        None if said == "supervise not running" => Some(Look::Absent),
+        None if said.starts_with("unable to ") && said.ends_with("file does not exist") => {
+            Some(Look::Absent)
+        }
+        None => None,
+    }
 }
 
 /// What a process runs.
-fn program(pid: u32) -> Option<Metadata> {
+fn runs(pid: u32) -> Option<Metadata> {
     std::fs::metadata(format!("/proc/{pid}/exe")).ok()
 }
 
@@ -125,12 +138,12 @@ fn clean_parents(listener: u32) -> Vec<(u32, Metadata)> {
     let path = format!("/proc/{listener}/task/{listener}/children");
     let children = std::fs::read_to_string(path).unwrap_or_default();
     let pids = children.split_whitespace().filter_map(|pid| pid.parse().ok());
-    let runs = |pid: u32| {
+    let network = |pid: u32| {
         let link = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
         let name = link.file_name()?.to_string_lossy().into_owned();
-        name.starts_with(NETWORK).then(|| program(pid)).flatten()
+        name.starts_with(NETWORK).then(|| runs(pid)).flatten()
     };
-    pids.filter_map(|pid: u32| Some((pid, runs(pid)?))).collect()
+    pids.filter_map(|pid: u32| Some((pid, network(pid)?))).collect()
 }
 
 /// Compares a service with what it was before, if it was there.
@@ -162,8 +175,8 @@ pub(super) fn compare(home: &Home, before: Option<&Service>, now: &Look) -> Seen
 pub(super) fn is_ready(home: &Home, places: &Places, name: &str) -> bool {
     match name {
         "queued" => {
-            let mut qstat = Command::new(home.path("bin/qmail-qstat"));
-            qstat.env("QMAILHOME", home.root()).stdout(Stdio::null()).stderr(Stdio::null());
+            let mut qstat = program(home, "qmail-qstat");
+            qstat.stdout(Stdio::null()).stderr(Stdio::null());
             qstat.status().is_ok_and(|status| status.success())
         }
         "pspawn" => pass::connect(&home.path("pspawn/socket"), pass::Kind::Seqpacket).is_ok(),
@@ -208,10 +221,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_services_pid_is_in_its_line() {
-        assert_eq!(pid_in("/service/queued: up (pid 77) 3 seconds, normally down"), Some(77));
-        assert_eq!(pid_in("/service/queued: down 3 seconds"), None);
-        assert_eq!(pid_in("/service/queued: supervise not running"), None);
+    fn a_line_that_cannot_be_read_is_not_a_service_that_is_not_there() {
+        let found = |line: &str| found(line, Path::new("/service/queued"));
+        let up = found("/service/queued: up (pid 77) 3 seconds, normally down");
+        assert!(matches!(up, Some(Look::Up(service)) if service.pid == 77));
+        let down = found("/service/queued: down 1 seconds, normally up, want up");
+        assert!(matches!(down, Some(Look::Down)));
+        for absent in
+            ["down 3 seconds", "supervise not running", "unable to chdir: file does not exist"]
+        {
+            assert!(matches!(found(&format!("/service/queued: {absent}")), Some(Look::Absent)));
+        }
+        for unread in
+            ["", "/service/queued: ", "/service/queued: up", "/service/other: down 3 seconds"]
+        {
+            assert!(found(unread).is_none(), "{unread}");
+        }
     }
 
     #[test]

@@ -1,18 +1,28 @@
-//! The binaries of a home, changed under who runs them; those there were are kept until the next time.
+//! The binaries of a home, changed under who runs them, and what was there before, kept.
+//!
+//! Beside them in `bin/` lie, while an upgrade is under way, `.fresh` (the new ones, not yet in their
+//! places) and `.before.new` (what there was when it began, whole or not there at all: that is gone
+//! back to, also after a crash). When the new version serves, `.before.new` becomes `.before`.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 
 use store::home::Home;
 
 use crate::Trouble;
 use crate::install::Source;
 use crate::permissions::{about, replace};
-use crate::setup::BINARIES;
+use crate::setup::{BINARIES, is_ours};
 
-/// Where the binaries before these are, below `bin/`.
+/// Where the version before this one is, below `bin/`.
 pub(crate) const BEFORE: &str = ".before";
+/// What an upgrade that is under way, or was when the machine went down, goes back to.
+pub(crate) const BEGUN: &str = ".before.new";
+/// The same while it is being filled.
+const FILLING: &str = ".before.filling";
+/// The new binaries on their way.
+const FRESH: &str = ".fresh";
 
 /// One upgrade at a time.
 pub(super) fn lock(home: &Home) -> Result<fs::File, Trouble> {
@@ -25,78 +35,152 @@ pub(super) fn lock(home: &Home) -> Result<fs::File, Trouble> {
     }
 }
 
-/// The binaries that are not what they should be.
-pub(super) fn stale(home: &Home, source: &Source) -> Result<Vec<&'static str>, Trouble> {
-    let mut stale = Vec::new();
-    for name in source.names() {
-        if !source.is_at(name, &home.path("bin").join(name))? {
-            stale.push(name);
+fn below(home: &Home, dir: &str) -> PathBuf {
+    home.path("bin").join(dir)
+}
+
+/// Whether an upgrade was begun and has come to no end.
+pub(super) fn is_begun(home: &Home) -> bool {
+    below(home, BEGUN).exists()
+}
+
+/// Writes the new ones beside the old ones, where every role may run them.
+pub(super) fn stage(home: &Home, source: &Source, stale: &[&str]) -> Result<(), Trouble> {
+    let dir = below(home, FRESH);
+    empty(&dir)?;
+    about(&dir, fs::create_dir(&dir))?;
+    stale.iter().try_for_each(|name| replace(&dir.join(name), 0o755, &source.read(name)?))
+}
+
+/// Where a binary of the new version is, until it is put in its place.
+pub(super) fn staged(home: &Home, name: &str) -> PathBuf {
+    let fresh = below(home, FRESH).join(name);
+    if fresh.exists() { fresh } else { home.path("bin").join(name) }
+}
+
+/// Forgets them.
+pub(super) fn unstage(home: &Home) {
+    // The next upgrade begins with that, too.
+    let _ = empty(&below(home, FRESH));
+}
+
+/// Keeps what is there and puts the new ones in their places, each by a rename.
+pub(super) fn put(home: &Home, stale: &[&str]) -> Result<(), Trouble> {
+    keep(home)?;
+    let bin = home.path("bin");
+    let put = stale.iter().try_for_each(|name| {
+        let at = bin.join(name);
+        about(&at, fs::rename(below(home, FRESH).join(name), &at))
+    });
+    unstage(home);
+    put.and_then(|()| about(&bin, sys::file::sync_dir(&bin)))
+}
+
+/// Keeps, under other names, the binaries and whatever else links to new programs may replace: no
+/// byte is copied. What an upgrade without an end has kept is kept: what is there now may be half new.
+fn keep(home: &Home) -> Result<(), Trouble> {
+    if is_begun(home) {
+        return Ok(());
+    }
+    let (bin, filling) = (home.path("bin"), below(home, FILLING));
+    empty(&filling)?;
+    about(&filling, fs::create_dir(&filling))?;
+    for name in names(&bin)? {
+        let kept = filling.join(&name);
+        match fs::hard_link(bin.join(&name), &kept) {
+            Err(error) if BINARIES.iter().any(|binary| name == Path::new(binary)) => {
+                about(&kept, Err(error))?;
+            }
+            // A site's own, which may belong to anybody; nothing of ours takes the place of most.
+            Ok(()) | Err(_) => {}
         }
     }
-    Ok(stale)
+    about(&filling, sys::file::sync_dir(&filling))?;
+    let begun = below(home, BEGUN);
+    about(&begun, fs::rename(&filling, &begun))?;
+    about(&bin, sys::file::sync_dir(&bin))
 }
 
-fn before(home: &Home) -> PathBuf {
-    home.path("bin").join(BEFORE)
+/// The new version serves: what was kept is the version before.
+pub(super) fn settle(home: &Home) -> Result<(), Trouble> {
+    let (begun, before) = (below(home, BEGUN), below(home, BEFORE));
+    empty(&before)?;
+    about(&before, fs::rename(begun, &before))?;
+    about(&before, sys::file::sync_name(&before))
 }
 
-/// Keeps what is there and puts the new ones in their places, each by a rename. All of them are read
-/// before any is written: they may come from where the old ones are kept.
-pub(super) fn put(home: &Home, source: &Source, stale: &[&'static str]) -> Result<(), Trouble> {
-    let mut fresh = Vec::new();
-    for name in stale {
-        fresh.push((*name, source.read(name)?));
-    }
-    let kept = before(home);
-    about(&kept, fs::create_dir_all(&kept))?;
-    for name in BINARIES {
-        keep(home, name)?;
-    }
-    let put = fresh
-        .iter()
-        .try_for_each(|(name, bytes)| replace(&home.path("bin").join(name), 0o755, bytes));
-    put.or_else(|why| {
-        back(home)?;
-        Err(why)
-    })
-}
-
-/// Another name for the binary there is: its bytes stay although its place is taken.
-fn keep(home: &Home, name: &str) -> Result<(), Trouble> {
-    let (from, to) = (home.path("bin").join(name), before(home).join(name));
-    if let Err(error) = fs::remove_file(&to)
-        && error.kind() != ErrorKind::NotFound
-    {
-        return about(&to, Err(error));
-    }
-    about(&to, fs::hard_link(&from, &to))
-}
-
-/// Puts the binaries back that were there before.
+/// Puts everything back that was there before, and takes away the links to new programs. What cannot
+/// be put back is told after the rest has been.
 pub(super) fn back(home: &Home) -> Result<(), Trouble> {
-    for name in BINARIES {
-        let (from, at) = (before(home).join(name), home.path("bin").join(name));
-        let beside = home.path("bin").join(format!(".{name}.back"));
-        let _ = fs::remove_file(&beside);
-        let linked = fs::hard_link(&from, &beside).and_then(|()| fs::rename(&beside, &at));
-        about(&at, linked)?;
-        // A rename between two names of one file does nothing and leaves both.
-        let _ = fs::remove_file(&beside);
+    let (bin, begun) = (home.path("bin"), below(home, BEGUN));
+    let kept = names(&begun)?;
+    let new = names(&bin)?.into_iter().filter(|name| !kept.contains(name));
+    let gone = new.map(|name| bin.join(name)).filter(|path| is_ours(path));
+    let removed = gone.map(|path| about(&path, fs::remove_file(&path)));
+    let restored = kept.iter().map(|name| about(&bin.join(name), restore(&begun, &bin, name)));
+    let mut troubles: Vec<Trouble> = restored.chain(removed).filter_map(Result::err).collect();
+    troubles.extend(about(&bin, sys::file::sync_dir(&bin)).err());
+    match troubles.is_empty() {
+        true => empty(&begun),
+        // It stays, for whoever mends what is in the way.
+        false => Err(format!("{} (what was there is in {})", troubles.join("; "), begun.display())),
     }
-    Ok(())
+}
+
+/// Puts one back under its name, unless it is there, or somebody's own has come there since.
+fn restore(begun: &Path, bin: &Path, name: &Path) -> io::Result<()> {
+    let (from, at) = (begun.join(name), bin.join(name));
+    match fs::symlink_metadata(&at) {
+        Ok(there) if sys::file::is_same(&there, &fs::symlink_metadata(&from)?) => return Ok(()),
+        Ok(_) if !is_ours(&at) => return Ok(()),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        Ok(_) | Err(_) => {}
+    }
+    let mut beside = std::ffi::OsString::from(".");
+    beside.push(name);
+    beside.push(".back");
+    let beside = bin.join(beside);
+    let _ = fs::remove_file(&beside);
+    fs::hard_link(&from, &beside)?;
+    fs::rename(&beside, &at)
+}
+
+/// The names in a directory, but hidden ones and directories'.
+fn names(dir: &Path) -> Result<Vec<PathBuf>, Trouble> {
+    let mut names = Vec::new();
+    for entry in about(dir, fs::read_dir(dir))? {
+        let entry = about(dir, entry)?;
+        let name = entry.file_name();
+        let hidden = name.as_encoded_bytes().starts_with(b".");
+        if !hidden && !about(dir, entry.file_type())?.is_dir() {
+            names.push(name.into());
+        }
+    }
+    Ok(names)
+}
+
+/// Removes a directory with what is in it, if it is there.
+fn empty(dir: &Path) -> Result<(), Trouble> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => about(dir, removed),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
+    use std::os::unix::fs::symlink;
 
-    fn home() -> Home {
-        let root = std::env::temp_dir().join(format!("swap-{}", std::process::id()));
+    fn home(name: &str) -> Home {
+        let root = std::env::temp_dir().join(format!("swap-{}-{name}", std::process::id()));
         fs::create_dir_all(root.join("bin")).unwrap();
         for name in BINARIES {
             fs::write(root.join("bin").join(name), format!("old {name}")).unwrap();
         }
+        fs::write(root.join("bin/elq"), "stock's").unwrap();
+        fs::write(root.join("bin/site"), "a site's").unwrap();
+        symlink("qmail", root.join("bin/qmail-send")).unwrap();
         Home::at(root).unwrap()
     }
 
@@ -104,20 +188,82 @@ mod tests {
         fs::read_to_string(path).unwrap()
     }
 
-    #[test]
-    fn what_was_there_comes_back() {
-        let home = home();
-        let kept = before(&home);
-        fs::create_dir_all(&kept).unwrap();
+    /// A new version of all, and its links.
+    fn put_new(home: &Home, number: u32) {
+        let fresh = below(home, FRESH);
+        fs::create_dir_all(&fresh).unwrap();
         for name in BINARIES {
-            keep(&home, name).unwrap();
+            fs::write(fresh.join(name), format!("{number} {name}")).unwrap();
         }
-        replace(&home.path("bin/qmail"), 0o755, b"new").unwrap();
-        assert_eq!(read(&kept.join("qmail")), "old qmail");
+        put(home, &BINARIES).unwrap();
+        for name in ["elq", "brand-new"] {
+            let _ = fs::remove_file(home.path("bin").join(name));
+            symlink("qmail", home.path("bin").join(name)).unwrap();
+        }
+    }
+
+    fn all(home: &Home) -> Vec<String> {
+        let mut all: Vec<String> = fs::read_dir(home.path("bin"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn what_was_there_comes_back_and_the_links_to_new_programs_go() {
+        let home = home("back");
+        let before = all(&home);
+        put_new(&home, 1);
+        fs::write(home.path("bin/site"), "changed meanwhile").unwrap();
+        assert_eq!(read(&home.path("bin/qmail")), "1 qmail");
+        back(&home).unwrap();
+        assert_eq!(all(&home), before);
+        assert_eq!(read(&home.path("bin/qmail")), "old qmail");
+        assert_eq!(read(&home.path("bin/elq")), "stock's");
+        assert_eq!(read(&home.path("bin/site")), "changed meanwhile");
+        fs::remove_dir_all(home.root()).unwrap();
+    }
+
+    #[test]
+    fn a_failed_upgrade_leaves_the_version_before_the_last_good_one() {
+        let home = home("failed");
+        put_new(&home, 1);
+        settle(&home).unwrap();
+        put_new(&home, 2);
+        back(&home).unwrap();
+        assert_eq!(read(&home.path("bin/qmail")), "1 qmail");
+        assert_eq!(read(&below(&home, BEFORE).join("qmail")), "old qmail");
+        fs::remove_dir_all(home.root()).unwrap();
+    }
+
+    #[test]
+    fn after_a_crash_between_two_binaries_the_old_version_is_still_what_is_gone_back_to() {
+        let home = home("crash");
+        keep(&home).unwrap();
+        fs::remove_file(home.path("bin/qmail")).unwrap();
+        fs::write(home.path("bin/qmail"), "half of the new version").unwrap();
+        assert!(is_begun(&home));
+        put_new(&home, 2);
         back(&home).unwrap();
         assert_eq!(read(&home.path("bin/qmail")), "old qmail");
-        let names = fs::read_dir(home.path("bin")).unwrap().count();
-        assert_eq!(names, BINARIES.len() + 1);
+        assert!(!is_begun(&home));
+        fs::remove_dir_all(home.root()).unwrap();
+    }
+
+    #[test]
+    fn one_that_cannot_be_put_back_keeps_no_other_from_it() {
+        let home = home("stuck");
+        put_new(&home, 1);
+        fs::remove_file(home.path("bin/daemontools")).unwrap();
+        fs::remove_file(below(&home, BEGUN).join("daemontools")).unwrap();
+        symlink("nowhere", below(&home, BEGUN).join("daemontools")).unwrap();
+        fs::create_dir(home.path("bin/.daemontools.back")).unwrap();
+        let why = back(&home).unwrap_err();
+        assert!(why.contains("bin/daemontools:") && why.contains(BEGUN), "{why}");
+        assert_eq!(read(&home.path("bin/qmail-net")), "old qmail-net");
+        assert!(is_begun(&home));
         fs::remove_dir_all(home.root()).unwrap();
     }
 }
