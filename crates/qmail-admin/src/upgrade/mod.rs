@@ -134,7 +134,9 @@ impl Work<'_> {
             } else if let Ok(Look::Up(service)) = Look::at(self.home, &self.places, &name)
                 && service.is_ours(self.home, &name)
             {
-                self.log(&format!("{name}: runs a program of this home but lies elsewhere, {KEPT}"));
+                self.log(&format!(
+                    "{name}: runs a program of this home but lies elsewhere, {KEPT}"
+                ));
             }
         }
         Ok(judge::ordered(names))
