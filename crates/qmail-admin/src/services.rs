@@ -38,7 +38,7 @@ pub(crate) fn make(
     // A tree without POP3 stays one.
     let by_hand = is_by_hand(places);
     if places.guided {
-        script(&home.path("rc"), &scripts::rc(home), false)?;
+        script(places, &home.path("rc"), &scripts::rc(home), false)?;
         log(home, roles, places, "qmail-send")?;
     }
     for service in scripts::services(home, roles, listen, places) {
@@ -49,9 +49,9 @@ pub(crate) fn make(
         directory(&dir.join("log"), 0o755, &root)?;
         log(home, roles, places, name)?;
         let logger = scripts::logger(home, roles, places, name);
-        script(&dir.join("log/run"), &logger, false)?;
+        script(places, &dir.join("log/run"), &logger, false)?;
         let run = dir.join("run");
-        script(&run, &service.run, kept.contains(&name))?;
+        script(places, &run, &service.run, kept.contains(&name))?;
         if SERVERS.contains(&name) && !kept.contains(&name) {
             tell_kept(&run, &service.run)?;
         }
@@ -76,11 +76,13 @@ pub(crate) fn is_by_hand(places: &Places) -> bool {
     places.guided && std::fs::read_to_string(run).is_ok_and(|text| !scripts::is_marked(&text))
 }
 
-/// Writes a script, unless the one that is there shall be kept, or is an administrator's own.
-fn script(path: &Path, text: &str, kept: bool) -> Result<(), Trouble> {
+/// Writes a script, unless the one that is there shall be kept, or is an administrator's own. In the
+/// guide's places ours have always been marked: what has no mark was typed there, word for word or not.
+fn script(places: &Places, path: &Path, text: &str, kept: bool) -> Result<(), Trouble> {
+    let typed = |there: &str| places.guided && !scripts::is_marked(there);
     let ours = match std::fs::read_to_string(path) {
         Ok(there) if there == text => return Ok(()),
-        Ok(there) => !kept && scripts::is_ours(&there, text),
+        Ok(there) => !kept && !typed(&there) && scripts::is_ours(&there, text),
         // A link that leads nowhere yet, or what is no text, is somebody's.
         Err(_) => std::fs::symlink_metadata(path).is_err(),
     };

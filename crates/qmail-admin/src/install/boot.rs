@@ -263,7 +263,12 @@ mod tests {
         let lock = home.path("service/.svscan.lock");
         let asleep = |at: &Path| {
             let mut sleep = std::process::Command::new("sleep");
-            sleep.arg("60").arg0("/somewhere/svscan").current_dir(at).spawn().unwrap()
+            let child = sleep.arg("60").arg0("/somewhere/svscan").current_dir(at).spawn().unwrap();
+            // Its words are there a moment after it has begun.
+            while std::fs::read(format!("/proc/{}/cmdline", child.id())).unwrap().is_empty() {
+                std::thread::yield_now();
+            }
+            child
         };
         let mut found = Vec::new();
         for at in [home.path("service"), home.path(".")] {

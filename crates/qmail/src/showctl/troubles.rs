@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use base::{limits, route};
 use store::control::{Map, Set};
 use store::home::Home;
-use store::users::assign::{self, AssignError};
 use store::users::Directory;
+use store::users::assign::{self, AssignError};
 
 use super::files::{File, What};
 use super::table::{MAPS, ROUTES, Show, entry};
