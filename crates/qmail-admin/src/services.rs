@@ -1,6 +1,6 @@
 //! The services of a home: their directories, run scripts, logs and rules, and where svscan finds them.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -81,12 +81,17 @@ pub(crate) fn is_by_hand(places: &Places) -> bool {
 fn script(places: &Places, path: &Path, text: &str, kept: bool) -> Result<(), Trouble> {
     let typed = |there: &str| places.guided && !scripts::is_marked(there);
     let ours = match std::fs::read_to_string(path) {
-        Ok(there) if there == text => return Ok(()),
+        Ok(there) if there == text => !runs(path),
         Ok(there) => !kept && !typed(&there) && scripts::is_ours(&there, text),
         // A link that leads nowhere yet, or what is no text, is somebody's.
         Err(_) => std::fs::symlink_metadata(path).is_err(),
     };
     if ours { replace(path, 0o755, text.as_bytes()) } else { Ok(()) }
+}
+
+/// Whether a script can be run as it should.
+fn runs(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|about| about.permissions().mode() & 0o7777 == 0o755)
 }
 
 /// An address was given, and the script that has it is an administrator's own.
