@@ -132,7 +132,9 @@ fn finish_is_told_how_run_ended_and_ends_before_the_next_life() {
     timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
     millis(1100);
     timed(&stage, &["svc", "-t", "-wr", "-T", "5000", "s"], 0);
-    assert_eq!(stage.read("s/order"), "run\nfinish 256 15 s\nrun\n");
+    // Restarted means that it was started: its first words may take a moment yet.
+    let second = "run\nfinish 256 15 s\nrun\n";
+    eventually("the second life has said so", || stage.read("s/order") == second);
     stage.write("s/code", "");
     millis(1100);
     timed(&stage, &["svc", "-o", "s"], 0);
