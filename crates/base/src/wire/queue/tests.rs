@@ -1,6 +1,11 @@
 //! Every message there and back, and those that are none.
 
+use alloc::vec::Vec;
+
+use super::super::frame;
 use super::*;
+use crate::outcome::Outcome;
+use crate::time::Moment;
 
 fn there_and_back(request: Request<'_>) {
     let mut buf = Vec::new();
