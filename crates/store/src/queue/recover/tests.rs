@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use base::time::Moment;
 use base::wire::queue::Envelope;
 
-use super::super::record::{Bytes, Letter};
+use super::super::record::{Bytes, Letter, Record};
 use super::super::tests::letter;
 use super::super::{Content, Queue};
 use super::*;
