@@ -1,10 +1,11 @@
 //! What a power cut, a failed sync and a stop leave of a pretended disk.
 
+use super::super::{Access, Disk, read_exact};
 use super::*;
 
 fn bytes(sim: &Sim, name: &str) -> Option<Vec<u8>> {
     let file = sim.open(Path::new(name), Access::Read).ok()?;
-    super::super::read_exact(sim, &file, 0, sim.len(&file).ok()? as usize).ok()
+    read_exact(sim, &file, 0, sim.len(&file).ok()? as usize).ok()
 }
 
 #[test]
