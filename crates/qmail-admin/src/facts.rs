@@ -17,6 +17,7 @@ use crate::places::Places;
 use crate::print::say;
 use crate::progress::during;
 use crate::steer::{bin, program};
+use crate::upgrade::unfinished_upgrade;
 use crate::{Trouble, pauses};
 
 /// The state of every service and of the queue; 111 if the queue cannot be asked.
@@ -35,6 +36,9 @@ pub(crate) fn stat(home: &Home, places: &Places, json: bool) -> Result<ExitCode,
         say!("{line}");
     }
     stories(home, &history::read(&services, &lines))?;
+    if let Some(unfinished) = unfinished_upgrade(home) {
+        say!("{unfinished}");
+    }
     tell_pauses(home)?;
     counted(home)
 }
@@ -152,7 +156,12 @@ fn stat_json(home: &Home, services: &[Service], lines: &str) -> Result<ExitCode,
         Some(format!("{{\"service\":{},{}", string(service.name()), line.strip_prefix('{')?))
     });
     let about = Object::new().json("services", &array(named));
-    let (about, good) = letters(home, about.json("pauses", &pauses_json(home)?))?;
+    let about = about.json("pauses", &pauses_json(home)?);
+    let about = match unfinished_upgrade(home) {
+        Some(unfinished) => about.text("unfinished_upgrade", unfinished),
+        None => about,
+    };
+    let (about, good) = letters(home, about)?;
     say!("{}", about.end());
     Ok(if good { ExitCode::SUCCESS } else { 111.into() })
 }

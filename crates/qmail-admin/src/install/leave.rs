@@ -18,6 +18,7 @@ use crate::permissions::{about, replace};
 use crate::places::Places;
 use crate::print::say;
 use crate::setup::BINARIES;
+use crate::upgrade::BESIDE;
 use crate::{Trouble, services};
 
 /// The manual's pages, a name a line: those we have, and had.
@@ -163,11 +164,33 @@ fn inside(home: &Path) -> Vec<Step> {
     let paths = entries.map(|entry| entry.path());
     let programs: Vec<PathBuf> = paths.filter(|path| is_ours(path)).collect();
     let programs = (!programs.is_empty()).then_some(Step::Programs(programs));
-    let before = Some(bin.join(crate::upgrade::BEFORE)).filter(|path| path.exists());
+    let beside = beside(&bin).into_iter().map(Step::Remove);
     let man = home.join("man");
     let pages = pages(&man);
     let pages = (!pages.is_empty()).then_some(Step::Pages(man, pages));
-    programs.into_iter().chain(before.map(Step::Remove)).chain(pages).collect()
+    programs.into_iter().chain(beside).chain(pages).collect()
+}
+
+/// What upgrades leave beside the programs: the version before, and whatever one that was cut off did
+/// not come to remove.
+fn beside(bin: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(bin).into_iter().flatten().flatten();
+    let mut beside: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| is_beside(path)).collect();
+    beside.sort();
+    beside
+}
+
+fn is_beside(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let half = |binary: &&str| {
+        let pid = name.strip_prefix(*binary).and_then(|rest| rest.strip_prefix('.'));
+        let pid = pid.and_then(|rest| rest.strip_suffix(".new"));
+        pid.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|c| c.is_ascii_digit()))
+    };
+    let back = name.strip_prefix('.').and_then(|name| name.strip_suffix(".back"));
+    let back = back.is_some_and(|name| BINARIES.contains(&name) || is_ours(path));
+    BESIDE.contains(&&*name) || back || BINARIES.iter().any(half)
 }
 
 /// Our pages in a manual. What has the name of one and is written otherwise is stock's, or a site's.
@@ -288,6 +311,18 @@ mod tests {
         assert!(ours("qmail") && ours("qmail-send"));
         assert!(!ours("site-script") && !ours("qmail-getpw"));
         fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn what_upgrades_leave_beside_the_programs_goes_and_nothing_else() {
+        let of = |name: &str| is_beside(&Path::new("/q/bin").join(name));
+        for ours in [".before", ".before.new", ".before.filling", ".fresh", ".upgrade"] {
+            assert!(of(ours), "{ours}");
+        }
+        assert!(of("qmail-net.4711.new") && of(".qmail.back"));
+        for theirs in ["site", "qmail.mine.new", ".profile", ".x.back", "qmail..new", "site.4711.new"] {
+            assert!(!of(theirs), "{theirs}");
+        }
     }
 
     #[test]

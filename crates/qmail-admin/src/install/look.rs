@@ -12,6 +12,7 @@ use super::source::Source;
 use crate::permissions::about;
 use crate::places::Places;
 use crate::setup::BINARIES;
+use crate::upgrade::is_begun;
 use crate::{Trouble, instcheck, services};
 
 /// The most bytes of a file outside the home that are looked at.
@@ -54,6 +55,7 @@ pub(super) fn facts(wishes: &Wishes, source: &Source) -> Result<Facts, Trouble> 
         files,
         boot,
         running,
+        begun: ours && home.as_ref().is_some_and(is_begun),
     })
 }
 

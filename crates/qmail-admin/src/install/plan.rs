@@ -42,6 +42,8 @@ pub(super) struct Facts {
     pub(super) boot: Boot,
     /// A svscan is at work in the home.
     pub(super) running: bool,
+    /// An upgrade was begun and has come to no end.
+    pub(super) begun: bool,
     /// What starts it is in force already.
     pub(super) enabled: bool,
     /// What starts it is at work, and can be told.
@@ -116,6 +118,9 @@ impl fmt::Display for Step {
                 why.iter().try_for_each(|why| write!(f, "\n  {why}"))
             }
             Self::Put(binary) => write!(f, "put bin/{binary}"),
+            Self::Upgrade(binaries) if binaries.is_empty() => {
+                f.write_str("finish the upgrade that was cut off")
+            }
             Self::Upgrade(binaries) => {
                 write!(f, "put {} under the services at work", binaries.join(", "))
             }
@@ -150,7 +155,7 @@ pub(super) fn kept(path: &Path) -> impl Iterator<Item = PathBuf> {
 /// The steps, in their order; none if everything is there.
 pub(super) fn steps(wishes: &Wishes, facts: &Facts) -> Vec<Step> {
     let mut steps = roles(wishes, facts);
-    if facts.running && !facts.stale.is_empty() {
+    if facts.begun || (facts.running && !facts.stale.is_empty()) {
         steps.push(Step::Upgrade(facts.stale.clone()));
     } else {
         steps.extend(facts.stale.iter().copied().map(Step::Put));
@@ -279,6 +284,7 @@ mod tests {
             links: vec![(link.clone(), Found::Link(link.to))],
             boot: Boot::Systemd,
             running: true,
+            begun: false,
             enabled: true,
             live: true,
         }
@@ -308,6 +314,8 @@ mod tests {
         assert_eq!(steps(&wishes(), &facts), [Step::Upgrade(vec!["qmail"])]);
         let facts = Facts { running: false, ..facts };
         assert_eq!(steps(&wishes(), &facts), [Step::Put("qmail")]);
+        let cut_off = Facts { begun: true, stale: Vec::new(), ..facts };
+        assert_eq!(steps(&wishes(), &cut_off), [Step::Upgrade(Vec::new())]);
     }
 
     #[test]

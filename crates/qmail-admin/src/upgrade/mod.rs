@@ -4,8 +4,10 @@
 //! new version, one by one, in an order in which each finds those it needs: listeners keep their
 //! socket and their sessions (HUP, see tcpserver), the others end what they have begun (TERM) while
 //! those who ask them wait. One that is not ready within its time has all of it taken back: the old
-//! binaries, and the old services. `judge` decides; here it is done.
+//! binaries, and the old services. One that was cut off is finished, or taken back, by the next.
+//! `judge` and `cut` decide; here it is done.
 
+mod cut;
 mod judge;
 mod sight;
 mod swap;
@@ -23,9 +25,11 @@ use crate::permissions::{append, enter};
 use crate::places::Places;
 use crate::print::say;
 use crate::{Trouble, facts, setup, steer};
+pub(crate) use cut::unfinished_upgrade;
+use cut::{Journal, Rest};
 use judge::{Verdict, Watch};
 use sight::{Kind, Look};
-pub(crate) use swap::BEFORE;
+pub(crate) use swap::{BESIDE, is_begun};
 
 /// Time between two looks at a service.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -38,9 +42,10 @@ const LINGERS: &str =
 /// Put other binaries under the services at work.
 #[derive(Args)]
 pub(crate) struct Upgrade {
-    /// Where the new binaries are; bin/.before in the home has the last ones.
+    /// Where the new binaries are; bin/.before in the home has the last ones. Left out, an upgrade
+    /// that was cut off is finished, or taken back.
     #[arg(long, value_name = "DIR")]
-    from: PathBuf,
+    from: Option<PathBuf>,
     /// How many seconds each service may take to be ready.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     limit: u64,
@@ -52,9 +57,12 @@ pub(crate) struct Upgrade {
 impl Upgrade {
     /// Carries the command out.
     pub(crate) fn run(self, home: &Home) -> Result<(), Trouble> {
-        let source = Source::open(Some(&self.from))?;
         let limit = Duration::from_secs(self.limit);
-        Work { home, places: Places::of(home), limit }.carry(&source, self.anyway)
+        let work = Work { home, places: Places::of(home), limit };
+        match self.from {
+            Some(from) => work.carry(&Source::open(Some(&from))?, self.anyway),
+            None => work.resume(),
+        }
     }
 }
 
@@ -74,33 +82,87 @@ impl Work<'_> {
     fn carry(&self, source: &Source, anyway: bool) -> Result<(), Trouble> {
         let _alone = swap::lock(self.home)?;
         let bin = self.home.path("bin");
-        let stale = source.stale(&bin)?;
-        if stale.is_empty() && !anyway && !swap::is_begun(self.home) {
+        let (stale, cut) = (source.stale(&bin)?, cut::found(self.home));
+        if stale.is_empty() && !anyway && cut.is_none() {
             say!("{} has these binaries already", bin.display());
             return Ok(());
         }
-        let running = is_running(self.home);
-        let names = if running { self.services()? } else { Vec::new() };
+        if let Some(cut) = &cut {
+            self.log(&format!("the upgrade to {} was cut off: this one takes its place", cut.to));
+        }
+        let names = self.at_work()?;
         self.accepts(source, &stale)?;
-        if let Err(why) = swap::put(self.home, &stale).and_then(|()| self.complete(&names)) {
-            return Err(match swap::back(self.home) {
+        let journal = Journal::new(source)?;
+        let put = || swap::put(self.home, &stale, &journal);
+        self.go(&journal.from, names.as_deref(), cut.is_some(), put)
+    }
+
+    /// Finishes the upgrade that was cut off if the new version is at hand as a whole; else goes back.
+    fn resume(&self) -> Result<(), Trouble> {
+        let _alone = swap::lock(self.home)?;
+        let Some(cut) = cut::found(self.home) else {
+            return Err("no upgrade was cut off; say where new binaries are: --from DIR".into());
+        };
+        let names = self.at_work()?;
+        match cut.rest {
+            Rest::Finish(missing) => {
+                self.log(&format!("the upgrade to {} was cut off: finishing it", cut.to));
+                self.go(&cut.to, names.as_deref(), true, || swap::place(self.home, &missing))
+            }
+            Rest::Back => {
+                let why = format!("the upgrade to {} was cut off, and not all of it is here", cut.to);
+                self.log(&format!("{why}: putting the old version back"));
+                swap::back(self.home)?;
+                if let Some(names) = &names {
+                    self.renew_all(names, true).map_err(|(_, why)| why)?;
+                }
+                swap::forget(self.home)?;
+                self.log("the old version is back");
+                Ok(())
+            }
+        }
+    }
+
+    /// The services to be renewed; none if nothing runs.
+    fn at_work(&self) -> Result<Option<Vec<String>>, Trouble> {
+        is_running(self.home).then(|| self.services()).transpose()
+    }
+
+    /// Has the new version put in its place, and the services become it; after a `cut` any of them may
+    /// be a new one already.
+    fn go(
+        &self,
+        to: &str,
+        names: Option<&[String]>,
+        cut: bool,
+        put: impl FnOnce() -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        let running = names.unwrap_or_default();
+        if let Err(why) = put().and_then(|()| self.complete(running)) {
+            if cut {
+                return Err(self.take_back(running, &why));
+            }
+            return Err(match swap::back(self.home).and_then(|()| swap::forget(self.home)) {
                 Ok(()) => format!("{why}; the old version is back, no service has noticed"),
                 Err(also) => format!("{why}; and the old version cannot be put back: {also}"),
             });
         }
-        if !running {
+        if names.is_none() {
             swap::settle(self.home)?;
             say!("put into {}; nothing runs", self.home.path("bin").display());
             return Ok(());
         }
-        self.log(&format!("upgrade to the binaries of {}", source.dir().display()));
-        match self.renew_all(&names, false) {
+        self.log(&format!("upgrade to the binaries of {to}"));
+        match self.renew_all(running, false) {
             Ok(()) => {
                 swap::settle(self.home)?;
                 self.log("upgrade done");
                 Ok(())
             }
-            Err((at, why)) => Err(self.take_back(names.get(..=at).unwrap_or(&names), &why)),
+            Err((at, why)) => {
+                let touched = running.get(..=at).filter(|_| !cut).unwrap_or(running);
+                Err(self.take_back(touched, &why))
+            }
         }
     }
 
@@ -160,11 +222,14 @@ impl Work<'_> {
         match self.renew_all(touched, true) {
             Ok(()) => {
                 self.log("the old version is back");
-                format!("{why}; the old version is back")
+                let kept = swap::forget(self.home).err();
+                let also = kept.map_or_else(String::new, |also| format!("; but {also}"));
+                format!("{why}; the old version is back{also}")
             }
             Err((_, also)) => {
                 self.log(&format!("of the old version, put back: {also}"));
-                format!("{why}; the old version was put back, but {also}")
+                let again = "qmailctl upgrade tries that again";
+                format!("{why}; the old version was put back, but {also} ({again})")
             }
         }
     }

@@ -1,15 +1,19 @@
 //! The binaries of a home, changed under who runs them, and what was there before, kept.
 //!
 //! Beside them in `bin/` lie, while an upgrade is under way, `.fresh` (the new ones, not yet in their
-//! places) and `.before.new` (what there was when it began, whole or not there at all: that is gone
-//! back to, also after a crash). When the new version serves, `.before.new` becomes `.before`.
+//! places) and `.before.new` (what there was when it began, whole or not there at all, with the
+//! journal that says what will be: [`super::cut`]). That is gone back to, also after a crash; it stays
+//! until every service is the one version or the other. When the new version serves, `.before.new`
+//! becomes `.before`.
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use store::home::Home;
 
+use super::cut::{self, Journal};
 use crate::Trouble;
 use crate::install::Source;
 use crate::permissions::{about, replace};
@@ -22,25 +26,41 @@ pub(crate) const BEGUN: &str = ".before.new";
 /// The same while it is being filled.
 const FILLING: &str = ".before.filling";
 /// The new binaries on their way.
-const FRESH: &str = ".fresh";
+pub(super) const FRESH: &str = ".fresh";
+/// Locked by the upgrade that is under way.
+const LOCK: &str = ".upgrade";
+/// All of these, for who takes everything of ours out of `bin/`.
+pub(crate) const BESIDE: [&str; 5] = [BEFORE, BEGUN, FILLING, FRESH, LOCK];
+/// How often the lock is tried, and how long after each: who only looks has it for a moment.
+const TRIES: usize = 20;
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// One upgrade at a time.
 pub(super) fn lock(home: &Home) -> Result<fs::File, Trouble> {
-    let path = home.path("bin/.upgrade");
+    let path = below(home, LOCK);
     let file = about(&path, sys::file::open_append(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::Error(error)) => about(&path, Err(error)),
-        Err(fs::TryLockError::WouldBlock) => Err("another upgrade is under way".into()),
+    for _ in 0..TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::Error(error)) => return about(&path, Err(error)),
+            Err(fs::TryLockError::WouldBlock) => sys::clock::sleep(AGAIN),
+        }
     }
+    Err("another upgrade is under way".into())
 }
 
-fn below(home: &Home, dir: &str) -> PathBuf {
+/// Whether an upgrade is under way.
+pub(super) fn is_locked(home: &Home) -> bool {
+    let Ok(file) = sys::file::open_read(below(home, LOCK)) else { return false };
+    matches!(fs::File::from(file).try_lock_shared(), Err(fs::TryLockError::WouldBlock))
+}
+
+pub(super) fn below(home: &Home, dir: &str) -> PathBuf {
     home.path("bin").join(dir)
 }
 
 /// Whether an upgrade was begun and has come to no end.
-pub(super) fn is_begun(home: &Home) -> bool {
+pub(crate) fn is_begun(home: &Home) -> bool {
     below(home, BEGUN).exists()
 }
 
@@ -64,9 +84,14 @@ pub(super) fn unstage(home: &Home) {
     let _ = empty(&below(home, FRESH));
 }
 
-/// Keeps what is there and puts the new ones in their places, each by a rename.
-pub(super) fn put(home: &Home, stale: &[&str]) -> Result<(), Trouble> {
-    keep(home)?;
+/// Keeps what is there, writes down what will be, and puts the new ones in their places.
+pub(super) fn put(home: &Home, stale: &[&str], journal: &Journal) -> Result<(), Trouble> {
+    keep(home, journal)?;
+    place(home, stale)
+}
+
+/// Puts the new ones in their places, each by a rename.
+pub(super) fn place(home: &Home, stale: &[&str]) -> Result<(), Trouble> {
     let bin = home.path("bin");
     let put = stale.iter().try_for_each(|name| {
         let at = bin.join(name);
@@ -78,9 +103,9 @@ pub(super) fn put(home: &Home, stale: &[&str]) -> Result<(), Trouble> {
 
 /// Keeps, under other names, the binaries and whatever else links to new programs may replace: no
 /// byte is copied. What an upgrade without an end has kept is kept: what is there now may be half new.
-fn keep(home: &Home) -> Result<(), Trouble> {
+fn keep(home: &Home, journal: &Journal) -> Result<(), Trouble> {
     if is_begun(home) {
-        return Ok(());
+        return journal.write(&below(home, BEGUN));
     }
     let (bin, filling) = (home.path("bin"), below(home, FILLING));
     empty(&filling)?;
@@ -95,6 +120,7 @@ fn keep(home: &Home) -> Result<(), Trouble> {
             Ok(()) | Err(_) => {}
         }
     }
+    journal.write(&filling)?;
     about(&filling, sys::file::sync_dir(&filling))?;
     let begun = below(home, BEGUN);
     about(&begun, fs::rename(&filling, &begun))?;
@@ -106,11 +132,22 @@ pub(super) fn settle(home: &Home) -> Result<(), Trouble> {
     let (begun, before) = (below(home, BEGUN), below(home, BEFORE));
     empty(&before)?;
     about(&before, fs::rename(begun, &before))?;
-    about(&before, sys::file::sync_name(&before))
+    about(&before, sys::file::sync_name(&before))?;
+    cut::forget(&before)
+}
+
+/// The old version serves again: nothing is to be gone back to. What was kept goes whole, by a rename:
+/// of half of it the other half of `bin/` would not be known as ours.
+pub(super) fn forget(home: &Home) -> Result<(), Trouble> {
+    let (begun, filling) = (below(home, BEGUN), below(home, FILLING));
+    empty(&filling)?;
+    about(&begun, fs::rename(&begun, &filling))?;
+    about(&begun, sys::file::sync_name(&begun))?;
+    empty(&filling)
 }
 
 /// Puts everything back that was there before, and takes away the links to new programs. What cannot
-/// be put back is told after the rest has been.
+/// be put back is told after the rest has been. What was kept stays, until [`forget`].
 pub(super) fn back(home: &Home) -> Result<(), Trouble> {
     let (bin, begun) = (home.path("bin"), below(home, BEGUN));
     let kept = names(&begun)?;
@@ -121,8 +158,7 @@ pub(super) fn back(home: &Home) -> Result<(), Trouble> {
     let mut troubles: Vec<Trouble> = restored.chain(removed).filter_map(Result::err).collect();
     troubles.extend(about(&bin, sys::file::sync_dir(&bin)).err());
     match troubles.is_empty() {
-        true => empty(&begun),
-        // It stays, for whoever mends what is in the way.
+        true => Ok(()),
         false => Err(format!("{} (what was there is in {})", troubles.join("; "), begun.display())),
     }
 }
@@ -195,7 +231,7 @@ mod tests {
         for name in BINARIES {
             fs::write(fresh.join(name), format!("{number} {name}")).unwrap();
         }
-        put(home, &BINARIES).unwrap();
+        put(home, &BINARIES, &Journal::of_nothing()).unwrap();
         for name in ["elq", "brand-new"] {
             let _ = fs::remove_file(home.path("bin").join(name));
             symlink("qmail", home.path("bin").join(name)).unwrap();
@@ -219,6 +255,7 @@ mod tests {
         fs::write(home.path("bin/site"), "changed meanwhile").unwrap();
         assert_eq!(read(&home.path("bin/qmail")), "1 qmail");
         back(&home).unwrap();
+        forget(&home).unwrap();
         assert_eq!(all(&home), before);
         assert_eq!(read(&home.path("bin/qmail")), "old qmail");
         assert_eq!(read(&home.path("bin/elq")), "stock's");
@@ -233,7 +270,9 @@ mod tests {
         settle(&home).unwrap();
         put_new(&home, 2);
         back(&home).unwrap();
+        forget(&home).unwrap();
         assert_eq!(read(&home.path("bin/qmail")), "1 qmail");
+        assert!(!below(&home, BEFORE).join(cut::JOURNAL).exists());
         assert_eq!(read(&below(&home, BEFORE).join("qmail")), "old qmail");
         fs::remove_dir_all(home.root()).unwrap();
     }
@@ -241,13 +280,15 @@ mod tests {
     #[test]
     fn after_a_crash_between_two_binaries_the_old_version_is_still_what_is_gone_back_to() {
         let home = home("crash");
-        keep(&home).unwrap();
+        keep(&home, &Journal::of_nothing()).unwrap();
         fs::remove_file(home.path("bin/qmail")).unwrap();
         fs::write(home.path("bin/qmail"), "half of the new version").unwrap();
         assert!(is_begun(&home));
         put_new(&home, 2);
         back(&home).unwrap();
         assert_eq!(read(&home.path("bin/qmail")), "old qmail");
+        assert!(is_begun(&home), "its services may still be the new ones");
+        forget(&home).unwrap();
         assert!(!is_begun(&home));
         fs::remove_dir_all(home.root()).unwrap();
     }
