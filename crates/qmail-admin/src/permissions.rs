@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use sys::at::{At, Opening};
 use sys::user::Ids;
@@ -48,33 +48,24 @@ pub(crate) fn enter(path: &Path) -> io::Result<At> {
         return At::open(path);
     }
     let start = if path.is_absolute() { "/" } else { "." };
-    path.components().try_fold(At::open(Path::new(start))?, |above, part| match part {
-        Component::Prefix(_) | Component::RootDir | Component::CurDir => Ok(above),
-        Component::ParentDir => above.below(Path::new("..")),
-        Component::Normal(name) => step(&above, Path::new(name)),
-    })
+    At::open(Path::new(start))?
+        .walk(path, |above, name| above.step(name, |e| make(above, name, &e)))
 }
 
-/// One step of [`enter`].
-fn step(above: &At, name: &Path) -> io::Result<At> {
-    match above.below(name) {
-        Err(e) if e.kind() == ErrorKind::NotFound => {
-            match above.make_dir(name) {
-                Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e),
-                _ => {}
-            }
-            let made = above.below(name)?;
-            set_mode(&made, 0o755).map(|()| made)
-        }
-        Err(_) if above.owner(Path::new("."))? == 0 && above.owner(name)? == 0 => {
-            above.follow(name)
-        }
-        Err(e) => Err(io::Error::new(
-            e.kind(),
+/// Makes a directory on the way that is not there.
+fn make(above: &At, name: &Path, why: &io::Error) -> io::Result<At> {
+    if why.kind() != ErrorKind::NotFound {
+        return Err(io::Error::new(
+            why.kind(),
             format!("{} is no directory, or a link that is not root's: remove it", name.display()),
-        )),
-        entered => entered,
+        ));
     }
+    match above.make_dir(name) {
+        Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e),
+        _ => {}
+    }
+    let made = above.below(name)?;
+    set_mode(&made, 0o755).map(|()| made)
 }
 
 /// Makes a file of its owner's in a directory that is open, unless something has that name.

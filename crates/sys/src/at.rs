@@ -51,19 +51,37 @@ impl At {
         Ok(Self(retry_on_intr(|| fs::openat(&self.0, name, flags, Mode::empty()))?))
     }
 
-    /// Opens a directory several steps below this one. A link on the way is followed only if it is
-    /// root's and lies in a directory of root's: others could lead root anywhere.
-    pub fn deep(&self, path: &Path) -> io::Result<Self> {
+    /// Opens a directory several steps below this one. `step` opens each, given the one above and the
+    /// name; a path that begins with `/` begins at the root.
+    pub fn walk(
+        &self,
+        path: &Path,
+        step: impl Fn(&Self, &Path) -> io::Result<Self>,
+    ) -> io::Result<Self> {
         let here = self.below(Path::new(""))?;
-        path.components().try_fold(here, |above, name| {
-            let name = Path::new(name.as_os_str());
-            match above.below(name) {
-                Err(_) if above.owner(Path::new("."))? == 0 && above.owner(name)? == 0 => {
-                    above.follow(name)
-                }
-                entered => entered,
+        path.components().try_fold(here, |above, name| step(&above, Path::new(name.as_os_str())))
+    }
+
+    /// A step of a walk where others may have been: a link is followed only if it is root's and lies
+    /// in a directory of root's, as others could lead root anywhere. `otherwise` has the last word
+    /// where there is nothing, or nothing to enter.
+    pub fn step(
+        &self,
+        name: &Path,
+        otherwise: impl FnOnce(io::Error) -> io::Result<Self>,
+    ) -> io::Result<Self> {
+        match self.below(name) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => otherwise(e),
+            Err(_) if self.owner(Path::new("."))? == 0 && self.owner(name)? == 0 => {
+                self.follow(name)
             }
-        })
+            entered => entered.or_else(otherwise),
+        }
+    }
+
+    /// Opens a directory several steps below this one, each as [`At::step`] does.
+    pub fn deep(&self, path: &Path) -> io::Result<Self> {
+        self.walk(path, |above, name| above.step(name, Err))
     }
 
     /// Renames into another directory, replacing what has the new name.
@@ -291,6 +309,32 @@ mod tests {
         assert_eq!(at.owner(Path::new("d")).unwrap(), mine);
         std::fs::remove_file(path.join("d")).unwrap();
         assert_eq!(at.names(Path::new("")).unwrap(), ["a", "l"]);
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn a_walk_follows_roots_links_alone_and_asks_about_what_is_not_there() {
+        let path = std::env::temp_dir().join(format!("sys-at-walk-{}", std::process::id()));
+        std::fs::create_dir_all(path.join("a/b")).unwrap();
+        std::os::unix::fs::symlink("a", path.join("l")).unwrap();
+        let at = At::open(&path).unwrap();
+        let names = |dir: &Path| at.deep(dir).unwrap().names(Path::new("")).unwrap();
+        assert_eq!(names(Path::new("a/../a/.")), ["b"]);
+        assert_eq!(names(&path), ["a", "l"]);
+        assert!(at.walk(Path::new("l/b"), At::below).is_err());
+        assert_eq!(at.deep(Path::new("l/b")).is_ok(), crate::user::euid() == 0);
+        let missing = at.deep(Path::new("a/c/d")).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        let make = |above: &At, name: &Path| {
+            above.step(name, |_| above.make_dir(name).and_then(|()| above.below(name)))
+        };
+        at.walk(Path::new("a/c/d"), make).unwrap();
+        assert!(path.join("a/c/d").is_dir());
+        // A link of somebody else's, wherever it leads.
+        if crate::user::euid() == 0 {
+            std::os::unix::fs::lchown(path.join("l"), Some(47_794), None).unwrap();
+            assert!(at.deep(Path::new("l/b")).is_err());
+        }
         std::fs::remove_dir_all(&path).unwrap();
     }
 }

@@ -87,11 +87,7 @@ impl Target {
 
     /// A directory below, however deep.
     fn dir(&self, name: &str) -> Result<At, Trouble> {
-        let steps = Path::new(name).components();
-        let opened = self.top.below(Path::new("")).and_then(|top| {
-            steps.into_iter().try_fold(top, |at, step| at.below(Path::new(step.as_os_str())))
-        });
-        about(&self.at(name), opened)
+        about(&self.at(name), self.top.walk(Path::new(name), At::below))
     }
 
     /// In a queue that is there.
