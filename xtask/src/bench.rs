@@ -5,6 +5,7 @@
 
 mod account;
 mod batch;
+mod beside;
 mod census;
 mod courier;
 mod dovecot;

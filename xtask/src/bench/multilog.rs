@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::account::median;
+use super::beside::{self, Run, Units, Whose};
 use crate::tally::Trouble;
 use crate::{build, host};
 
@@ -72,14 +72,8 @@ const TASKS: [Task; 4] = [
     },
 ];
 
-/// One run.
-#[derive(Clone, Copy)]
-struct Run {
-    /// Megabytes of input a second.
-    rate: f64,
-    /// Seconds of processor time for a gigabyte of input.
-    cpu: f64,
-}
+/// Of the input.
+const UNITS: Units = Units { rate: " MB/s", cpu: "s of processor a gigabyte", digits: 2 };
 
 /// Measures and prints.
 pub(super) fn report(dir: &Path, rounds: usize) -> Result<(), Trouble> {
@@ -91,35 +85,13 @@ pub(super) fn report(dir: &Path, rounds: usize) -> Result<(), Trouble> {
     let ours = build::release()?.join("daemontools");
     println!("\nmultilog: lines of {LINE} bytes through a pipe, to the last sync");
     for task in &TASKS {
-        let (mut our, mut their) = (Vec::new(), Vec::new());
-        for _ in 0..rounds {
-            our.push(run(task, Command::new(&ours).arg("multilog"), dir)?);
-            their.push(run(task, &mut Command::new(PEER.0), dir)?);
-        }
-        print(task, &our, &their);
+        let title = format!("{}, {} million", task.title, task.lines as f64 / 1e6);
+        beside::measure(&title, &UNITS, task.wanted, rounds, |whose| match whose {
+            Whose::Ours => run(task, Command::new(&ours).arg("multilog"), dir),
+            Whose::Debian => run(task, &mut Command::new(PEER.0), dir),
+        })?;
     }
     Ok(())
-}
-
-fn print(task: &Task, ours: &[Run], theirs: &[Run]) {
-    let of =
-        |runs: &[Run], what: fn(&Run) -> f64| median(&runs.iter().map(what).collect::<Vec<_>>());
-    println!("  {}, {} million", task.title, task.lines as f64 / 1e6);
-    for (name, runs) in [("qmail-rs", ours), ("Debian", theirs)] {
-        let all: Vec<_> = runs.iter().map(|run| format!("{:.0}", run.rate)).collect();
-        println!(
-            "    {name:9} {:6.0} MB/s ({}), {:.2} s of processor a gigabyte",
-            of(runs, |run| run.rate),
-            all.join(", "),
-            of(runs, |run| run.cpu)
-        );
-    }
-    let limit = task.wanted.map_or("no limit".to_owned(), |wanted| format!("limit {wanted}"));
-    println!(
-        "    ratio {:.2} ({limit}); of processor time {:.2}",
-        of(ours, |run| run.rate) / of(theirs, |run| run.rate),
-        of(theirs, |run| run.cpu) / of(ours, |run| run.cpu)
-    );
 }
 
 /// Feeds one multilog and insists that every line is there.

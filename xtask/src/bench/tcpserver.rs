@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use sys::signal::{Signal, kill};
 
-use super::account::median;
+use super::beside::{self, Run, Units, Whose};
 use crate::build;
 use crate::clients::free_address;
 use crate::compat::debian::Debian;
@@ -84,14 +84,8 @@ const TASKS: [Task; 5] = [
     },
 ];
 
-/// One run.
-#[derive(Clone, Copy, Debug)]
-struct Run {
-    /// Connections a second.
-    rate: f64,
-    /// Microseconds of processor time a connection, the program's too.
-    cpu: f64,
-}
+/// Of the connections; the processor time is the program's too.
+const UNITS: Units = Units { rate: "/s", cpu: "us of processor each", digits: 0 };
 
 /// Measures and prints.
 pub(super) fn report(dir: &Path, rounds: usize) -> Result<(), Trouble> {
@@ -103,12 +97,10 @@ pub(super) fn report(dir: &Path, rounds: usize) -> Result<(), Trouble> {
     for task in &TASKS {
         let echo = task.program.map(|words| words.map(str::to_owned).to_vec());
         let program = &echo.unwrap_or_else(|| small.clone());
-        let (mut our, mut their) = (Vec::new(), Vec::new());
-        for _ in 0..rounds {
-            our.push(run(task, Command::new(&ours).arg("tcpserver"), program)?);
-            their.push(run(task, &mut Command::new(&theirs), program)?);
-        }
-        print(task, &our, &their);
+        beside::measure(task.title, &UNITS, task.wanted, rounds, |whose| match whose {
+            Whose::Ours => run(task, Command::new(&ours).arg("tcpserver"), program),
+            Whose::Debian => run(task, &mut Command::new(&theirs), program),
+        })?;
     }
     Ok(())
 }
@@ -125,27 +117,6 @@ fn small(dir: &Path) -> Result<Vec<String>, Trouble> {
     }
     println!("{} does not run here: echo in its place", path.display());
     Ok(ECHO.map(str::to_owned).to_vec())
-}
-
-fn print(task: &Task, ours: &[Run], theirs: &[Run]) {
-    let of =
-        |runs: &[Run], what: fn(&Run) -> f64| median(&runs.iter().map(what).collect::<Vec<_>>());
-    println!("  {}", task.title);
-    for (name, runs) in [("qmail-rs", ours), ("Debian", theirs)] {
-        let all: Vec<_> = runs.iter().map(|run| format!("{:.0}", run.rate)).collect();
-        println!(
-            "    {name:9} {:6.0}/s ({}), {:.0} us of processor each",
-            of(runs, |run| run.rate),
-            all.join(", "),
-            of(runs, |run| run.cpu)
-        );
-    }
-    let limit = task.wanted.map_or("no limit".to_owned(), |wanted| format!("limit {wanted}"));
-    println!(
-        "    ratio {:.2} ({limit}); of processor time {:.2}",
-        of(ours, |run| run.rate) / of(theirs, |run| run.rate),
-        of(theirs, |run| run.cpu) / of(ours, |run| run.cpu)
-    );
 }
 
 /// A listener. Dropped, it is ended.
