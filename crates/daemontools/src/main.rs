@@ -31,6 +31,7 @@ mod tai64n;
 mod tcpclient;
 mod tcprules;
 mod tcpserver;
+mod ucspi;
 mod waiting;
 
 use sys::multicall::{self, Program};

@@ -2,9 +2,10 @@
 //!
 //! The cause E has its own fixed words (`sys::errno`), not strerror's: scripts match them.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use sys::getopt::{self, Opt};
 
 /// Exit code of trouble that may pass: a system failure.
 pub(crate) const TEMPORARY: i32 = 111;
@@ -34,6 +35,20 @@ impl Voice {
     pub(crate) fn usage(self, text: &str) -> i32 {
         say(format!("{}: usage: {text}\n", self.0).as_bytes());
         PERMANENT
+    }
+
+    /// The options of a command line and what is behind them; misuse is told, with the usage, and the
+    /// error is 100.
+    pub(crate) fn getopt<'a>(
+        self,
+        args: &'a [OsString],
+        letters: &str,
+        usage: &str,
+    ) -> Result<(Vec<Opt>, &'a [OsString]), i32> {
+        getopt::getopt(args, letters).map_err(|misuse| {
+            misuse.complain(args);
+            self.usage(usage)
+        })
     }
 
     /// `PROG: KIND: PIECES: E` and a newline.

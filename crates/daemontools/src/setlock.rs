@@ -7,19 +7,15 @@ use crate::message::{Piece, Voice};
 use crate::run::run;
 use std::ffi::OsString;
 use std::io;
-use sys::getopt::getopt;
 
 const VOICE: Voice = Voice("setlock");
 const USAGE: &str = "setlock [ -nNxX ] file program [ arg ... ]";
 
 /// `setlock [-nNxX] file program [arg ...]`.
 pub(crate) fn main(args: &[OsString]) -> i32 {
-    let (options, rest) = match getopt(args, "nNxX") {
+    let (options, rest) = match VOICE.getopt(args, "nNxX", USAGE) {
         Ok(found) => found,
-        Err(misuse) => {
-            misuse.complain(args);
-            return VOICE.usage(USAGE);
-        }
+        Err(code) => return code,
     };
     let [file, child @ ..] = rest else { return VOICE.usage(USAGE) };
     if child.is_empty() {

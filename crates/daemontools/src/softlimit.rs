@@ -8,7 +8,7 @@ use crate::room;
 use crate::run::become_it;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use sys::getopt::{Opt, getopt};
+use sys::getopt::Opt;
 use sys::rlimit::{self, Resource};
 
 const VOICE: Voice = Voice("softlimit");
@@ -18,12 +18,9 @@ const USAGE: &str = "softlimit [-a allbytes] [-c corebytes] [-d databytes] [-f f
 
 /// `softlimit [options] child`.
 pub(crate) fn main(args: &[OsString]) -> i32 {
-    let (options, child) = match getopt(args, "a:c:d:f:l:m:o:p:r:s:t:") {
+    let (options, child) = match VOICE.getopt(args, "a:c:d:f:l:m:o:p:r:s:t:", USAGE) {
         Ok(found) => found,
-        Err(misuse) => {
-            misuse.complain(args);
-            return VOICE.usage(USAGE);
-        }
+        Err(code) => return code,
     };
     // Looked at before there is no memory left for it.
     let looked = child.first().and_then(|child| Some((child, room::look(child)?)));

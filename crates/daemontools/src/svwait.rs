@@ -8,7 +8,7 @@ use crate::waiting::{Goal, Miss, Wait};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
-use sys::getopt::{Opt, getopt};
+use sys::getopt::Opt;
 
 const VOICE: Voice = Voice("svwait");
 const USAGE: &str = "svwait [-uUdDrR] [-a | -o] [-t milliseconds] dir ...";
@@ -17,12 +17,9 @@ const LATE: i32 = 99;
 
 /// `svwait [-uUdDrR] [-a | -o] [-t milliseconds] dir ...`.
 pub(crate) fn main(args: &[OsString]) -> i32 {
-    let (options, dirs) = match getopt(args, "uUdDrRaot:") {
+    let (options, dirs) = match VOICE.getopt(args, "uUdDrRaot:", USAGE) {
         Ok(found) => found,
-        Err(misuse) => {
-            misuse.complain(args);
-            return VOICE.usage(USAGE);
-        }
+        Err(code) => return code,
     };
     match Task::of(&options) {
         Some(task) if !dirs.is_empty() => {
@@ -104,7 +101,7 @@ mod tests {
 
     fn task(line: &str) -> Option<(Goal, bool, Option<Duration>)> {
         let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        let (options, _) = getopt(&args, "uUdDrRaot:").ok()?;
+        let (options, _) = sys::getopt::getopt(&args, "uUdDrRaot:").ok()?;
         Task::of(&options).map(|task| (task.goal, task.any, task.limit))
     }
 

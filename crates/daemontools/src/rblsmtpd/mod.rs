@@ -9,13 +9,14 @@ mod session;
 
 use crate::message::{Voice, say};
 use crate::run::run;
-use crate::tcpserver::{names, number};
+use crate::tcpserver::names;
+use crate::ucspi::seconds;
 use decision::{Lists, Step, Verdict};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
-use sys::getopt::{Opt, getopt};
+use sys::getopt::Opt;
 use sys::signal::{self, Signal};
 
 const VOICE: Voice = Voice("rblsmtpd");
@@ -24,26 +25,20 @@ const USAGE: &str =
     "rblsmtpd [ -b ] [ -R ] [ -t timeout ] [ -r base ] [ -a base ] smtpd [ arg ... ]";
 /// How long a client that is refused may talk, if `-t` does not say.
 const SESSION: Duration = Duration::from_secs(60);
-/// The longest that `-t` can say.
-const LONGEST: u64 = 86_400;
 
 /// `rblsmtpd [options] smtpd [arg ...]`. Exit code the server's; 0 for a client that was refused; 100
 /// for misuse; 111 if the server cannot be run.
 pub(crate) fn main(args: &[OsString]) -> i32 {
-    let (options, smtpd) = match getopt(args, "bBcCt:r:a:") {
+    let (options, smtpd) = match VOICE.getopt(args, "bBcCt:r:a:", USAGE) {
         Ok(found) => found,
-        Err(misuse) => {
-            misuse.complain(args);
-            return VOICE.usage(USAGE);
-        }
+        Err(code) => return code,
     };
     if smtpd.is_empty() {
         return VOICE.usage(USAGE);
     }
     let steps: Vec<Step> = options.iter().filter_map(step).collect();
     let limit = options.iter().rev().find(|option| option.letter == b't');
-    let limit =
-        limit.map_or(SESSION, |option| Duration::from_secs(number(&option.value).min(LONGEST)));
+    let limit = limit.map_or(SESSION, |option| seconds(&option.value));
     let variable = |name: &str| std::env::var_os(name).map(OsStringExt::into_vec);
     let ip = variable("TCPREMOTEIP").unwrap_or_default();
     match decision::decide(variable("RBLSMTPD").as_deref(), &ip, &steps, &mut Dns) {

@@ -8,7 +8,7 @@ mod socket;
 
 use crate::message::Voice;
 use crate::tai64n::LocalClock;
-use crate::tcpserver::number;
+use crate::ucspi::number;
 use base::plain;
 use lines::{Lines, Message};
 use socket::Socket;

@@ -12,7 +12,6 @@ mod shown;
 use crate::message::TEMPORARY;
 use crate::run::Environment;
 use crate::tcpserver::conn::Conn;
-use crate::tcpserver::{ident, names};
 use options::{Options, Task};
 use std::ffi::OsString;
 use std::io;
@@ -62,7 +61,7 @@ fn become_it(task: &Task<'_>, sock: &TcpStream) -> i32 {
 }
 
 fn conn(options: &Options, sock: &TcpStream) -> Result<Conn, i32> {
-    if options.nodelay {
+    if options.ends.nodelay {
         let _ = sys::net::nodelay(sock);
     }
     let fatal = |text: &str, error: io::Error| options.fatal(&[&text], Some(&error));
@@ -70,13 +69,7 @@ fn conn(options: &Options, sock: &TcpStream) -> Result<Conn, i32> {
     let remote = sys::net::peer(sock).map_err(|e| fatal("unable to get remote address", e))?;
     options.tell_connected(remote);
     let mut conn = Conn::new(local, remote);
-    let given = options.local_host.clone();
-    conn.local_host = given.or_else(|| names::name_of(conn.local.ip()));
-    if options.remote_name {
-        conn.remote_host = names::name_of(conn.remote.ip());
-    }
-    if options.ident {
-        conn.info = ident::ask(&conn, options.timeout);
-    }
+    options.ends.name(&mut conn);
+    options.ends.ask(&mut conn);
     Ok(conn)
 }

@@ -16,19 +16,19 @@ const MOST: usize = 64;
 pub(super) fn connect(options: &Options, host: &OsStr, port: &OsStr) -> Result<TcpStream, i32> {
     let port = address::port(port)
         .ok_or_else(|| options.fatal(&[&"unable to figure out port number for ", &port], None))?;
-    let first = address::addresses(host, options.families).map_err(|e| {
+    let first = address::addresses(host, options.ends.families).map_err(|e| {
         let text = "temporarily unable to figure out IP address for ";
         options.fatal(&[&text, &host], Some(&e))
     })?;
     let scope =
-        address::scope(options.interface.as_deref(), |text, e| options.fatal(text, Some(e)))?;
+        address::scope(options.ends.interface.as_deref(), |text, e| options.fatal(text, Some(e)))?;
     let at = |ip| match ip {
         IpAddr::V4(ip) => SocketAddr::from((ip, port)),
         IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope).into(),
     };
     let mut known = Vec::new();
     // A name's IPv6 addresses are asked for when those of IPv4 have failed.
-    let more = || match options.families {
+    let more = || match options.ends.families {
         Families::Both if !first.is_empty() && address::is_name(host) => {
             address::addresses(host, Families::Six).unwrap_or_default()
         }
@@ -110,6 +110,12 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn silent() -> Options {
+        let mut options = Options::plain();
+        options.ends.loudness = crate::ucspi::Loudness::Silent;
+        options
+    }
+
     #[test]
     fn ipv4_is_tried_first_and_only_what_our_address_can_reach() {
         let list = ["::1", "192.0.2.1", "::2", "192.0.2.2"].map(ip).to_vec();
@@ -127,7 +133,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let there = listener.local_addr().unwrap();
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let options = Options { loudness: crate::tcpserver::Loudness::Silent, ..Options::plain() };
+        let options = silent();
         let sock = attempts(&options, vec![closed, there]).unwrap();
         assert_eq!(sock.unwrap().peer_addr().unwrap(), there);
         assert!(attempts(&options, vec![closed]).unwrap().is_none());
@@ -135,11 +141,7 @@ mod tests {
 
     #[test]
     fn no_time_to_wait_is_enough_for_who_answers_at_once() {
-        let options = Options {
-            loudness: crate::tcpserver::Loudness::Silent,
-            tries: [Duration::ZERO; 2],
-            ..Options::plain()
-        };
+        let options = Options { tries: [Duration::ZERO; 2], ..silent() };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let there = listener.local_addr().unwrap();
         assert!(attempts(&options, vec![there]).unwrap().is_some());

@@ -1,9 +1,9 @@
 //! One connection's own process, from the fork to the program.
 
 use super::conn::{self, Conn};
+use super::names;
 use super::options::Options;
 use super::rules::Rulebook;
-use super::{ident, names};
 use crate::message::{PERMANENT, Piece, TEMPORARY};
 use std::ffi::OsString;
 use std::io;
@@ -72,17 +72,11 @@ fn prepare(options: &Options, sock: &OwnedFd, briefing: &Briefing) -> Result<Con
         .map_err(|e| dropping(options, &[&"unable to get local address"], &e))?;
     let mut conn = Conn::new(local, remote);
     conn.six = options.six;
-    let given = options.local_host.clone();
-    conn.local_host = given.or_else(|| names::name_of(conn.local.ip()));
-    if options.remote_name {
-        conn.remote_host = names::name_of(from);
-        if options.paranoid {
-            conn.remote_host = conn.remote_host.filter(|name| leads_back(name, from));
-        }
+    options.ends.name(&mut conn);
+    if options.paranoid {
+        conn.remote_host = conn.remote_host.filter(|name| leads_back(name, from));
     }
-    if options.ident {
-        conn.info = ident::ask(&conn, options.timeout);
-    }
+    options.ends.ask(&mut conn);
     Ok(conn)
 }
 
@@ -91,7 +85,7 @@ pub(super) fn arrange(options: &Options, sock: &OwnedFd) {
     if !options.keep_ip_options {
         let _ = sys::net::clear_ip_options(sock);
     }
-    if options.nodelay {
+    if options.ends.nodelay {
         let _ = sys::net::nodelay(sock);
     }
 }

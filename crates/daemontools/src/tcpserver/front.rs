@@ -244,7 +244,7 @@ impl Server<'_> {
         let mut conn = Conn::new(local, arrival.remote);
         conn.six = options.six;
         let ip = || conn.local.ip().to_string().into_bytes();
-        conn.local_host = Some(options.local_host.clone().unwrap_or_else(ip));
+        conn.local_host = Some(options.ends.local_host.clone().unwrap_or_else(ip));
         Ok(conn)
     }
 

@@ -1,6 +1,6 @@
 //! Limits of connections: numbers, or files that hold one and may change while we run.
 
-use super::options::number;
+use crate::ucspi::number;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;

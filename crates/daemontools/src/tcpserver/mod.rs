@@ -36,7 +36,6 @@ use crowd::Crowd;
 use front::Front;
 use lobby::Lobby;
 use nursery::Nursery;
-pub(crate) use options::{Loudness, number};
 use options::{Options, Task};
 use renew::Renewal;
 use rules::Rulebook;
@@ -148,7 +147,7 @@ fn room(silent: u64) -> usize {
 /// Where the host named is.
 fn host(task: &Task<'_>) -> Result<Place, i32> {
     let (options, host) = (&task.options, task.host);
-    let found = address::place(host, options.families).map_err(|e| {
+    let found = address::place(host, options.ends.families).map_err(|e| {
         let text = "temporarily unable to figure out IP address for ";
         options.fatal(&[&text, &host], Some(&e))
     })?;
@@ -162,7 +161,7 @@ fn listen(options: &Options, place: Place, port: u16) -> Result<OwnedFd, i32> {
         IpAddr::V4(ip) => SocketAddr::from((ip, port)),
         IpAddr::V6(ip) => {
             let say = |text: &[Piece<'_>], e: &std::io::Error| options.fatal(text, Some(e));
-            let scope = address::scope(options.interface.as_deref(), say)?;
+            let scope = address::scope(options.ends.interface.as_deref(), say)?;
             SocketAddrV6::new(ip, port, 0, scope).into()
         }
     };

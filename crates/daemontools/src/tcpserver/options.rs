@@ -1,38 +1,31 @@
 //! The command line: `tcpserver [options] host port program [arg ...]`.
 
-use super::address::Families;
 use super::limits::{Limit, Limits};
 use super::log::Log;
-use crate::message::{PERMANENT, Piece, TEMPORARY, Voice};
+use crate::message::{PERMANENT, Piece, Voice};
+use crate::ucspi::{self, Ends, Grammar, Loudness, number};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
-use sys::getopt::{Opt, getopt};
+use sys::getopt::Opt;
 
 const VOICE: Voice = Voice("tcpserver");
-const LETTERS: &str = "1UXpPhHrRoOdDqQv46fc:x:B:g:u:b:l:t:m:M:i:w:e:a:A:I:";
-// The original's, to the byte; what is new is in the manual.
-const USAGE: &str = "tcpserver [ -1UXpPhHrRoOdDqQv ] [ -c limit ] [ -x rules.cdb ] [ -B banner ] \
-[ -g gid ] [ -u uid ] [ -b backlog ] [ -l localname ] [ -t timeout ] host port program";
+const GRAMMAR: Grammar = Grammar {
+    voice: VOICE,
+    letters: "1UXpPhHrRoOdDqQv46fc:x:B:g:u:b:l:t:m:M:i:w:e:a:A:I:",
+    // The original's, to the byte; what is new is in the manual.
+    usage: "tcpserver [ -1UXpPhHrRoOdDqQv ] [ -c limit ] [ -x rules.cdb ] [ -B banner ] \
+[ -g gid ] [ -u uid ] [ -b backlog ] [ -l localname ] [ -t timeout ] host port program",
+};
 /// Children at once, if `-c` does not say.
 const CHILDREN: u64 = 40;
-
-/// How much is said on stderr.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Loudness {
-    /// `-q`: nothing.
-    Silent,
-    /// `-Q`: what goes wrong.
-    Errors,
-    /// `-v`: every connection too.
-    Verbose,
-}
 
 /// What the options say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Options {
-    pub(super) loudness: Loudness,
+    /// What tcpclient has as well.
+    pub(super) ends: Ends,
     /// `-c`, `-m`, `-M`: connections at once, of all, of an address, of a network.
     pub(super) limits: Limits,
     /// `-x`: the rules file.
@@ -50,18 +43,8 @@ pub(super) struct Options {
     pub(super) backlog: i32,
     /// `-o`: leave IP options.
     pub(super) keep_ip_options: bool,
-    /// `-D`.
-    pub(super) nodelay: bool,
-    /// `-h`: look up the remote name.
-    pub(super) remote_name: bool,
     /// `-p`: keep the name only if it leads back to the address.
     pub(super) paranoid: bool,
-    /// `-l`: the local name, not looked up.
-    pub(super) local_host: Option<Vec<u8>>,
-    /// `-r`: ask the client's ident server.
-    pub(super) ident: bool,
-    /// `-t`: how long that may take.
-    pub(super) timeout: Duration,
     /// `-f`: hand connections to a clean parent instead of starting a program for each.
     pub(super) clean: bool,
     /// `-i`: connections at once that have been greeted and have said nothing; 0 is as many as
@@ -71,12 +54,8 @@ pub(super) struct Options {
     pub(super) patience: Duration,
     /// `-e`: how long the greeting is held back.
     pub(super) pause: Duration,
-    /// `-4`, `-6`: where to listen,
-    pub(super) families: Families,
-    /// and with `-6` IPv4 is told in IPv6's variables.
+    /// `-6`: IPv4 is told in IPv6's variables.
     pub(super) six: bool,
-    /// `-I`: the interface of an address that is good on one link.
-    pub(super) interface: Option<OsString>,
     /// `-a`: rules that name the proxies whose PROXY header counts.
     pub(super) proxies: Option<OsString>,
     /// `-A`: how long such a header is waited for.
@@ -88,7 +67,7 @@ pub(super) struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            loudness: Loudness::Errors,
+            ends: Ends::default(),
             limits: Limits {
                 total: Limit::Number(CHILDREN),
                 address: Limit::Number(0),
@@ -102,19 +81,12 @@ impl Default for Options {
             print_port: false,
             backlog: 20,
             keep_ip_options: false,
-            nodelay: false,
-            remote_name: true,
             paranoid: false,
-            local_host: None,
-            ident: true,
-            timeout: Duration::from_secs(26),
             clean: false,
             silent: 0,
             patience: Duration::from_secs(300),
             pause: Duration::ZERO,
-            families: Families::Both,
             six: false,
-            interface: None,
             proxies: None,
             header: Duration::from_secs(5),
             log: Log::default(),
@@ -123,43 +95,15 @@ impl Default for Options {
 }
 
 /// A whole command line.
-#[derive(Debug)]
-pub(super) struct Task<'a> {
-    pub(super) options: Options,
-    pub(super) host: &'a OsStr,
-    pub(super) port: &'a OsStr,
-    /// The program and its arguments; not empty.
-    pub(super) program: &'a [OsString],
-}
+pub(super) type Task<'a> = ucspi::Task<'a, Options>;
 
 /// Reads the command line; misuse is told and returned as the exit code.
 pub(super) fn read(args: &[OsString]) -> Result<Task<'_>, i32> {
-    let (found, rest) = getopt(args, LETTERS).map_err(|misuse| {
-        misuse.complain(args);
-        VOICE.usage(USAGE)
-    })?;
-    let mut options = Options::default();
-    for option in &found {
-        if let Some(why) = wrong(option.letter, &option.value) {
-            return Err(refuse(&format!("-{}", char::from(option.letter)), &option.value, why));
-        }
-        options.set(option);
-        if option.letter == b'U' {
-            options.take_ids()?;
-        }
+    let task = GRAMMAR.read(args, Options::set)?;
+    if is_digits(task.port) && number(task.port) > u64::from(u16::MAX) {
+        return Err(refuse("port", task.port, "there are 65535"));
     }
-    match rest {
-        [host, port, program @ ..] if !program.is_empty() => {
-            if is_digits(port) && number(port) > u64::from(u16::MAX) {
-                return Err(refuse("port", port, "there are 65535"));
-            }
-            Ok(Task { options, host, port, program })
-        }
-        _ => {
-            VOICE.usage(USAGE);
-            Err(PERMANENT)
-        }
-    }
+    Ok(task)
 }
 
 /// Says why a word is refused; returns 100.
@@ -188,13 +132,14 @@ fn is_digits(word: &OsStr) -> bool {
 }
 
 impl Options {
-    /// Takes one option; later ones override earlier ones.
-    fn set(&mut self, option: &Opt) {
+    /// Takes one option; later ones override earlier ones. The error is the exit code of one that is
+    /// refused.
+    fn set(&mut self, option: &Opt) -> Result<(), i32> {
         let value = &option.value;
+        if let Some(why) = wrong(option.letter, value) {
+            return Err(refuse(&format!("-{}", char::from(option.letter)), value, why));
+        }
         match option.letter {
-            b'q' => self.loudness = Loudness::Silent,
-            b'Q' => self.loudness = Loudness::Errors,
-            b'v' => self.loudness = Loudness::Verbose,
             b'c' => self.limits.total = Limit::of(value, CHILDREN),
             b'm' => self.limits.address = Limit::of(value, 0),
             b'M' => self.limits.network = Limit::of(value, 0),
@@ -203,31 +148,23 @@ impl Options {
             b'B' => self.banner = value.clone().into_vec(),
             b'g' => self.gid = id(value),
             b'u' => self.uid = id(value),
+            b'U' => return self.take_ids(),
             b'1' => self.print_port = true,
             b'b' => self.backlog = i32::try_from(number(value)).unwrap_or(i32::MAX),
             b'o' => self.keep_ip_options = true,
             b'O' => self.keep_ip_options = false,
-            b'd' => self.nodelay = false,
-            b'D' => self.nodelay = true,
-            b'h' => self.remote_name = true,
-            b'H' => self.remote_name = false,
             b'p' => self.paranoid = true,
             b'P' => self.paranoid = false,
-            b'l' => self.local_host = Some(value.clone().into_vec()),
-            b'r' => self.ident = true,
-            b'R' => self.ident = false,
-            b't' => self.timeout = Duration::from_secs(number(value).min(86_400)),
             b'f' => self.clean = true,
             b'i' => self.silent = number(value),
             b'w' => self.patience = Duration::from_secs(number(value).clamp(1, 86_400)),
             b'e' => self.pause = Duration::from_millis(number(value).min(60_000)),
-            b'4' => self.families = Families::Four,
             b'6' => self.six = true,
-            b'I' => self.interface = Some(value.clone()),
             b'a' => self.proxies = Some(value.clone()),
             b'A' => self.header = Duration::from_secs(number(value).clamp(1, 60)),
-            _ => {}
+            _ => self.ends.set(option),
         }
+        Ok(())
     }
 
     /// `-U`: the ids in `$UID` and `$GID`, now.
@@ -244,7 +181,7 @@ impl Options {
 
     /// Whether each connection is told of.
     pub(super) fn verbose(&self) -> bool {
-        self.loudness == Loudness::Verbose
+        self.ends.loudness == Loudness::Verbose
     }
 
     /// Says a line about a connection, with `-v`.
@@ -256,7 +193,7 @@ impl Options {
 
     /// `tcpserver: warning: ...`, unless `-q`; the same one only once in a while.
     pub(super) fn warning(&self, pieces: &[Piece<'_>], cause: Option<&io::Error>) {
-        if self.loudness != Loudness::Silent {
+        if self.ends.loudness != Loudness::Silent {
             self.log.warning(&VOICE.line("warning", pieces, cause));
         }
     }
@@ -269,17 +206,8 @@ impl Options {
     /// `tcpserver: fatal: ...`, unless `-q`; returns 111.
     pub(super) fn fatal(&self, pieces: &[Piece<'_>], cause: Option<&io::Error>) -> i32 {
         self.log.flush();
-        if self.loudness == Loudness::Silent {
-            return TEMPORARY;
-        }
-        VOICE.fatal(pieces, cause)
+        self.ends.loudness.fatal(VOICE, pieces, cause)
     }
-}
-
-/// The leading digits as a number; none is 0, too many the largest.
-pub(crate) fn number(text: &OsStr) -> u64 {
-    let digits = text.as_bytes().iter().map_while(|&byte| char::from(byte).to_digit(10));
-    digits.fold(0, |sum, digit| sum.saturating_mul(10).saturating_add(digit.into()))
 }
 
 /// A uid or gid. One that does not fit becomes the largest, which no process can have, so that
@@ -300,10 +228,11 @@ mod tests {
     #[test]
     fn later_options_override_earlier_ones() {
         let options = options("tcpserver -vqvRrHc5 -c 7x -l  -D -m3 0 25 program -R");
-        assert!(options.verbose() && options.ident && !options.remote_name && options.nodelay);
+        let ends = &options.ends;
+        assert!(options.verbose() && ends.ident && !ends.remote_name && ends.nodelay);
         let numbers = options.limits.read().unwrap();
         assert_eq!((numbers.total, numbers.address, numbers.network), (7, 3, 0));
-        assert_eq!(options.local_host, Some(Vec::new()));
+        assert_eq!(ends.local_host, Some(Vec::new()));
         assert_eq!(options.patience, Duration::from_secs(300));
     }
 
@@ -336,10 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_leading_digits() {
-        assert_eq!(number(OsStr::new("12a")), 12);
-        assert_eq!(number(OsStr::new("-1")), 0);
-        assert_eq!(number(OsStr::new("99999999999999999999999")), u64::MAX);
+    fn an_id_that_does_not_fit_is_nobodys() {
         assert_eq!(id(OsStr::new("4294967296")), u32::MAX);
     }
 }

@@ -361,7 +361,7 @@ impl Server<'_> {
         let started = local.ok().and_then(|local| {
             let mut conn = Conn::new(local, *remote);
             conn.six = self.options.six;
-            conn.local_host.clone_from(&self.options.local_host);
+            conn.local_host.clone_from(&self.options.ends.local_host);
             conn.hurried = hurried;
             // A client that is not let in, or rules that do not say: a fork does it.
             let verdict = self.rules.judge(&conn).ok().filter(|verdict| !verdict.deny)?;

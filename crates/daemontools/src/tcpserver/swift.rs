@@ -18,7 +18,8 @@ pub(super) struct Swift(Launcher);
 impl Swift {
     /// For these options; `None` if a connection's process may have to wait, as for DNS.
     pub(super) fn new(options: &Options, program: &[OsString]) -> Option<Self> {
-        let waits = options.remote_name || options.ident || options.local_host.is_none();
+        let ends = &options.ends;
+        let waits = ends.remote_name || ends.ident || ends.local_host.is_none();
         if waits || !options.banner.is_empty() {
             return None;
         }

@@ -4,10 +4,10 @@
 //! `/etc/resolv.conf` · *speaks to* those, and becomes its program
 
 use super::conn::Conn;
-use super::options::number;
-use super::{ident, names};
+use super::names;
 use crate::message::TEMPORARY;
 use crate::run::Environment;
+use crate::ucspi::Ends;
 use std::ffi::OsString;
 use std::io;
 use std::net::IpAddr;
@@ -17,35 +17,20 @@ use sys::signal::{self, Signal};
 
 /// What stands in a name's place when DNS could not be asked.
 const UNKNOWN: &[u8] = b"softdnserror";
-/// How long the ident server is waited for, at most.
-const LONGEST: u64 = 86_400;
-
-/// What the command line says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Options {
-    /// `-r`, `-R`: ask the client's ident server.
-    ident: bool,
-    /// `-t`: how long that may take.
-    timeout: Duration,
-}
+/// How long the ident server is waited for, if `-t` does not say.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The program. It says nothing: whatever there is on descriptor 2 may be the client.
 pub(crate) fn main(args: &[OsString]) -> i32 {
     let Ok((found, program)) = getopt(args, "rRt:") else { return TEMPORARY };
-    let mut options = Options { ident: true, timeout: Duration::from_secs(30) };
-    for option in found {
-        match option.letter {
-            b'r' => options.ident = true,
-            b'R' => options.ident = false,
-            _ => options.timeout = Duration::from_secs(number(&option.value).min(LONGEST)),
-        }
-    }
+    let mut ends = Ends { timeout: TIMEOUT, ..Ends::default() };
+    found.iter().for_each(|option| ends.set(option));
     if program.is_empty() {
         return TEMPORARY;
     }
     let mut environment = Environment::ours();
     if std::env::var_os("PROTO").is_none_or(|proto| proto != "TCP" && proto != "TCP6") {
-        match connection(options) {
+        match connection(&ends) {
             Ok(conn) => conn.put(&mut environment),
             Err(_) => return TEMPORARY,
         }
@@ -56,14 +41,12 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
 }
 
 /// What can be known of the connection on descriptor 0.
-fn connection(options: Options) -> io::Result<Conn> {
+fn connection(ends: &Ends) -> io::Result<Conn> {
     let socket = sys::fd::stdin();
     let mut conn = Conn::new(sys::net::local(socket)?, sys::net::peer(socket)?);
     conn.local_host = name(conn.local.ip());
     conn.remote_host = name(conn.remote.ip());
-    if options.ident {
-        conn.info = ident::ask(&conn, options.timeout);
-    }
+    ends.ask(&mut conn);
     Ok(conn)
 }
 
