@@ -17,7 +17,7 @@ use super::{accounts, look, processes};
 use crate::permissions::{about, replace};
 use crate::places::Places;
 use crate::print::say;
-use crate::setup::BINARIES;
+use crate::setup::{BINARIES, is_ours};
 use crate::upgrade::BESIDE;
 use crate::{Trouble, services};
 
@@ -221,15 +221,6 @@ fn retired(home: &Path) -> Vec<Step> {
     links.filter_map(retire).collect()
 }
 
-/// A binary of ours, or a link to one.
-fn is_ours(path: &Path) -> bool {
-    let ours = |name: &Path| BINARIES.iter().any(|binary| name == Path::new(binary));
-    match fs::read_link(path) {
-        Ok(to) => ours(&to),
-        Err(_) => path.file_name().is_some_and(|name| ours(Path::new(name))),
-    }
-}
-
 fn carry(step: &Step) -> Result<(), Trouble> {
     match step {
         Step::Run(words) => accounts::run(words),
@@ -320,7 +311,9 @@ mod tests {
             assert!(of(ours), "{ours}");
         }
         assert!(of("qmail-net.4711.new") && of(".qmail.back"));
-        for theirs in ["site", "qmail.mine.new", ".profile", ".x.back", "qmail..new", "site.4711.new"] {
+        for theirs in
+            ["site", "qmail.mine.new", ".profile", ".x.back", "qmail..new", "site.4711.new"]
+        {
             assert!(!of(theirs), "{theirs}");
         }
     }
