@@ -1,12 +1,13 @@
 //! Making directories and files with the owner and mode they are meant to have.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown, lchown};
 use std::path::{Path, PathBuf};
 
 use sys::at::{At, Opening};
+use sys::file::Step;
 use sys::user::Ids;
 
 use crate::Trouble;
@@ -122,27 +123,11 @@ pub(crate) fn replace(path: &Path, mode: u32, text: &[u8]) -> Result<(), Trouble
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(format!(".{}.new", std::process::id()));
     let fresh = PathBuf::from(fresh);
-    let done = about(&fresh, write(&fresh, mode, text));
-    let done = done.and_then(|()| about(path, fs::rename(&fresh, path)));
-    if done.is_err() {
+    sys::file::replace(path, &fresh, mode, text).or_else(|(step, why)| {
         // What was there stays; a half-written file beside it is of no use to anybody.
         let _ = fs::remove_file(&fresh);
-    }
-    done?;
-    about(path.parent().unwrap_or(path), sys::file::sync_name(path))
-}
-
-fn write(path: &Path, mode: u32, text: &[u8]) -> io::Result<()> {
-    // Made anew, never followed: whoever else may write here could have left a link.
-    if let Err(e) = fs::remove_file(path)
-        && e.kind() != ErrorKind::NotFound
-    {
-        return Err(e);
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.write_all(text)?;
-    file.sync_all()
+        about(if step == Step::Move { path } else { &fresh }, Err(why))
+    })
 }
 
 /// Writes a file unless it is there already: an administrator's settings are never overwritten.

@@ -80,19 +80,28 @@ pub enum Step {
     Move,
 }
 
-/// Puts a file with these bytes in the place of another in one step: writes it whole as `tmp` (anew,
-/// or over what a writer that died left there), gives it this mode whatever the umask is, syncs it,
-/// gives it the name and syncs that.
+/// Puts a file with these bytes in the place of another in one step: writes it whole as `tmp`, gives
+/// it the name and syncs that. It has this mode, whatever the umask is, before any byte is in it.
+///
+/// What has the name `tmp` goes first, as a writer that died may have left it, and is never written
+/// to: whoever else may write in the directory could have put a link there.
 ///
 /// # Errors
-/// Which step failed, and why; up to the last the old file stays.
+/// Which step failed, and why; up to the last the old file stays, and `tmp` may.
 pub fn replace(path: &Path, tmp: &Path, mode: u32, bytes: &[u8]) -> Result<(), (Step, io::Error)> {
-    let mut file = open_trunc(tmp).map_err(|err| (Step::Open, err))?;
+    let mut file = anew(tmp, mode).map_err(|err| (Step::Open, err))?;
     let written =
-        file.write_all(bytes).and_then(|()| file.set_permissions(PermissionsExt::from_mode(mode)));
+        file.set_permissions(PermissionsExt::from_mode(mode)).and_then(|()| file.write_all(bytes));
     written.and_then(|()| file.sync_all()).map_err(|err| (Step::Write, err))?;
     let moved = std::fs::rename(tmp, path).and_then(|()| sync_name(path));
     moved.map_err(|err| (Step::Move, err))
+}
+
+fn anew(path: &Path, mode: u32) -> io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
+        _ => create_new(path, mode),
+    }
 }
 
 /// Has the kernel begin to write these bytes of a file to the disk, without waiting for it: what is
@@ -181,6 +190,14 @@ mod tests {
         replace(&path, &tmp, 0o644, b"new").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o644);
+        // As somebody leaves it who would have it written elsewhere.
+        std::os::unix::fs::symlink("secret", &tmp).unwrap();
+        replace(&path, &tmp, 0o600, b"newer").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"newer");
+        assert_eq!(std::fs::symlink_metadata(&path).unwrap().mode(), 0o100_600);
+        assert!(!dir.join("secret").exists() && !tmp.exists());
+        std::fs::create_dir(&tmp).unwrap();
+        assert_eq!(replace(&path, &tmp, 0o600, b"").unwrap_err().0, Step::Open);
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -9,8 +9,7 @@ pub mod proofs;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use base::cdb::{Cdb, Writer};
@@ -147,16 +146,8 @@ pub fn set(
 fn replace(home: &Home, below: &str, bytes: &[u8]) -> Result<(), PasswordsError> {
     let path = home.path(below);
     let tmp = home.path(format!("{below}.tmp"));
-    let write = || {
-        let _ = std::fs::remove_file(&tmp);
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(&tmp)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&tmp, &path)?;
-        std::fs::File::open(home.path("users"))?.sync_all()
-    };
-    write().map_err(|err| PasswordsError::Io(tmp.clone(), err))
+    let made = sys::file::replace(&path, &tmp, 0o600, bytes);
+    made.map_err(|(_, err)| PasswordsError::Io(tmp, err))
 }
 
 /// Whether `secret` is the one of `name`, a [`canonical`] name.
