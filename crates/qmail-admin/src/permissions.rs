@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown, lchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use sys::at::{At, Opening};
@@ -107,14 +107,6 @@ pub(crate) fn append(dir: &At, name: &Path, owner: u32, line: &str) -> io::Resul
         return Err(io::Error::other("it is not the home's owner's alone"));
     }
     sys::at::write(&opened, line.as_bytes(), there.len())
-}
-
-/// Gives a path to its owner; nothing to do for anybody but root.
-pub(crate) fn own(path: &Path, owner: &Ids) -> Result<(), Trouble> {
-    if sys::user::euid() != 0 {
-        return Ok(());
-    }
-    about(path, lchown(path, Some(owner.uid), Some(owner.gid)))
 }
 
 /// Writes a file whole, or leaves what was there: written beside, under a name that no other process

@@ -1,12 +1,17 @@
 //! Every domain has a postmaster (RFC 5321 §4.5.1) and somebody who hears of abuse (RFC 2142 §2).
 
+use std::io;
+use std::path::Path;
+
 use base::json::string;
 use store::control::Control;
 use store::home::Home;
 use store::users::exists::mailbox_exists_in;
 use store::users::{Directory, Exists, Route, Routing, resolve};
+use sys::at::At;
+use sys::user::Ids;
 
-use crate::permissions::{own, unless_there};
+use crate::permissions::{about, place};
 use crate::{Trouble, assign, domains};
 
 /// The names a domain must have, and should have.
@@ -29,10 +34,18 @@ pub(crate) fn add(home: &Home, domain: &str) -> Result<(), Trouble> {
         if taken || local == name || file.exists() {
             continue;
         }
-        unless_there(&file, &format!("&{name}\n"))?;
-        own(&file, &home.roles().map_err(|e| e.to_string())?.alias)?;
+        let alias = home.roles().map_err(|e| e.to_string())?.alias;
+        about(&file, lead(&file, name, &alias))?;
     }
     Ok(())
+}
+
+/// Makes a file of alias's that leads to a name. It becomes alias's while it is open, never by its
+/// name: alias could have put anything in that place by then, and would be given it.
+fn lead(file: &Path, to: &str, alias: &Ids) -> io::Result<()> {
+    let dir = At::open(file.parent().unwrap_or(file))?;
+    let name = Path::new(file.file_name().unwrap_or_default());
+    place(&dir, name, 0o644, alias, format!("&{to}\n").as_bytes())
 }
 
 /// What to say of every domain whose postmaster would be told that there is no such mailbox.

@@ -7,9 +7,10 @@ use std::process::{Command, Stdio};
 
 use clap::Args;
 use store::home::{Home, Roles};
+use sys::at::At;
 use sys::user::Ids;
 
-use crate::permissions::{about, directory, enter, give, own, place, replace, unless_there};
+use crate::permissions::{about, directory, enter, give, place, replace, unless_there};
 use crate::places::{self, Places};
 use crate::print::say;
 use crate::scripts::Listen;
@@ -226,6 +227,9 @@ pub(crate) fn links(home: &Home) -> Result<(), Trouble> {
     for binary in BINARIES {
         let path = home.path("bin").join(binary);
         let out = about(&path, Command::new(&path).arg("help").stdin(Stdio::inherit()).output())?;
+        if !out.status.success() {
+            return Err(format!("{} does not run here: {}", path.display(), out.status));
+        }
         let text = String::from_utf8_lossy(&out.stdout);
         for name in text.lines().filter_map(|line| line.split_whitespace().next()) {
             link(&home.path("bin").join(name), binary)?;
@@ -319,8 +323,11 @@ fn first_account(home: &Home) -> Result<(), Trouble> {
             unless_there(&path, &format!("&{name}\n"))?;
         }
     }
-    replace(&file, 0o600, format!("{name}:{password}\n").as_bytes())?;
-    own(&file, &home.owner_ids())
+    let text = format!("{name}:{password}\n");
+    let made = At::open(home.root()).and_then(|dir| {
+        place(&dir, Path::new("account"), 0o600, &home.owner_ids(), text.as_bytes())
+    });
+    about(&file, made)
 }
 
 /// The name of the user at the terminal, also under sudo.
