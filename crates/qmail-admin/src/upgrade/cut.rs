@@ -63,7 +63,8 @@ impl Journal {
     }
 
     fn print(&self) -> String {
-        let lines = self.binaries.iter().map(|(name, Sum(len, sum))| format!("{name} {len} {sum:08x}\n"));
+        let lines =
+            self.binaries.iter().map(|(name, Sum(len, sum))| format!("{name} {len} {sum:08x}\n"));
         format!("to {}\n{}", self.from, lines.collect::<String>())
     }
 
@@ -79,7 +80,8 @@ impl Journal {
         };
         let binaries = rest.lines().map(binary).collect::<Option<Vec<_>>>()?;
         let whole = BINARIES.iter().all(|name| binaries.iter().any(|(known, _)| known == name));
-        whole.then(|| Self { from: first.strip_prefix("to ").unwrap_or(first).to_owned(), binaries })
+        whole
+            .then(|| Self { from: first.strip_prefix("to ").unwrap_or(first).to_owned(), binaries })
     }
 
     fn read(home: &Home) -> Option<Self> {
@@ -145,7 +147,8 @@ pub(crate) fn unfinished_upgrade(home: &Home) -> Option<String> {
     if !swap::is_begun(home) || swap::is_locked(home) {
         return None;
     }
-    let to = Journal::read(home).map_or_else(String::new, |journal| format!(" to {}", journal.from));
+    let to =
+        Journal::read(home).map_or_else(String::new, |journal| format!(" to {}", journal.from));
     Some(format!(
         "{}: an upgrade{to} was cut off, programs of two versions may be at work \
          (mend: qmailctl upgrade, which finishes it or goes back)",

@@ -110,7 +110,8 @@ impl Work<'_> {
                 self.go(&cut.to, names.as_deref(), true, || swap::place(self.home, &missing))
             }
             Rest::Back => {
-                let why = format!("the upgrade to {} was cut off, and not all of it is here", cut.to);
+                let why =
+                    format!("the upgrade to {} was cut off, and not all of it is here", cut.to);
                 self.log(&format!("{why}: putting the old version back"));
                 swap::back(self.home)?;
                 if let Some(names) = &names {
