@@ -79,3 +79,35 @@ pub(crate) fn missing(home: &Home) -> Result<Vec<String>, Trouble> {
 fn shown(address: &str) -> String {
     string(address).trim_matches('"').to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    #[test]
+    fn a_postmasters_file_is_aliass_and_no_link_is_followed_or_given_away() {
+        let dir = std::env::temp_dir().join(format!("postmasters-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let (secret, file) = (dir.join("secret"), dir.join(".qmail-example:org-abuse"));
+        fs::write(&secret, "secret").unwrap();
+        let me = fs::metadata(&secret).unwrap();
+        let alias = match sys::user::euid() {
+            0 => Ids { uid: 47_790, gid: 42_108, groups: Vec::new() },
+            uid => Ids { uid, gid: me.gid(), groups: Vec::new() },
+        };
+        symlink("secret", dir.join(".qmail-example:org-abuse.new")).unwrap();
+        lead(&file, "abuse", &alias).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"&abuse\n");
+        let there = fs::symlink_metadata(&file).unwrap();
+        assert_eq!((there.uid(), there.gid(), there.mode()), (alias.uid, alias.gid, 0o100_644));
+        let link = dir.join(".qmail-example:org-postmaster");
+        symlink("secret", &link).unwrap();
+        lead(&link, "postmaster", &alias).unwrap();
+        assert!(link.is_symlink());
+        let now = fs::metadata(&secret).unwrap();
+        assert_eq!((now.uid(), now.gid(), now.len()), (me.uid(), me.gid(), 6));
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}
