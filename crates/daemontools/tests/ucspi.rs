@@ -288,6 +288,37 @@ fn who_is_listed_is_refused_in_the_lists_words() {
 }
 
 #[test]
+fn what_a_list_says_can_be_left_to_the_server_and_a_greeting_can_be_late() {
+    let stage = Stage::new("rblsmtpd-judge");
+    let dns = dns(&[("1.2.0.192.rbl.example.", "Go\u{1} away")]);
+    let run = |options: &str, ip: &str, more: &[(&str, &str)]| {
+        let words: Vec<&str> = ["rblsmtpd"].into_iter().chain(options.split_whitespace()).collect();
+        let mut command = command(&stage, &words);
+        command.args(["sh", "-c", "echo \"got ${RBLSMTPD-nothing}\""]).env("TCPREMOTEIP", ip);
+        let begun = std::time::Instant::now();
+        let said: Said =
+            command.env("DNSCACHEIP", &dns).envs(more.to_vec()).output().unwrap().into();
+        let log = said.err.split_once(": ").and_then(|(_, rest)| rest.split_once(": "));
+        let log = log.map(|(_, text)| text.trim_end().to_owned()).unwrap_or_default();
+        assert_eq!(said.code, Some(0));
+        (said.out.trim_end().to_owned(), log, begun.elapsed().as_secs() >= 1)
+    };
+    let said = |out: &str, log: &str, late: bool| (out.to_owned(), log.to_owned(), late);
+    let info = "[RBL info] Go? away";
+    let reported = run("-i -b -r rbl.example", "192.0.2.1", &[]);
+    assert_eq!((reported.0.as_str(), reported.1.as_str()), (&*format!("got {info}"), info));
+    assert_eq!(run("-i -r rbl.example", "192.0.2.2", &[]).0, "got nothing");
+    let refused = run("-i -t0", "192.0.2.1", &[("RBLSMTPD", "-no")]);
+    assert_eq!(refused.0, "553 no\r".trim_end());
+    let delay = [("GREETDELAY", "1")];
+    assert_eq!(run("-w1", "192.0.2.2", &[]), said("got nothing", "greetdelay: 1", true));
+    assert_eq!(run("-W", "192.0.2.2", &delay), said("got nothing", "greetdelay: 1", true));
+    assert_eq!(run("-W -w0", "192.0.2.2", &[]).1, "");
+    let exempt = [("GREETDELAY", "9"), ("RBLSMTPD", "")];
+    assert_eq!(run("-W -w9", "192.0.2.2", &exempt).1, "", "who is accepted does not wait");
+}
+
+#[test]
 fn the_variable_refuses_without_any_list_and_a_session_has_its_time() {
     let stage = Stage::new("rblsmtpd-variable");
     let mut refusing = command(&stage, &["rblsmtpd", "-t1", "echo", "server"]);

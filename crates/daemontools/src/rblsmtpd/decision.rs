@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::Ipv6Addr;
+use std::time::Duration;
 
 use base::plain;
 
@@ -19,6 +20,8 @@ pub(super) enum Step {
     Reject(Vec<u8>),
     /// A list of those who are accepted.
     Accept(Vec<u8>),
+    /// The client has to wait so long.
+    Wait(Duration),
 }
 
 /// What is done with the client.
@@ -28,21 +31,27 @@ pub(super) enum Verdict {
     Accept,
     /// It hears this: a code and a text, one line without its end.
     Reject(Vec<u8>),
+    /// It gets its server, which is told this: what a list says of it, in one line.
+    Report(Vec<u8>),
 }
 
-/// Whom the lists are read of.
+/// Whom the lists are read of, and who waits.
 pub(super) trait Lists {
     /// The text under a name, empty if there is none; an error if nobody could say.
     fn text(&mut self, name: &[u8]) -> io::Result<Vec<u8>>;
     /// Whether a name has an address.
     fn has(&mut self, name: &[u8]) -> io::Result<bool>;
+    /// Returns after so long.
+    fn wait(&mut self, time: Duration);
 }
 
-/// Decides on the client at `ip`. `given` is `$RBLSMTPD`, which decides without any list.
+/// Decides on the client at `ip`. `given` is `$RBLSMTPD`, which decides without any list; what a list
+/// says is only reported if somebody else is to `judge` it (`-i`).
 pub(super) fn decide(
     given: Option<&[u8]>,
     ip: &[u8],
     steps: &[Step],
+    judge: bool,
     lists: &mut dyn Lists,
 ) -> Verdict {
     match given {
@@ -51,12 +60,17 @@ pub(super) fn decide(
             Some(text) => Verdict::Reject(message(true, text)),
             None => Verdict::Reject(message(false, given)),
         },
-        None => ask(&backwards(ip), steps, lists),
+        None => match ask(&backwards(ip), steps, lists) {
+            None => Verdict::Accept,
+            Some((_, text)) if judge => Verdict::Report(line(b"[RBL info] ", &text)),
+            Some((for_good, text)) => Verdict::Reject(message(for_good, &text)),
+        },
     }
 }
 
-/// What the lists say, one after the other.
-fn ask(client: &[u8], steps: &[Step], lists: &mut dyn Lists) -> Verdict {
+/// What the lists have against the client, asked one after the other: whether that is for good, and
+/// its text.
+fn ask(client: &[u8], steps: &[Step], lists: &mut dyn Lists) -> Option<(bool, Vec<u8>)> {
     let (mut for_good, mut closed, mut trouble) = (false, false, false);
     for step in steps {
         match step {
@@ -64,21 +78,20 @@ fn ask(client: &[u8], steps: &[Step], lists: &mut dyn Lists) -> Verdict {
             Step::Closed(is) => closed = *is,
             Step::Reject(base) => match lists.text(&[client, base].concat()) {
                 Ok(text) if text.is_empty() => {}
-                Ok(text) => return Verdict::Reject(message(for_good && !trouble, &text)),
-                Err(_) if closed => {
-                    return Verdict::Reject(message(false, b"temporary RBL lookup error"));
-                }
+                Ok(text) => return Some((for_good && !trouble, text)),
+                Err(_) if closed => return Some((false, b"temporary RBL lookup error".to_vec())),
                 Err(_) => trouble = true,
             },
             Step::Accept(base) => match lists.has(&[client, base].concat()) {
                 Ok(false) => {}
-                Ok(true) => return Verdict::Accept,
+                Ok(true) => return None,
                 Err(_) if closed => trouble = true,
-                Err(_) => return Verdict::Accept,
+                Err(_) => return None,
             },
+            Step::Wait(time) => lists.wait(*time),
         }
     }
-    Verdict::Accept
+    None
 }
 
 /// The address as lists have it: its parts backwards, each with a dot (RFC 5782 §2.1, §2.4).
@@ -94,9 +107,14 @@ fn backwards(ip: &[u8]) -> Vec<u8> {
     ip.rsplit(|&byte| byte == b'.').flat_map(|part| [part, b"."].concat()).collect()
 }
 
-/// One line that is safe for a client and a log.
+/// A refusal.
 fn message(for_good: bool, text: &[u8]) -> Vec<u8> {
-    let mut line = if for_good { b"553 ".to_vec() } else { b"451 ".to_vec() };
+    line(if for_good { b"553 " } else { b"451 " }, text)
+}
+
+/// One line that is safe for a client and a log.
+fn line(begin: &[u8], text: &[u8]) -> Vec<u8> {
+    let mut line = begin.to_vec();
     plain::put(&mut line, text.get(..TEXT).unwrap_or(text), b'?');
     line
 }
@@ -111,6 +129,7 @@ mod tests {
     struct Table {
         texts: BTreeMap<&'static str, Option<&'static str>>,
         asked: Vec<String>,
+        waited: Duration,
     }
 
     impl Lists for Table {
@@ -128,11 +147,20 @@ mod tests {
         fn has(&mut self, name: &[u8]) -> io::Result<bool> {
             self.text(name).map(|text| !text.is_empty())
         }
+
+        fn wait(&mut self, time: Duration) {
+            self.waited = self.waited.saturating_add(time);
+        }
     }
 
     /// The decision on 192.0.2.1 with `-r x` as `rx`, and so on; `listed` is in list l, list t is in
     /// trouble.
     fn decided(line: &str) -> String {
+        judged(line, false).0
+    }
+
+    /// The same, by somebody else if so said, and how many seconds it took.
+    fn judged(line: &str, judge: bool) -> (String, u64) {
         let mut table = Table::default();
         table.texts.insert("1.2.0.192.l", Some("listed"));
         table.texts.insert("1.2.0.192.t", None);
@@ -141,13 +169,16 @@ mod tests {
             ("B", _) => Step::ForGood(false),
             ("c", _) => Step::Closed(true),
             ("C", _) => Step::Closed(false),
+            ("w", time) => Step::Wait(Duration::from_secs(time.parse().unwrap())),
             ("r", base) => Step::Reject(base.into()),
             (_, base) => Step::Accept(base.into()),
         });
-        match decide(None, b"192.0.2.1", &steps.collect::<Vec<_>>(), &mut table) {
+        let steps: Vec<_> = steps.collect();
+        let text = match decide(None, b"192.0.2.1", &steps, judge, &mut table) {
             Verdict::Accept => "accept".to_owned(),
-            Verdict::Reject(message) => String::from_utf8(message).unwrap(),
-        }
+            Verdict::Reject(text) | Verdict::Report(text) => String::from_utf8(text).unwrap(),
+        };
+        (text, table.waited.as_secs())
     }
 
     #[test]
@@ -177,16 +208,32 @@ mod tests {
     }
 
     #[test]
+    fn who_is_decided_on_does_not_wait() {
+        assert_eq!(judged("w2 rother w3", false), ("accept".to_owned(), 5));
+        assert_eq!(judged("w2 rl w3", false), ("451 listed".to_owned(), 2));
+        assert_eq!(judged("al w3", false), ("accept".to_owned(), 0));
+    }
+
+    #[test]
+    fn what_a_list_says_is_reported_if_somebody_else_judges() {
+        assert_eq!(judged("b rl", true).0, "[RBL info] listed");
+        assert_eq!(judged("c rt", true).0, "[RBL info] temporary RBL lookup error");
+        assert_eq!(judged("al rl", true).0, "accept");
+        let refused = decide(Some(b"no"), b"192.0.2.1", &[], true, &mut Table::default());
+        assert_eq!(refused, Verdict::Reject(b"451 no".to_vec()), "a rule's word stands");
+    }
+
+    #[test]
     fn the_variable_decides_and_nobody_is_asked() {
         let mut table = Table::default();
-        let steps = [Step::Reject(b"l".to_vec())];
-        let mut given = |text: &[u8]| decide(Some(text), b"192.0.2.1", &steps, &mut table);
+        let steps = [Step::Reject(b"l".to_vec()), Step::Wait(Duration::from_secs(1))];
+        let mut given = |text: &[u8]| decide(Some(text), b"192.0.2.1", &steps, false, &mut table);
         assert_eq!(given(b""), Verdict::Accept);
         assert_eq!(given(b"Go away"), Verdict::Reject(b"451 Go away".to_vec()));
         assert_eq!(given(b"-Go away\r\n"), Verdict::Reject(b"553 Go away??".to_vec()));
         assert_eq!(given(b"-"), Verdict::Reject(b"553 ".to_vec()));
         assert_eq!(given(&[b'x'; 300]), Verdict::Reject([&b"451 "[..], &[b'x'; 200]].concat()));
-        assert!(table.asked.is_empty());
+        assert!(table.asked.is_empty() && table.waited.is_zero());
     }
 
     #[test]

@@ -8,28 +8,30 @@ mod decision;
 mod session;
 
 use crate::message::{Voice, say};
-use crate::run::run;
+use crate::run::{Environment, run};
 use crate::tcpserver::names;
 use crate::ucspi::seconds;
 use decision::{Lists, Step, Verdict};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
 use sys::getopt::Opt;
 use sys::signal::{self, Signal};
 
 const VOICE: Voice = Voice("rblsmtpd");
-// The original's text, its -R, which no version knows, included.
+// The original's text, its -R, which no version knows, included; what is new is in the manual.
 const USAGE: &str =
     "rblsmtpd [ -b ] [ -R ] [ -t timeout ] [ -r base ] [ -a base ] smtpd [ arg ... ]";
+/// What decides without any list; what a list says, for who judges instead of us.
+const RBLSMTPD: &str = "RBLSMTPD";
 /// How long a client that is refused may talk, if `-t` does not say.
 const SESSION: Duration = Duration::from_secs(60);
 
 /// `rblsmtpd [options] smtpd [arg ...]`. Exit code the server's; 0 for a client that was refused; 100
 /// for misuse; 111 if the server cannot be run.
 pub(crate) fn main(args: &[OsString]) -> i32 {
-    let (options, smtpd) = match VOICE.getopt(args, "bBcCt:r:a:", USAGE) {
+    let (options, smtpd) = match VOICE.getopt(args, "bBcCit:r:a:w:W", USAGE) {
         Ok(found) => found,
         Err(code) => return code,
     };
@@ -39,11 +41,19 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
     let steps: Vec<Step> = options.iter().filter_map(step).collect();
     let limit = options.iter().rev().find(|option| option.letter == b't');
     let limit = limit.map_or(SESSION, |option| seconds(&option.value));
+    let judge = options.iter().any(|option| option.letter == b'i');
     let variable = |name: &str| std::env::var_os(name).map(OsStringExt::into_vec);
     let ip = variable("TCPREMOTEIP").unwrap_or_default();
-    match decision::decide(variable("RBLSMTPD").as_deref(), &ip, &steps, &mut Dns) {
+    let mut world = World { ip: &ip };
+    match decision::decide(variable(RBLSMTPD).as_deref(), &ip, &steps, judge, &mut world) {
         Verdict::Accept => run(VOICE, smtpd, None),
         Verdict::Reject(message) => refuse(&ip, &message, limit),
+        Verdict::Report(text) => {
+            tell(&ip, &text);
+            let mut environment = Environment::ours();
+            environment.set(OsStr::new(RBLSMTPD), OsStr::from_bytes(&text));
+            run(VOICE, smtpd, Some(&environment))
+        }
     }
 }
 
@@ -56,14 +66,19 @@ fn step(option: &Opt) -> Option<Step> {
         b'C' => Step::Closed(false),
         b'r' => Step::Reject(base()),
         b'a' => Step::Accept(base()),
+        b'w' => Step::Wait(seconds(&option.value)),
+        b'W' => Step::Wait(seconds(&std::env::var_os("GREETDELAY").unwrap_or_default())),
         _ => return None,
     })
 }
 
-/// The lists as DNS has them.
-struct Dns;
+/// The lists as DNS has them, and time as it passes.
+struct World<'a> {
+    /// The client.
+    ip: &'a [u8],
+}
 
-impl Lists for Dns {
+impl Lists for World<'_> {
     fn text(&mut self, name: &[u8]) -> io::Result<Vec<u8>> {
         names::text_of(name)
     }
@@ -71,12 +86,24 @@ impl Lists for Dns {
     fn has(&mut self, name: &[u8]) -> io::Result<bool> {
         names::has_address(name)
     }
+
+    fn wait(&mut self, time: Duration) {
+        if !time.is_zero() {
+            tell(self.ip, format!("greetdelay: {}", time.as_secs()).as_bytes());
+            std::thread::sleep(time);
+        }
+    }
+}
+
+/// Tells the log of a client.
+fn tell(ip: &[u8], text: &[u8]) {
+    let pid = std::process::id().to_string();
+    say(&[b"rblsmtpd: ", ip, b" pid ", pid.as_bytes(), b": ", text, b"\n"].concat());
 }
 
 /// Tells the log, and the client as often as it asks.
 fn refuse(ip: &[u8], message: &[u8], limit: Duration) -> i32 {
-    let pid = std::process::id().to_string();
-    say(&[b"rblsmtpd: ", ip, b" pid ", pid.as_bytes(), b": ", message, b"\n"].concat());
+    tell(ip, message);
     signal::ignore(Signal::Pipe);
     // As far as the kernel can, before the client is heard.
     let _ = crate::fences::one_connection().close_paths();
