@@ -20,7 +20,7 @@ fn run(args: &[OsString]) -> Result<i32, Stop> {
     let (error, asked) = args.split_first().ok_or(Stop::Usage(USAGE))?;
     let answer = match asked {
         [] => Answer::Yes,
-        [program, args @ ..] => ask(program, args)?,
+        [program, args @ ..] => ask("bouncesaying", program, args)?,
     };
     match answer {
         Answer::Yes => {

@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 
 use base::errno::is_temporary;
 use sys::errno;
 use sys::spawn::{self, Command, Status};
 
-use super::Stop;
+use super::{Stop, say};
 
 /// What a program said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,12 +19,17 @@ pub(super) enum Answer {
     No,
 }
 
-/// Runs `program` on our descriptor 0 and waits for its answer.
-pub(super) fn ask(program: &OsString, args: &[OsString]) -> Result<Answer, Stop> {
-    match Command::new(program).args(args).spawn() {
-        Ok(pid) => judge(&spawn::wait(pid)),
-        Err(err) => not_started(&err),
-    }
+/// Runs `program` for `asker` on our descriptor 0 and waits for its answer.
+pub(super) fn ask(asker: &str, program: &OsString, args: &[OsString]) -> Result<Answer, Stop> {
+    let err = match Command::new(program).args(args).spawn() {
+        Ok(pid) => return judge(&spawn::wait(pid)),
+        Err(err) => err,
+    };
+    let answer = not_started(&err)?;
+    let (program, why) = (program.as_bytes(), errno::text(&err).as_bytes());
+    // The letter goes on all the same: whoever meant to have it stopped has to learn it.
+    say([asker.as_bytes(), b": warning: unable to run ", program, b": ", why].concat());
+    Ok(answer)
 }
 
 /// What an end means.

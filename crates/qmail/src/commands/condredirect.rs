@@ -23,7 +23,7 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
 
 fn run(args: &[OsString]) -> Result<i32, Stop> {
     let [address, program, args @ ..] = args else { return Err(Stop::Usage(USAGE)) };
-    match ask(program, args)? {
+    match ask("condredirect", program, args)? {
         Answer::Yes => redirect(address),
         Answer::No => Ok(0),
     }

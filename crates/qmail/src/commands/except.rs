@@ -17,7 +17,7 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
 
 fn run(args: &[OsString]) -> Result<i32, Stop> {
     let (program, args) = args.split_first().ok_or(Stop::Usage(USAGE))?;
-    match ask(program, args)? {
+    match ask("except", program, args)? {
         Answer::Yes => Ok(100),
         Answer::No => Ok(0),
     }

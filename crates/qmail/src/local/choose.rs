@@ -42,7 +42,9 @@ pub(super) fn rules(job: &Job) -> Result<Option<Rules>, Stop> {
         }
         let mode = meta.permissions().mode();
         if mode & 0o002 != 0 {
-            return Err(Stop::soft("Uh-oh: .qmail file is writable. (#4.7.0)"));
+            let path = [&job.home[..], b"/", name].concat();
+            let stop = Stop::soft("Uh-oh: .qmail file is writable. (#4.7.0)");
+            return Err(stop.with(super::mode_of(&path, mode)));
         }
         let text = read(file).map_err(|err| open(&err))?;
         if text.len() > limits::CONTROL_FILE {

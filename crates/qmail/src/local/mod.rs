@@ -99,6 +99,28 @@ impl Stop {
         self
     }
 
+    /// With these words behind it.
+    fn with(mut self, cause: String) -> Self {
+        self.cause = Some(cause);
+        self
+    }
+
+    /// With `line N of HOME/FILE` before what lies behind it. A program has said itself what there is
+    /// to say.
+    fn at(mut self, home: &[u8], file: &[u8], line: usize) -> Self {
+        if !self.text.is_empty() {
+            let whole = [home, b"/", file].concat();
+            // The default delivery is no file of the home's.
+            let file = if file == DEFAULT { file } else { &whole[..] };
+            let place = format!("line {line} of {}", String::from_utf8_lossy(file));
+            self.cause = Some(match self.cause {
+                Some(cause) => format!("{place}: {cause}"),
+                None => place,
+            });
+        }
+        self
+    }
+
     /// What lies behind it, if its text does not say so.
     pub(crate) fn cause(&self) -> Option<&str> {
         self.cause.as_deref()
@@ -110,6 +132,14 @@ impl Stop {
         let head: &[u8] = b"Unable to ";
         Self::soft([head, doing, b": ", error, b". (#", status.as_bytes(), b")"].concat())
     }
+}
+
+/// What the instructions of a user without any are called.
+const DEFAULT: &[u8] = b"defaultdelivery";
+
+/// `PATH has mode MODE`.
+fn mode_of(path: &[u8], mode: u32) -> String {
+    format!("{} has mode {:04o}", String::from_utf8_lossy(path), mode & 0o7777)
 }
 
 const USAGE: &str = "qmail-local: usage: qmail-local [ -nN ] user homedir local dash ext domain \

@@ -13,7 +13,7 @@ use super::choose::{Rules, newsender, rules};
 use super::environment::{Lines, variables};
 use super::instructions::{Instruction, instructions};
 use super::program::{self, Verdict};
-use super::{Job, Stop, forward, maildir, mbox, say_error};
+use super::{DEFAULT, Job, Stop, forward, maildir, mbox, say_error};
 
 /// Bytes of the header read at a time.
 const PIECE: usize = 16 << 10;
@@ -57,7 +57,7 @@ pub(super) fn plan<S: Source + ?Sized>(job: &Job, letter: &S) -> Result<Plan, St
     let rules = match found {
         Some(rules) if !rules.text.is_empty() => rules,
         found => Rules {
-            name: b"defaultdelivery".to_vec(),
+            name: DEFAULT.to_vec(),
             text: job.default.clone(),
             forward_only: false,
             default: found.and_then(|rules| rules.default),
@@ -92,12 +92,13 @@ fn enter_home(job: &Job) -> Result<(), Stop> {
         .map_err(|err| Stop::unable(b"stat home directory", &err, "4.3.0"))?;
     let mode = home.permissions().mode();
     if mode & 0o002 != 0 {
-        return Err(Stop::soft("Uh-oh: home directory is writable. (#4.7.0)"));
+        let stop = Stop::soft("Uh-oh: home directory is writable. (#4.7.0)");
+        return Err(stop.with(super::mode_of(&job.home, mode)));
     }
     if mode & 0o1000 != 0 {
         if !job.dry {
             let text = "Home directory is sticky: user is editing his .qmail file. (#4.2.1)";
-            return Err(Stop::soft(text));
+            return Err(Stop::soft(text).with(super::mode_of(&job.home, mode)));
         }
         say_error(b"Warning: home directory is sticky.\n");
     }
@@ -171,8 +172,9 @@ impl Delivery<'_> {
     /// Follows the instructions in order; the addresses the letter is sent on to.
     fn follow(&mut self, text: &[u8]) -> Result<Vec<Vec<u8>>, Stop> {
         let mut recipients = Vec::new();
-        for instruction in instructions(text) {
-            match self.carry_out(instruction)? {
+        for (line, instruction) in (1..).zip(instructions(text)) {
+            let done = self.carry_out(instruction);
+            match done.map_err(|stop| stop.at(&self.job.home, &self.file, line))? {
                 Flow::Next => {}
                 Flow::Enough => break,
                 Flow::Forward(address) => recipients.push(address.to_vec()),
