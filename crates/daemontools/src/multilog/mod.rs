@@ -8,6 +8,7 @@ mod cut;
 mod input;
 mod line;
 mod log;
+mod odd;
 mod old;
 mod pause;
 mod place;
@@ -80,8 +81,9 @@ struct Multilog {
 impl Multilog {
     /// Opens everything before the first byte is read; the exit code, after a message, on trouble.
     fn open(script: Script) -> Result<Self, i32> {
-        for (odd, wanted) in &script.odd {
-            VOICE.warning(&[&"ignoring ", odd, &": ", wanted], None);
+        for (arg, odd) in &script.odd {
+            let (before, after) = odd.words();
+            VOICE.warning(&[&before, arg, &after], None);
         }
         sys::file::umask(0o022);
         // Were it ignored, a processor's exit code could not be had.

@@ -1,6 +1,7 @@
 //! What multilog was told to do: its arguments, one action each, and its patterns.
 
 use super::amount;
+use super::odd::{self, Odd};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
@@ -82,17 +83,18 @@ pub(super) struct Script {
     pub(super) labels: bool,
     /// The rest, in order.
     pub(super) actions: Vec<Action>,
-    /// Arguments that are passed over and what they would have to be. Only those with letters stock
-    /// does not have: of its own it takes anything.
-    pub(super) odd: Vec<(OsString, &'static str)>,
+    /// Arguments that can hardly be meant as they are taken.
+    pub(super) odd: Vec<(OsString, Odd)>,
 }
 
 impl Script {
-    /// Reads the arguments behind the program's name. Unknown letters are passed over, as in stock.
+    /// Reads the arguments behind the program's name. Unknown letters are passed over, and of its own
+    /// letters anything is taken, as in stock; but it is told.
     pub(super) fn parse(args: &[OsString]) -> Script {
         let mut script = Script::default();
         let mut keep = Keep::usual();
         for (at, arg) in args.iter().enumerate() {
+            script.odd.extend(odd::judge(at, arg.as_bytes()).map(|odd| (arg.clone(), odd)));
             let Some((first, rest)) = arg.as_bytes().split_first() else { continue };
             match first {
                 b't' => script.labels |= at == 0,
@@ -106,7 +108,7 @@ impl Script {
                 b'.' | b'/' => script.actions.push(Action::Log(keep.of(arg))),
                 _ => {
                     if let Err(wanted) = set(&mut keep, *first, rest) {
-                        script.odd.push((arg.clone(), wanted));
+                        script.odd.push((arg.clone(), Odd::Ignored(wanted)));
                     }
                 }
             }
@@ -118,8 +120,8 @@ impl Script {
 /// Sets how the directories that follow are kept; what the argument would have to be, if it is not.
 fn set(keep: &mut Keep, letter: u8, rest: &[u8]) -> Result<(), &'static str> {
     match letter {
-        b's' => keep.size = amount::digits(rest).clamp(*SIZES.start(), *SIZES.end()),
-        b'n' => keep.number = amount::digits(rest).max(FEWEST),
+        b's' => keep.size = size(rest),
+        b'n' => keep.number = number(rest),
         b'!' => keep.processor = (!rest.is_empty()).then(|| OsString::from_vec(rest.to_vec())),
         b'b' => {
             let least = SIZES.start().saturating_mul(2);
@@ -133,6 +135,16 @@ fn set(keep: &mut Keep, letter: u8, rest: &[u8]) -> Result<(), &'static str> {
         _ => {}
     }
     Ok(())
+}
+
+/// The size that the text behind an `s` is taken for.
+pub(super) fn size(text: &[u8]) -> u64 {
+    amount::digits(text).clamp(*SIZES.start(), *SIZES.end())
+}
+
+/// The number of files that the text behind an `n` is taken for.
+pub(super) fn number(text: &[u8]) -> u64 {
+    amount::digits(text).max(FEWEST)
 }
 
 /// Zero is no limit.
@@ -226,7 +238,7 @@ mod tests {
     fn a_cap_that_is_none_is_told_and_passed_over() {
         let script = parse("./a bmuch a r-1 fx l1 zzz sx n ./b");
         let odd: Vec<_> = script.odd.iter().map(|(arg, _)| arg.to_str().unwrap()).collect();
-        assert_eq!(odd, ["bmuch", "a", "r-1", "fx", "l1"]);
+        assert_eq!(odd, ["bmuch", "a", "r-1", "fx", "l1", "zzz", "sx", "n"]);
         assert_eq!(keeps("bmuch ./b"), keeps("./b"));
     }
 
