@@ -97,7 +97,8 @@ enum Task {
 
 fn main() -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().collect();
-    if !is_named(args.first(), "qmailctl") && args.len() > 1 {
+    let links = ["qmailctl", "help"];
+    if !is_named(args.first(), links[0]) && links.iter().any(|link| is_named(args.get(1), link)) {
         args.remove(0);
     }
     if is_named(args.first(), "help") {

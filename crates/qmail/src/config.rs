@@ -16,8 +16,12 @@ use crate::config_fast::{Add, fatal, is_host, names, put, say};
 /// Bytes of an answer that are looked at.
 const ANSWER: usize = 64 << 10;
 
-/// `config`: 0; 1 if the host has no name in DNS, 111 if a file cannot be written.
-pub(crate) fn main(_args: &[OsString]) -> i32 {
+/// `config`: 0; 1 if the host has no name in DNS, 100 with an argument (who asks for `--help` does not
+/// mean to have his settings written anew), 111 if a file cannot be written.
+pub(crate) fn main(args: &[OsString]) -> i32 {
+    if args.len() > 1 {
+        return fatal("config", 100, "usage: config");
+    }
     let settings = Home::find().map_err(|err| err.to_string()).and_then(|home| settings(&home));
     match settings {
         Ok(code) => code,

@@ -11,7 +11,10 @@ use store::users::getpw::{answer, print};
 use sys::{fd, log};
 
 pub(crate) fn main(args: &[OsString]) -> i32 {
-    let Some(local) = args.get(1) else { return 100 };
+    let Some(local) = args.get(1) else {
+        log::say(format_args!("usage: qmail-getpw local"));
+        return 100;
+    };
     let home = match Home::find() {
         Ok(home) => home,
         Err(err) => {

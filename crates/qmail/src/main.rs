@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod config_fast;
 mod fences;
+mod flag;
 mod getpw;
 mod inject;
 mod leaving;

@@ -17,7 +17,11 @@ use store::users::{Route, Routing, resolve};
 /// `qmail-qread`: exit 0, or 111 with a `fatal:` line (on descriptor 1, as stock). `--json`: an array of
 /// the letters, one a line, and trouble on descriptor 2.
 pub(crate) fn main(args: &[OsString]) -> i32 {
-    if args.get(1).is_some_and(|arg| arg == "--json") {
+    let json = match crate::flag::one(args, &["--json"]) {
+        Ok(flag) => flag.is_some(),
+        Err(code) => return code,
+    };
+    if json {
         return match array() {
             Ok(()) => 0,
             Err(why) => {
@@ -75,7 +79,10 @@ fn object(routing: &Routing, entry: &Entry<'_>) -> String {
 /// piece, so none is ever waiting to be preprocessed but those that are held for
 /// `qmailctl queue import` or `export`.
 pub(crate) fn qstat(args: &[OsString]) -> i32 {
-    let json = args.get(1).is_some_and(|arg| arg == "--json");
+    let json = match crate::flag::one(args, &["--json"]) {
+        Ok(flag) => flag.is_some(),
+        Err(code) => return code,
+    };
     let (mut letters, mut held) = (0_u64, 0_u64);
     let outcome = Home::find().map_err(|e| e.to_string()).and_then(|home| {
         let mut client = connect(&home)?;

@@ -17,17 +17,31 @@ pub struct Program {
 
 /// Runs the program this process is called as, or else the one its first argument names, and ends
 /// with its exit code. Without either it lists the programs: exit code 100 as for any misuse, 0 if
-/// `help` was asked for.
+/// `help` or `--help` was asked for. `--version` is answered with the version.
 pub fn run(programs: &[Program]) -> ! {
     let args: Vec<OsString> = std::env::args_os().collect();
     let code = match find(programs, &args) {
         Some((program, args)) => (program.main)(args),
-        None => {
-            list(programs);
-            if args.get(1).is_some_and(|word| word == "help") { 0 } else { 100 }
-        }
+        None => other(programs, &args),
     };
     std::process::exit(code)
+}
+
+/// What is said to a word that is no program's name, and the exit code.
+fn other(programs: &[Program], args: &[OsString]) -> i32 {
+    let name = args.first().map(Path::new).and_then(Path::file_name).unwrap_or_default().display();
+    match args.get(1).and_then(|word| word.to_str()) {
+        Some("help" | "--help") => list(programs),
+        Some("--version") => {
+            let _ = writeln!(std::io::stdout(), "{name} {}", env!("CARGO_PKG_VERSION"));
+        }
+        _ => {
+            let _ = writeln!(std::io::stderr(), "{name}: usage: {name} program [ argument ... ]");
+            list(programs);
+            return 100;
+        }
+    }
+    0
 }
 
 /// The program that the first or the second word names by its last component, and its arguments.

@@ -19,7 +19,9 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
 }
 
 fn run(args: &[OsString]) -> Result<i32, Stop> {
-    let name = args.first().ok_or(Stop::Usage(USAGE))?;
+    // Other maildirmakes have options: nobody means a Maildir of that name, but may say `./-f`.
+    let name = args.first().filter(|name| !name.as_bytes().starts_with(b"-"));
+    let name = name.ok_or(Stop::Usage(USAGE))?;
     let _ = sys::file::umask(0o077);
     make(Path::new(name))?;
     for sub in ["tmp", "new", "cur"] {

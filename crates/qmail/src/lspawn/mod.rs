@@ -44,7 +44,10 @@ const OFFERS: u32 = 3;
 const LONGEST: u64 = 604_800;
 
 pub(crate) fn main(args: &[OsString]) -> i32 {
-    let Some(default) = args.get(1) else { return 100 };
+    let Some(default) = args.get(1) else {
+        sys::log::say(format_args!("usage: qmail-lspawn defaultdelivery"));
+        return 100;
+    };
     crate::spawn::serve("qmail-lspawn", limits::LOCAL_DELIVERIES, |home| {
         let patience = patience(home);
         Lspawn {

@@ -22,10 +22,13 @@ use files::File;
 use table::{Absent, Entry, Show, TABLE};
 
 /// `qmail-showctl`: 0, or 111 if the home or `control/` is not there. `--check`: only what is wrong,
-/// and 1 if something is. `--json`: all of it for a program.
+/// and 1 if something is. `--json`: all of it for a program. 100 for other options.
 pub(crate) fn main(args: &[OsString]) -> i32 {
-    let check = args.get(1).is_some_and(|arg| arg == "--check");
-    let json = args.get(1).is_some_and(|arg| arg == "--json");
+    let flag = match crate::flag::one(args, &["--check", "--json"]) {
+        Ok(flag) => flag,
+        Err(code) => return code,
+    };
+    let (check, json) = (flag == Some("--check"), flag == Some("--json"));
     let Ok(home) = Home::find() else { return oops(Vec::new(), "Unable to chdir to /var/qmail.") };
     let Ok(files) = files::all(&home.path("control")) else {
         let head = if check { Vec::new() } else { head(&home) };
