@@ -144,13 +144,22 @@ fn seconds(time: &str) -> Result<u64, Trouble> {
         .ok_or_else(|| format!("{time} is not a duration: write 90s, 15m, 2h, 3d or 1w"))
 }
 
-/// How long a pause will last, in its two largest units.
+/// How long a pause will last, in its two largest units; what is less than one of the smaller is left
+/// out.
 fn lasting(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
-        60..3_600 => format!("{} min", seconds / 60),
-        3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds / 60 % 60),
-        _ => format!("{} d {} h", seconds / 86_400, seconds / 3_600 % 24),
+        60..3_600 => pair(seconds / 60, "min", seconds % 60, "s"),
+        3_600..86_400 => pair(seconds / 3_600, "h", seconds / 60 % 60, "min"),
+        _ => pair(seconds / 86_400, "d", seconds / 3_600 % 24, "h"),
+    }
+}
+
+/// `2 h 1 min`, or `2 h`.
+fn pair(many: u64, unit: &str, few: u64, smaller: &str) -> String {
+    match few {
+        0 => format!("{many} {unit}"),
+        _ => format!("{many} {unit} {few} {smaller}"),
     }
 }
 
@@ -228,7 +237,18 @@ mod tests {
 
     #[test]
     fn how_long_a_pause_lasts_is_said_roughly() {
-        let said = [59, 3_599, 7_260, 90_000].map(lasting);
-        assert_eq!(said, ["59 s", "59 min", "2 h 1 min", "1 d 1 h"]);
+        let said = [59, 60, 90, 3_599, 3_600, 7_200, 7_260, 86_400, 90_000].map(lasting);
+        let want = [
+            "59 s",
+            "1 min",
+            "1 min 30 s",
+            "59 min 59 s",
+            "1 h",
+            "2 h",
+            "2 h 1 min",
+            "1 d",
+            "1 d 1 h",
+        ];
+        assert_eq!(said, want);
     }
 }
