@@ -36,7 +36,9 @@ pub(super) fn fatal(program: &str, code: i32, why: &str) -> i32 {
 
 /// Whether a name can be a host's.
 pub(super) fn is_host(name: &[u8]) -> bool {
-    !name.is_empty() && !name.starts_with(b"-") && name.iter().all(|&c| c.is_ascii_alphanumeric() || b".-_".contains(&c))
+    !name.is_empty()
+        && !name.starts_with(b"-")
+        && name.iter().all(|&c| c.is_ascii_alphanumeric() || b".-_".contains(&c))
 }
 
 /// Says a line on descriptor 1.
