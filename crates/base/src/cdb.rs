@@ -77,6 +77,18 @@ impl<'a> Cdb<'a> {
         })
     }
 
+    /// Whether every table and every record lies in the file, looked up or not: a file that was cut
+    /// short may answer for most keys.
+    pub fn is_whole(&self) -> bool {
+        let fits = |pair: Result<(usize, usize), Damaged>| {
+            let (table, slots) = pair?;
+            let end = slots.checked_mul(8).and_then(|room| room.checked_add(table));
+            Ok::<bool, Damaged>(end.is_some_and(|end| end <= self.0.len()))
+        };
+        let tables = (0..TABLES).all(|table| fits(self.pair(table.saturating_mul(8))) == Ok(true));
+        tables && self.records().all(|record| record.is_ok())
+    }
+
     /// Two numbers.
     fn pair(&self, at: usize) -> Result<(usize, usize), Damaged> {
         let bytes = self.0.get(at..).and_then(|b| b.first_chunk::<8>()).ok_or(Damaged)?;

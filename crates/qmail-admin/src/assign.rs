@@ -46,6 +46,19 @@ pub(crate) fn exact(text: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
+/// Each home once, with the uid and gid of the first line that has it; a line that is none is passed
+/// over.
+pub(crate) fn homes(text: &str) -> Vec<(&str, u32, u32)> {
+    let mut known = std::collections::HashSet::new();
+    let lines = text.lines().take_while(|line| *line != ".");
+    let all = lines.filter_map(|line| {
+        let mut fields = line.split(':').skip(2);
+        let (uid, gid) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        fields.next().filter(|home| home.starts_with('/')).map(|home| (home, uid, gid))
+    });
+    all.filter(|(home, ..)| known.insert(*home)).collect()
+}
+
 /// The smallest uid from `first` up that no line uses.
 pub(crate) fn free_uid(text: &str, first: u32) -> u32 {
     let uids = text.lines().filter_map(|line| line.split(':').nth(2)?.parse::<u32>().ok());
@@ -68,6 +81,7 @@ mod tests {
         assert!(is_assigned(&text, "bob") && !is_assigned(&text, "bo"));
         assert!(has_uid(&text, 48_000) && has_uid(&text, 1) && !has_uid(&text, 9));
         assert!(exact(&text).eq([("joe", "/h"), ("bob", "/q/mail/bob")]));
+        assert_eq!(homes(&text), [("/h", 1, 1), ("/q/mail/bob", 48_000, 9)]);
         assert_eq!((free_uid(&text, 48_000), free_uid("", 48_000)), (48_001, 48_000));
     }
 }

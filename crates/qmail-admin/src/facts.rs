@@ -18,11 +18,16 @@ use crate::print::say;
 use crate::progress::during;
 use crate::steer::{bin, program};
 use crate::upgrade::unfinished_upgrade;
-use crate::{Trouble, pauses};
+use crate::{Trouble, pauses, services};
 
 /// The state of every service and of the queue; 111 if the queue cannot be asked.
 pub(crate) fn stat(home: &Home, places: &Places, json: bool) -> Result<ExitCode, Trouble> {
-    let services = services(home, places)?;
+    let mut services = services(home, places)?;
+    // One that went away is told of, too: svstat says that nothing is there.
+    let required = services::required(places).into_iter().map(|name| places.service(name));
+    let gone: Vec<PathBuf> = required.filter(|path| !services.contains(path)).collect();
+    services.extend(gone);
+    services.sort();
     let svstat = |args: &[PathBuf]| {
         let asked = during("asking supervise", || asked(home, "svstat", args, Stdio::inherit()))?;
         Ok::<_, Trouble>(String::from_utf8_lossy(&asked.stdout).into_owned())

@@ -20,8 +20,21 @@ const RULES: &str = "127.:allow,RELAYCLIENT=\"\",TCPREMOTEHOST=\"localhost\"\n:a
 pub(crate) const NAMES: [&str; 5] =
     ["queued", "pspawn", "qmail-send", "qmail-smtpd", "qmail-pop3d"];
 
+/// Those of them that this home must have: whose directory, link or log is there, and where one is,
+/// those that no mail system is without. Other services are for who wants them.
+pub(crate) fn required(places: &Places) -> Vec<&'static str> {
+    let there = |path: &Path| std::fs::symlink_metadata(path).is_ok();
+    let has = |name: &str| {
+        let traces = [places.services.join(name), places.service(name), places.log(name)];
+        traces.iter().any(|path| there(path))
+    };
+    let some = NAMES.into_iter().any(has);
+    let always = |name: &str| some && matches!(name, "queued" | "qmail-send");
+    NAMES.into_iter().filter(|name| always(name) || has(name)).collect()
+}
+
 /// Those of them that listen where setup is told.
-const SERVERS: [&str; 2] = ["qmail-smtpd", "qmail-pop3d"];
+pub(crate) const SERVERS: [&str; 2] = ["qmail-smtpd", "qmail-pop3d"];
 
 /// Service directories, log directories and the SMTP rules. Of the services in `kept` a run script
 /// that is there stays: nobody said where else to listen. So does every script that somebody has

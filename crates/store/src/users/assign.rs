@@ -81,6 +81,30 @@ pub fn check(text: &[u8]) -> Result<Vec<usize>, AssignError> {
     Ok(groups)
 }
 
+/// Whether `cdb` says what the text does: it is what [`compile`] makes of it, or every assignment is
+/// found there, as in one that another qmail-newu has made. A damaged one says less.
+///
+/// # Errors
+/// [`AssignError`] naming the first bad line of the text.
+pub fn is_compiled(text: &[u8], cdb: &[u8]) -> Result<bool, AssignError> {
+    if compile(text)? == cdb {
+        return Ok(true);
+    }
+    let Some(cdb) = Cdb::new(cdb).ok().filter(Cdb::is_whole) else { return Ok(false) };
+    let (mut same, mut keys) = (true, BTreeSet::new());
+    each(text, |_, key, value| {
+        // The first of equal keys counts.
+        same = same && (keys.contains(&key) || cdb.get(&key) == Ok(Some(&value)));
+        keys.insert(key);
+        Ok(())
+    })?;
+    // What the text does not say any more, and all that nobody asks for by name.
+    let known = |record: Result<(&[u8], &[u8]), Damaged>| {
+        record.is_ok_and(|(key, _)| key.is_empty() || keys.contains(key))
+    };
+    Ok(same && cdb.records().all(known))
+}
+
 /// The line that counts for a local part, if one does: for who has to name it.
 pub fn line_of(text: &[u8], local: &[u8]) -> Option<usize> {
     let whole = [b"!", &local.to_ascii_lowercase()[..], b"\0"].concat();
@@ -193,6 +217,23 @@ mod tests {
         +j:jay:504:78:/home/jay:-:pre-:\n\
         +:alias:7790:2108:/var/qmail/alias:-::\n\
         =joe.shmoe:other:1:1:/o:::\n.\nignored\n";
+
+    #[test]
+    fn a_table_is_what_the_text_says_only_if_it_is_whole() {
+        let whole = compile(TEXT).unwrap();
+        assert_eq!(is_compiled(TEXT, &whole), Ok(true));
+        for cut in [0, 1, 8, 100] {
+            let cut = &whole[..whole.len() - 1 - cut];
+            assert_eq!(is_compiled(TEXT, cut), Ok(false));
+        }
+        let more = [b"=ann:ann:5:5:/a:::\n", TEXT].concat();
+        assert_eq!(is_compiled(&more, &whole), Ok(false));
+        assert_eq!(is_compiled(TEXT, &compile(&more).unwrap()), Ok(false));
+        // Another's may hold the same in another order.
+        let turned: Vec<u8> = whole.iter().map(|c| !c).collect();
+        assert_eq!(is_compiled(TEXT, &turned), Ok(false));
+        assert_eq!(is_compiled(b"=ann:\n.\n", &whole), Err(AssignError::Line(1)));
+    }
 
     fn got(local: &[u8]) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
         let a = find(&compile(TEXT).unwrap(), local).unwrap().unwrap();

@@ -1,0 +1,118 @@
+//! The services: whether each that must be is there, can be started, and is nobody else's to change.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::judge::Finding;
+use super::rules::{At, RULES, Rule};
+use super::walk::{Walk, gone, is_link, rm};
+use crate::facts;
+use crate::scripts::quoted;
+use crate::services::{SERVERS, required, same};
+
+/// A link in the directory that svscan looks at.
+const LINK: At = At::Service("");
+
+/// Looks at all of them, and at the rules for SMTP clients.
+pub(super) fn look(walk: &mut Walk<'_>) {
+    let places = walk.places;
+    let names = required(places);
+    for name in &names {
+        let dir = places.services.join(name);
+        if dir.exists() && places.guided {
+            linked(walk, name, &dir);
+        }
+        service(walk, &dir, name);
+    }
+    for path in facts::scanned(places).unwrap_or_default() {
+        if !names.iter().any(|name| path.ends_with(name)) {
+            other(walk, &path);
+        }
+    }
+    clients(walk);
+}
+
+/// One service's directory, with its scripts.
+fn service(walk: &mut Walk<'_>, dir: &Path, name: &str) {
+    let has_log = dir.join("log").exists() || walk.places.log(name).exists();
+    for rule in RULES {
+        let At::Service(below) = rule.at else { continue };
+        if below.starts_with("log") && !has_log {
+            continue;
+        }
+        let path = if below.is_empty() { dir.to_path_buf() } else { dir.join(below) };
+        let mend = anew(walk, &path, name, below);
+        if !walk.look(rule, &path, Some(mend)) && rule.kind == super::Type::Directory {
+            // There is nothing below it.
+            return;
+        }
+    }
+}
+
+/// How a part of a service is made again.
+fn anew(walk: &Walk<'_>, path: &Path, name: &str, below: &str) -> String {
+    if !crate::services::NAMES.contains(&name) {
+        return "put it back".to_owned();
+    }
+    let option = match name.strip_prefix("qmail-").map(|name| name.trim_end_matches('d')) {
+        Some("smtp") => "setup --smtp ADDR:PORT",
+        Some("pop3") => "setup --pop3 ADDR:PORT",
+        _ => "setup",
+    };
+    let listens = SERVERS.contains(&name) && !below.starts_with("log");
+    let setup = walk.qmailctl(if listens { option } else { "setup" });
+    let clear = if is_link(path) { format!("{}; ", rm(path)) } else { String::new() };
+    match listens {
+        true => format!("put it back, or make it anew: {clear}{setup}"),
+        false => format!("{clear}{setup}"),
+    }
+}
+
+/// Where svscan looks at links: whether there is one that leads to the service.
+fn linked(walk: &mut Walk<'_>, name: &str, dir: &Path) {
+    let link = walk.places.service(name);
+    if link.exists() || same(&link, dir) {
+        return;
+    }
+    let what = format!("{}: svscan does not see {}", gone(&link), dir.display());
+    let mend = format!("ln -sfn {} {}", quoted(dir), quoted(&link));
+    walk.tell(LINK, Finding::new(&link, &what, mend));
+}
+
+/// What else svscan finds: a service of somebody's own, or a link that leads nowhere.
+fn other(walk: &mut Walk<'_>, path: &Path) {
+    if path.is_dir() {
+        if facts::is_within(walk.home, walk.places, path) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            service(walk, path, &name);
+        }
+        return;
+    }
+    let ours = || fs::read_link(path).is_ok_and(|to| to.starts_with(walk.home.root()));
+    if is_link(path) && !path.exists() && (!walk.places.guided || ours()) {
+        let what = format!("{}: svscan finds no service there", gone(path));
+        walk.tell(LINK, Finding::new(path, &what, rm(path)));
+    }
+}
+
+/// The rules for SMTP clients, if the service asks them, and whether what they are compiled to is as
+/// new as they are.
+fn clients(walk: &mut Walk<'_>) {
+    let rules = walk.places.rules.clone();
+    let [compiled, _] = walk.places.compiled();
+    let run = walk.places.services.join("qmail-smtpd/run");
+    let asked =
+        fs::read_to_string(run).is_ok_and(|text| text.contains(&*compiled.to_string_lossy()));
+    let Some(rule) = RULES.iter().find(|rule| rule.at == At::Clients) else { return };
+    let rule = Rule { optional: !asked, ..*rule };
+    let [setup, cdb] = ["setup", "cdb"].map(|words| walk.qmailctl(words));
+    if !walk.look(&Rule { so: "", ..rule }, &rules, Some(setup)) {
+        return;
+    }
+    walk.look(&rule, &compiled, Some(cdb.clone()));
+    let changed = |path: &PathBuf| fs::metadata(path).and_then(|about| about.modified()).ok();
+    if asked && changed(&compiled).is_some_and(|made| Some(made) < changed(&rules)) {
+        let what = format!("is older than {}, which has no effect yet", rules.display());
+        walk.tell(At::Clients, Finding::new(&compiled, &what, cdb));
+    }
+}
