@@ -8,6 +8,9 @@ pub(super) enum Instruction<'a> {
     /// The line of this number ends in a CR, from an editor of another system: most likely a
     /// mistake.
     CarriageReturn(usize),
+    /// The line of this number forwards to an empty address, where letters vanish: most likely a
+    /// mistake.
+    Nobody(usize),
     /// Nothing to do.
     Comment,
     /// Give the letter to a program, by way of `/bin/sh -c`.
@@ -43,6 +46,7 @@ fn instruction(number: usize, line: &[u8]) -> Instruction<'_> {
         [b'.' | b'/', ..] => Instruction::Mbox(line),
         b"+list" => Instruction::ForwardOnly,
         [b'+', ..] => Instruction::Comment,
+        [b'&'] => Instruction::Nobody(number),
         [b'&', address @ ..] => Instruction::Forward(address),
         _ => Instruction::Forward(line),
     }
@@ -82,5 +86,6 @@ mod tests {
             instructions(b"# c\r\n./Maildir/\r\n").eq([Comment, Instruction::CarriageReturn(2)])
         );
         assert!(instructions(b"./M\0/\n").eq([Mbox(b"./M")]));
+        assert!(instructions(b"& \n&x").eq([Instruction::Nobody(1), Forward(b"x")]));
     }
 }

@@ -189,9 +189,10 @@ impl Delivery<'_> {
                 return Err(Stop::soft("Uh-oh: first line of .qmail file is blank. (#4.2.1)"));
             }
             Instruction::CarriageReturn(line) => {
-                let head = format!("Uh-oh: line {line} of ");
-                let tail = b" ends in a CR. (#4.2.1)";
-                return Err(Stop::soft([head.as_bytes(), &self.file[..], tail].concat()));
+                return Err(self.mistaken(line, "ends in a CR"));
+            }
+            Instruction::Nobody(line) => {
+                return Err(self.mistaken(line, "forwards to nobody"));
             }
             Instruction::Comment => {}
             Instruction::ForwardOnly => self.forward_only = true,
@@ -210,6 +211,12 @@ impl Delivery<'_> {
             }
         }
         Ok(Flow::Next)
+    }
+
+    /// A line that nobody can have meant.
+    fn mistaken(&self, line: usize, why: &str) -> Stop {
+        let (head, tail) = (format!("Uh-oh: line {line} of "), format!(" {why}. (#4.2.1)"));
+        Stop::soft([head.as_bytes(), &self.file[..], tail.as_bytes()].concat())
     }
 
     fn program<'t>(&mut self, command: &[u8]) -> Result<Flow<'t>, Stop> {
