@@ -30,6 +30,23 @@ def install(*more):
     return qmailctl("install", "--from", STAGE, "--root", ROOT, "--host", "mail.example.org", *more)
 
 
+def refused(why, *words):
+    """A command that must fail, for this reason, and change nothing."""
+    before = state()
+    done = subprocess.run([STAGE / "qmail-admin", "qmailctl", *words], capture_output=True, text=True, timeout=60)
+    check(done.returncode == 111 and why in done.stderr, f"{words}: {done}")
+    check(state() == before, f"{words}: something was changed")
+
+
+def watched(home):
+    """Pretends that somebody's supervise watches a service of a home's; what it has open."""
+    ok = ROOT / home / "service/queued/supervise/ok"
+    ok.parent.mkdir(parents=True, exist_ok=True)
+    if not ok.exists():
+        os.mkfifo(ok)
+    return os.open(ok, os.O_RDONLY | os.O_NONBLOCK)
+
+
 def state():
     """Everything there is, with what it holds."""
     found = {}
@@ -76,8 +93,21 @@ setuid = [path for path in ROOT.rglob("*") if path.is_file() and path.lstat().st
 check(not setuid, f"setuid: {setuid}")
 
 after = state()
-check("nothing to do" in install(), "a second run finds something to do")
+again = install()
+check("nothing to do" in again, "a second run finds something to do")
+check("this home's name, old.example.net, which --host mail.example.org does not change" in again, again)
 check(state() == after, "a second run has changed something")
+
+# What cannot be meant is refused where there is nothing else to do, too; what can is done.
+below = ("install", "--from", STAGE, "--root", ROOT)
+refused("nonsense is not ADDR:PORT", *below, "--smtp", "nonsense")
+refused("is not a host name", *below, "--host", "a b")
+refused("only letters", "--home", "/srv/new", *below, "--life-with-qmail", "--scan", "/srv/100%")
+refused(f"below {ROOT}: ", *below, "--life-with-qmail")
+refused("/nowhere: No such file or directory", "install", "--from", STAGE, "--root", "/nowhere")
+check(install("--smtp", "127.0.0.1:2525").count("listen at 127.0.0.1 2525") == 1, "an address was left out")
+check(" 127.0.0.1 2525 " in (HOME / "service/qmail-smtpd/run").read_text(), "it listens elsewhere")
+check("nothing to do" in install("--smtp", "127.0.0.1:2525"), "the same address again")
 
 # A newer version: what somebody has changed stays, what nobody has is as it was written, or anew.
 newer = ROOT.with_name(ROOT.name + "-newer")
@@ -121,12 +151,34 @@ check((ROOT / "usr/sbin/sendmail.before-qmail").read_text() == "another one's", 
 qmailctl("install", "--from", STAGE, "--root", ROOT)
 check(os.readlink(ROOT / "usr/sbin/sendmail") == "/var/qmail/bin/sendmail", "sendmail")
 
+# What starts a home is remembered; a svscan of somebody's is left to it, and that is said.
+inittab = (ROOT / "etc/inittab").read_text()
+(ROOT / "etc/init.d/qmail").unlink()
+for boot in (("--boot", "none"), ()):
+    said = qmailctl("--home", "/srv/quiet", *below, *boot)
+    check((ROOT / "etc/inittab").read_text() == inittab and "inittab" not in said, said)
+reader = watched("srv/watched")
+said = qmailctl("--home", "/srv/watched", *below)
+check("looks at /srv/watched/service is not ours: it is left to start the services" in said, said)
+check((ROOT / "etc/inittab").read_text() == inittab, "a second svscan is started")
+os.close(reader)
+qmailctl("install", "--from", STAGE, "--root", ROOT)
+
 letter = HOME / "mail/kept"
 letter.write_text("a letter")
 page = HOME / "man/man8/site.8"
 page.write_text(".Dd today\n")
-gone = subprocess.run(["chroot", ROOT, "/var/qmail/bin/qmailctl", "uninstall"], timeout=120)
-check(gone.returncode == 0, "uninstall")
+for name in (".before", ".before.new", ".before.filling", ".fresh"):
+    (HOME / "bin" / name).mkdir()
+    (HOME / "bin" / name / "qmail").write_text("left by an upgrade that was cut off")
+(HOME / "bin/qmail.4711.new").write_text("half of it")
+(HOME / "bin/mine").write_text("a site's own")
+reader = watched("var/qmail")
+refused("is at work there", "uninstall", "--root", ROOT)
+os.close(reader)
+planned = qmailctl("uninstall", "--root", ROOT, "--dry-run")
+check(qmailctl("uninstall", "--root", ROOT) == planned and "end every process" not in planned, planned)
+check([path.name for path in (HOME / "bin").iterdir()] == ["mine"], "something of ours is left in bin/")
 check((ROOT / "usr/sbin/sendmail").read_text() == "another one's", "the old sendmail is not back")
 check((ROOT / "etc/inittab").read_text() == "id:2:initdefault:\n", "inittab has our line")
 check(not os.path.lexists(HOME / "bin/qmail") and not os.path.lexists(HOME / "bin/svscan"), "bin/")

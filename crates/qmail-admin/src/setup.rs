@@ -10,6 +10,7 @@ use store::home::{Home, Roles};
 use sys::at::At;
 use sys::user::Ids;
 
+use crate::install::is_plain;
 use crate::permissions::{about, directory, enter, give, place, replace, unless_there};
 use crate::places::{self, Places};
 use crate::print::say;
@@ -28,6 +29,8 @@ qmailr:47795:42107
 qmails:47796:42107
 ";
 
+/// Where programs look for who sends their mail.
+const SENDMAIL: &str = "/usr/sbin/sendmail";
 /// The binaries whose programs become links in `bin/`.
 pub(crate) const BINARIES: [&str; 4] = ["daemontools", "qmail", "qmail-admin", "qmail-net"];
 
@@ -51,12 +54,33 @@ pub(crate) struct Setup {
     /// What svscan looks at, with --life-with-qmail: /service, or /etc/service where only that is.
     #[arg(long, value_name = "DIR", requires = "life_with_qmail")]
     scan: Option<PathBuf>,
+    /// The machine's name, asked before a chroot.
+    #[arg(skip)]
+    machine: Option<String>,
 }
 
 impl Setup {
-    /// Makes everything that is not there; service scripts that nobody has changed are written anew.
-    pub(crate) fn run(self, home: Option<&Path>) -> Result<(), Trouble> {
+    /// Makes a home without a machine round it, and says what is left to do there.
+    pub(crate) fn run(mut self, home: Option<&Path>) -> Result<(), Trouble> {
         let root = home.map_or_else(above_this_program, |home| Ok(home.into()))?;
+        if let Some(kept) = self.keep_name(&root) {
+            say!("{kept}");
+        }
+        self.complete(&root)?;
+        let sendmail = root.join("bin/sendmail");
+        let linked = std::fs::canonicalize(SENDMAIL).ok();
+        if sys::user::euid() == 0 && linked != std::fs::canonicalize(&sendmail).ok() {
+            let (home, sendmail) = (root.display(), sendmail.display());
+            say!(
+                "{SENDMAIL} does not lead to {sendmail}: qmailctl --home {home} install has it do so"
+            );
+        }
+        Ok(())
+    }
+
+    /// Makes everything that is not there; service scripts that nobody has changed are written anew.
+    pub(crate) fn complete(self, root: &Path) -> Result<(), Trouble> {
+        self.check()?;
         let listen = Listen {
             smtp: words(self.smtp.as_deref().unwrap_or("0.0.0.0:25"))?,
             pop3: words(self.pop3.as_deref().unwrap_or("127.0.0.1:110"))?,
@@ -64,15 +88,15 @@ impl Setup {
         let mut kept = Vec::new();
         kept.extend(self.smtp.is_none().then_some("qmail-smtpd"));
         kept.extend(self.pop3.is_none().then_some("qmail-pop3d"));
-        about(&root, std::fs::create_dir_all(root.join("control")))?;
-        let home = Home::at(&root).map_err(|e| e.to_string())?;
+        about(root, std::fs::create_dir_all(root.join("control")))?;
+        let home = Home::at(root).map_err(|e| e.to_string())?;
         crate::become_owner(&home)?;
         let places = self.places(&home)?;
         let roles = roles(&home)?;
         tree(&home, &roles, &places)?;
         links(&home)?;
         let lock = accounts::lock(&home)?;
-        settings(&home, self.host)?;
+        settings(&home, self.host.or(self.machine))?;
         drop(lock);
         let by_hand = services::is_by_hand(&places);
         services::make(&home, &roles, &listen, &places, &kept)?;
@@ -83,12 +107,38 @@ impl Setup {
         services::show(&home, &places)
     }
 
-    /// The same with this machine's name, if none was given: behind a chroot it may not be seen.
-    pub(crate) fn named(mut self) -> Result<Self, Trouble> {
+    /// Asks this machine's name, if none was given: behind a chroot it may not be seen.
+    pub(crate) fn look_for_name(&mut self) -> Result<(), Trouble> {
         if self.host.is_none() {
-            self.host = Some(host_name()?);
+            self.machine = Some(host_name()?);
         }
-        Ok(self)
+        Ok(())
+    }
+
+    /// Whether what was given can be meant, asked before anything is done.
+    pub(crate) fn check(&self) -> Result<(), Trouble> {
+        self.listening()?;
+        self.host.as_deref().map_or(Ok(()), check_host)?;
+        self.scan.as_deref().map_or(Ok(()), is_plain)
+    }
+
+    /// Where servers were told to listen, as their scripts have it.
+    pub(crate) fn listening(&self) -> Result<Vec<(&'static str, String)>, Trouble> {
+        let given = [("qmail-smtpd", &self.smtp), ("qmail-pop3d", &self.pop3)];
+        let given = given.into_iter().filter_map(|(name, at)| Some((name, at.as_deref()?)));
+        given.map(|(name, at)| Ok((name, words(at)?))).collect()
+    }
+
+    /// A home that has a name keeps it; what to say of another that was given.
+    pub(crate) fn keep_name(&mut self, home: &Path) -> Option<String> {
+        let path = home.join("control/me");
+        let me = std::fs::read_to_string(&path).ok()?.trim_end().to_owned();
+        let host = self.host.take().filter(|host| !host.eq_ignore_ascii_case(&me))?;
+        Some(format!(
+            "{} has this home's name, {me}, which --host {host} does not change (mend: write it there, \
+             into locals and rcpthosts, and run qmailctl restart)",
+            path.display()
+        ))
     }
 
     /// Whether the guide's places were asked for.
@@ -118,9 +168,10 @@ impl Setup {
             return Err("--life-with-qmail is for a home that root owns".into());
         }
         let scanned = match &self.scan {
-            Some(dir) => std::path::absolute(dir).map_err(|e| e.to_string())?,
+            Some(dir) => about(dir, std::path::absolute(dir))?,
             None => places::scanned_here(),
         };
+        is_plain(&scanned)?;
         Ok(Places::guided(home, &scanned))
     }
 }
@@ -277,22 +328,25 @@ fn is_script(path: &Path) -> bool {
 /// The control files a new home needs. One that has a name already has meant what it left to the
 /// defaults.
 fn settings(home: &Home, host: Option<String>) -> Result<(), Trouble> {
-    let named = home.path("control/me").exists();
-    let host = match host {
-        Some(host) => host,
-        None => host_name()?,
-    };
-    if host.is_empty() || host.bytes().any(|c| !c.is_ascii_alphanumeric() && !b".-".contains(&c)) {
-        return Err(format!("{host} is not a host name"));
+    let control = home.path("control");
+    if !control.join("me").exists() {
+        let host = host.map_or_else(host_name, Ok)?;
+        check_host(&host)?;
+        // The name last: whoever was interrupted goes on where that happened.
+        for name in ["locals", "rcpthosts", "me"] {
+            unless_there(&control.join(name), &format!("{}\n", host.to_lowercase()))?;
+        }
     }
-    let one_line = format!("{}\n", host.to_lowercase());
-    // The name last: whoever was interrupted goes on where that happened.
-    let new = ["locals", "rcpthosts", "me"].map(|name| (name, one_line.as_str()));
-    let more = [("defaultdelivery", "./Maildir/\n"), ("concurrencyincoming", "100\n")];
-    for (name, text) in new.into_iter().filter(|_| !named).chain(more) {
-        unless_there(&home.path("control").join(name), text)?;
+    unless_there(&control.join("defaultdelivery"), "./Maildir/\n")?;
+    unless_there(&control.join("concurrencyincoming"), "100\n")
+}
+
+fn check_host(host: &str) -> Result<(), Trouble> {
+    let plain = |c: u8| c.is_ascii_alphanumeric() || b".-".contains(&c);
+    match !host.is_empty() && host.bytes().all(plain) {
+        true => Ok(()),
+        false => Err(format!("{host:?} is not a host name")),
     }
-    Ok(())
 }
 
 /// The machine's own name.
@@ -330,11 +384,54 @@ fn first_account(home: &Home) -> Result<(), Trouble> {
     about(&file, made)
 }
 
-/// The name of the user at the terminal, also under sudo.
+/// The name of the user at the terminal, also under sudo. Nobody reads mail as root: where that is all
+/// that is known, the account is the postmaster's, and root's mail goes there too.
 fn caller() -> Result<String, Trouble> {
     let found = sys::user::by_uid(sys::user::uid()).map_err(|e| format!("/etc/passwd: {e}"))?;
     let own = found.map(|user| String::from_utf8_lossy(&user.name).into_owned());
     let name = std::env::var("SUDO_USER").ok().or(own).unwrap_or_else(|| "postmaster".into());
     let plain = name.bytes().all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c));
-    Ok(if plain && !name.is_empty() { name.to_lowercase() } else { "postmaster".into() })
+    let person = plain && !name.is_empty() && !name.eq_ignore_ascii_case("root");
+    Ok(if person { name.to_lowercase() } else { "postmaster".into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(smtp: Option<&str>, host: Option<&str>, scan: Option<&str>) -> Setup {
+        let own = |word: Option<&str>| word.map(str::to_owned);
+        Setup {
+            host: own(host),
+            smtp: own(smtp),
+            pop3: None,
+            life_with_qmail: scan.is_some(),
+            scan: scan.map(PathBuf::from),
+            machine: None,
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_before_anything_is_done() {
+        let refused = |setup: Setup| setup.check().unwrap_err();
+        assert!(refused(given(Some("nonsense"), None, None)).contains("is not ADDR:PORT"));
+        assert!(refused(given(None, Some("a b"), None)).contains("is not a host name"));
+        for dir in ["/srv/my services", "/srv/100%", "/srv/a\nb", "/srv/'a'", "/srv/$a"] {
+            assert!(refused(given(None, None, Some(dir))).contains("only letters"), "{dir}");
+        }
+        assert_eq!(given(Some("127.0.0.1:25"), Some("a.org"), Some("/srv/s")).check(), Ok(()));
+    }
+
+    #[test]
+    fn a_name_given_to_a_home_that_has_one_is_told_and_left_out() {
+        let home = std::env::temp_dir().join(format!("setup-name-{}", std::process::id()));
+        std::fs::create_dir_all(home.join("control")).unwrap();
+        let keep = |host: &str| given(None, Some(host), None).keep_name(&home);
+        assert_eq!(keep("new.example.org"), None);
+        std::fs::write(home.join("control/me"), "old.example.org\n").unwrap();
+        let said = keep("new.example.org").unwrap();
+        assert!(said.contains("old.example.org, which --host new.example.org does not"), "{said}");
+        assert_eq!(keep("OLD.example.org"), None);
+        std::fs::remove_dir_all(&home).unwrap();
+    }
 }

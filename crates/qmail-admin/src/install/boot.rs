@@ -11,6 +11,8 @@ use store::home::Home;
 use super::accounts::program;
 use crate::places::Places;
 
+/// Where the home remembers what `--boot` said, so that a second run does not say otherwise.
+pub(super) const SAID: &str = ".boot";
 /// The unit's name.
 pub(super) const UNIT: &str = "qmail.service";
 /// The line of inittab begins so.
@@ -44,6 +46,18 @@ pub(crate) enum Boot {
 }
 
 impl Boot {
+    /// What `--boot` said of a home before.
+    pub(super) fn remembered(home: &Path) -> Option<Self> {
+        let text = std::fs::read_to_string(home.join(SAID)).ok()?;
+        Self::from_str(text.trim_end(), true).ok()
+    }
+
+    /// As that is written down.
+    pub(super) fn said(self) -> String {
+        let value = self.to_possible_value();
+        format!("{}\n", value.as_ref().map_or("", |value| value.get_name()))
+    }
+
     /// What this machine has.
     pub(super) fn here() -> Self {
         let is = |path: &str| Path::new(path).exists();
@@ -206,6 +220,17 @@ mod tests {
         let (path, mode, _) = Boot::Sysv.file(home, scanned).unwrap();
         assert_eq!((path, mode), ("/etc/init.d/qmail".into(), 0o755));
         assert_eq!(Boot::None.file(home, scanned), None);
+    }
+
+    #[test]
+    fn what_was_said_of_the_boot_is_remembered() {
+        let home = home("said");
+        assert_eq!(Boot::remembered(home.root()), None);
+        for boot in [Boot::None, Boot::Systemd, Boot::Sysv, Boot::Inittab] {
+            std::fs::write(home.path(SAID), boot.said()).unwrap();
+            assert_eq!(Boot::remembered(home.root()), Some(boot));
+        }
+        std::fs::remove_dir_all(home.root()).unwrap();
     }
 
     #[test]

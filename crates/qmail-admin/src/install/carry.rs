@@ -32,7 +32,7 @@ pub(super) fn out(
             Step::Run(words) => accounts::run(words)?,
             Step::Complete(_) => {
                 if let Some(setup) = setup.take() {
-                    setup.run(Some(&wishes.home))?;
+                    setup.complete(&wishes.home)?;
                 }
             }
             Step::Put(binary) => put(&wishes.home, source, binary)?,

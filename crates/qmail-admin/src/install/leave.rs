@@ -11,7 +11,7 @@ use clap::Args;
 use store::home::{DEFAULT, Home};
 use sys::signal::{self, Signal};
 
-use super::boot::{Boot, LINE, svscan_pid};
+use super::boot::{Boot, LINE, SAID, is_running, svscan_pid};
 use super::plan::{Found, Wishes};
 use super::{accounts, look, processes};
 use crate::permissions::{about, replace};
@@ -37,6 +37,10 @@ pub(crate) struct Uninstall {
     /// Leave what is outside the home to a package.
     #[arg(long)]
     packaged: bool,
+    /// Another machine's root directory: only what is below it is looked at and changed. Nothing of
+    /// the home may be at work there.
+    #[arg(long, visible_alias = "prefix", value_name = "DIR", conflicts_with = "stop")]
+    root: Option<PathBuf>,
     /// Only end what runs.
     #[arg(long)]
     stop: bool,
@@ -94,20 +98,25 @@ impl Uninstall {
         if sys::user::euid() != 0 {
             return Err("only root can uninstall it".into());
         }
+        let elsewhere = super::enter(self.root.as_deref())?;
+        let root = self.root.clone().filter(|_| elsewhere);
+        self.work(home, elsewhere).map_err(|why| super::below(root.as_deref(), why))
+    }
+
+    /// The same where it is to be done.
+    fn work(self, home: Option<&Path>, elsewhere: bool) -> Result<(), Trouble> {
         let home = home.unwrap_or(Path::new(DEFAULT));
         super::is_roots(home)?;
-        let wishes = Wishes {
-            home: home.into(),
-            boot: None,
-            packaged: self.packaged,
-            live: true,
-            life_with_qmail: false,
-        };
+        if elsewhere && Home::at(home).is_ok_and(|home| is_running(&home)) {
+            return Err(format!("{} is at work there: end it there first", home.display()));
+        }
+        let wishes = Wishes::of(home, self.packaged, !elsewhere);
         let mut steps = if self.stop { Vec::new() } else { outside(&wishes)? };
         if !self.stop {
             steps.extend(retired(home));
         }
-        steps.push(Step::End(home.into()));
+        // Below another root nothing runs, and a path there names other programs here.
+        steps.extend((!elsewhere).then(|| Step::End(home.into())));
         if !self.stop {
             steps.extend(inside(home));
         }
@@ -138,7 +147,8 @@ fn outside(wishes: &Wishes) -> Result<Vec<Step>, Trouble> {
         if !text.contains(&*svscan.to_string_lossy()) {
             continue;
         }
-        let commands = boot.stop(Path::new("/run/systemd/system").exists()).into_iter();
+        let commands =
+            boot.stop(wishes.live && Path::new("/run/systemd/system").exists()).into_iter();
         let words = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();
         steps.extend(commands.map(|command| Step::Run(words(command))));
         steps.push(match boot {
@@ -164,7 +174,8 @@ fn inside(home: &Path) -> Vec<Step> {
     let paths = entries.map(|entry| entry.path());
     let programs: Vec<PathBuf> = paths.filter(|path| is_ours(path)).collect();
     let programs = (!programs.is_empty()).then_some(Step::Programs(programs));
-    let beside = beside(&bin).into_iter().map(Step::Remove);
+    let said = Some(home.join(SAID)).filter(|path| path.exists());
+    let beside = beside(&bin).into_iter().chain(said).map(Step::Remove);
     let man = home.join("man");
     let pages = pages(&man);
     let pages = (!pages.is_empty()).then_some(Step::Pages(man, pages));

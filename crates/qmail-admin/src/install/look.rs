@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use store::home::Home;
 
 use super::accounts::{GROUPS, ROLES, Tools};
-use super::boot::{Boot, UNIT, is_ours, is_running, is_up, svscan_pid};
+use super::boot::{Boot, SAID, UNIT, is_ours, is_running, is_up, svscan_pid};
+use super::is_plain;
 use super::plan::{Facts, File, Found, Link, Wishes, kept};
 use super::source::Source;
 use crate::permissions::about;
@@ -30,7 +31,10 @@ pub(super) fn facts(wishes: &Wishes, source: &Source) -> Result<Facts, Trouble> 
     let scanned = home.as_ref().map_or(wishes.home.join("service"), |h| Places::of(h).scanned);
     let supervised = home.as_ref().is_some_and(is_running);
     let foreign = supervised && home.as_ref().is_none_or(|home| svscan_pid(home).is_none());
-    let boot = boot(wishes, foreign, &scanned)?;
+    let (boot, left) = boot(wishes, foreign, &scanned)?;
+    if boot.file(&wishes.home, &scanned).is_some() {
+        is_plain(&scanned)?;
+    }
     let bin = wishes.home.join("bin");
     let ours = BINARIES.iter().all(|name| bin.join(name).exists());
     if !ours && home.as_ref().is_some_and(is_up) {
@@ -45,8 +49,10 @@ pub(super) fn facts(wishes: &Wishes, source: &Source) -> Result<Facts, Trouble> 
     Ok(Facts {
         tools: Tools::here(),
         numbered: wishes.home.join("users/roles").exists(),
-        groups: known(GROUPS, |name| Ok(sys::user::group(name)?.is_some()))?,
-        accounts: known(ROLES.map(|role| role.0), |name| Ok(sys::user::by_name(name)?.is_some()))?,
+        groups: known("/etc/group", GROUPS, |name| Ok(sys::user::group(name)?.is_some()))?,
+        accounts: known("/etc/passwd", ROLES.map(|role| role.0), |name| {
+            Ok(sys::user::by_name(name)?.is_some())
+        })?,
         wrong: wrong(wishes, home.as_ref(), &stale)?,
         stale,
         links: links(wishes)?,
@@ -55,34 +61,37 @@ pub(super) fn facts(wishes: &Wishes, source: &Source) -> Result<Facts, Trouble> 
         files,
         boot,
         running,
+        left_to: left.then_some(scanned),
         begun: ours && home.as_ref().is_some_and(is_begun),
     })
 }
 
 /// What starts it. Where a svscan that is not ours keeps the services up, the machine starts that one:
-/// a second would fight with it over them, unless somebody wants it or ours was set up before.
-fn boot(wishes: &Wishes, foreign: bool, scanned: &Path) -> Result<Boot, Trouble> {
+/// a second would fight with it over them, unless somebody wants it or ours was set up before. Also
+/// whether it is left to that svscan.
+fn boot(wishes: &Wishes, foreign: bool, scanned: &Path) -> Result<(Boot, bool), Trouble> {
     let boot = match wishes.boot {
-        _ if wishes.packaged => return Ok(Boot::None),
-        Some(boot) => return Ok(boot),
+        _ if wishes.packaged => return Ok((Boot::None, false)),
+        Some(boot) => return Ok((boot, false)),
         None => Boot::here(),
     };
     let Some((path, _, _)) = boot.file(&wishes.home, scanned).filter(|_| foreign) else {
-        return Ok(boot);
+        return Ok((boot, foreign && boot == Boot::None));
     };
     let svscan = wishes.home.join("bin/svscan");
     Ok(match found(&path)? {
         Found::File(text)
             if String::from_utf8_lossy(&text).contains(&*svscan.to_string_lossy()) =>
         {
-            boot
+            (boot, false)
         }
-        _ => Boot::None,
+        _ => (Boot::None, true),
     })
 }
 
-/// Which of these the system knows.
+/// Which of these a file of the system's knows.
 fn known<const N: usize>(
+    file: &str,
     names: [&str; N],
     asks: impl Fn(&[u8]) -> std::io::Result<bool>,
 ) -> Result<Vec<String>, Trouble> {
@@ -93,7 +102,7 @@ fn known<const N: usize>(
             Ok(false) => {}
             // A root directory without such a list.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(format!("/etc/passwd, /etc/group: {error}")),
+            Err(error) => return Err(format!("{file}: {error}")),
         }
     }
     Ok(known)
@@ -123,10 +132,23 @@ fn wrong(wishes: &Wishes, home: Option<&Home>, stale: &[&str]) -> Result<Vec<Str
     let needed = scripts.chain([home.path("control/me"), places.rules.clone()]);
     let missing = needed.filter(|path| !path.exists());
     wrong.extend(missing.map(|path| format!("{} does not exist", path.display())));
+    wrong.extend(deaf(wishes, &places));
     Ok(wrong)
 }
 
-/// The files: what starts it, and the manual.
+/// The servers that shall listen elsewhere than their scripts say.
+fn deaf(wishes: &Wishes, places: &Places) -> Vec<String> {
+    let scripts =
+        wishes.listening.iter().map(|(name, at)| (places.services.join(name).join("run"), at));
+    let other = scripts.filter(|(run, at)| {
+        std::fs::read_to_string(run).is_ok_and(|text| !text.contains(&format!(" {at} ")))
+    });
+    other
+        .map(|(run, at)| format!("{} shall have its server listen at {at}", run.display()))
+        .collect()
+}
+
+/// The files: what starts it, what was said of that, and the manual.
 fn files(
     wishes: &Wishes,
     source: &Source,
@@ -147,13 +169,19 @@ fn files(
         let path = wishes.home.join(format!("man/man{section}")).join(name);
         Some(File { path, mode: 0o644, text: text.clone(), line: false })
     });
+    let said = wishes.boot.map(|boot| File {
+        path: wishes.home.join(SAID),
+        mode: 0o644,
+        text: boot.said().into_bytes(),
+        line: false,
+    });
     let mut files = Vec::new();
     if let Some(file) = starts {
         let found = found(&file.path)?;
         let found = if file.line { found } else { judged(found, &wishes.home) };
         files.push((file, found));
     }
-    for file in pages {
+    for file in said.into_iter().chain(pages) {
         let found = found(&file.path)?;
         files.push((file, found));
     }

@@ -53,7 +53,7 @@ pub(crate) struct Install {
 
 impl Install {
     /// Plans, and does it.
-    pub(crate) fn run(self, home: Option<&Path>) -> Result<(), Trouble> {
+    pub(crate) fn run(mut self, home: Option<&Path>) -> Result<(), Trouble> {
         if sys::user::euid() != 0 {
             return Err(
                 "only root can install it; anybody can try it: qmailctl setup makes a home \
@@ -62,22 +62,33 @@ impl Install {
             );
         }
         let source = Source::open(self.from.as_deref())?;
-        let setup = self.setup.named()?;
-        let elsewhere = match &self.root {
-            Some(root) => enter(root)?,
-            None => false,
-        };
+        self.setup.look_for_name()?;
+        self.setup.check()?;
+        let elsewhere = enter(self.root.as_deref())?;
+        let root = self.root.clone().filter(|_| elsewhere);
+        self.work(home, &source, elsewhere).map_err(|why| below(root.as_deref(), why))
+    }
+
+    /// The same where it is to be done.
+    fn work(
+        mut self,
+        home: Option<&Path>,
+        source: &Source,
+        elsewhere: bool,
+    ) -> Result<(), Trouble> {
         let home = home.unwrap_or(Path::new(DEFAULT));
         is_roots(home)?;
         is_plain(home)?;
         let wishes = plan::Wishes {
             home: home.into(),
-            boot: self.boot,
+            boot: self.boot.or_else(|| Boot::remembered(home)),
             packaged: self.packaged,
             live: !elsewhere,
-            life_with_qmail: setup.is_life_with_qmail(),
+            life_with_qmail: self.setup.is_life_with_qmail(),
+            listening: self.setup.listening()?,
+            kept_name: self.setup.keep_name(home),
         };
-        let facts = look::facts(&wishes, &source)?;
+        let facts = look::facts(&wishes, source)?;
         let steps = plan::steps(&wishes, &facts);
         let done = steps.iter().all(|step| matches!(step, plan::Step::Tell(_)));
         if self.dry_run || done {
@@ -89,7 +100,15 @@ impl Install {
             }
             return Ok(());
         }
-        carry::out(&steps, &wishes, &source, setup)
+        carry::out(&steps, &wishes, source, self.setup)
+    }
+}
+
+/// What went wrong names files as they are below another root.
+fn below(root: Option<&Path>, why: Trouble) -> Trouble {
+    match root {
+        Some(root) => format!("below {}: {why}", root.display()),
+        None => why,
     }
 }
 
@@ -106,7 +125,7 @@ fn is_roots(home: &Path) -> Result<(), Trouble> {
 }
 
 /// Units, scripts and lines of inittab have the home as a bare word, and each its own way of quoting.
-fn is_plain(dir: &Path) -> Result<(), Trouble> {
+pub(crate) fn is_plain(dir: &Path) -> Result<(), Trouble> {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._/+-".contains(byte);
     match dir.as_os_str().as_bytes().iter().all(plain) {
         true => Ok(()),
@@ -117,8 +136,9 @@ fn is_plain(dir: &Path) -> Result<(), Trouble> {
     }
 }
 
-/// Makes a directory our root. What was opened before stays open. False if it is the root already.
-fn enter(root: &Path) -> Result<bool, Trouble> {
+/// Makes another machine's directory our root, if one was named. What was opened before stays open. False if it is the root already.
+fn enter(root: Option<&Path>) -> Result<bool, Trouble> {
+    let Some(root) = root else { return Ok(false) };
     let root = about(root, std::fs::canonicalize(root))?;
     if root == Path::new("/") {
         return Ok(false);

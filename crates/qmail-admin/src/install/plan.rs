@@ -19,6 +19,25 @@ pub(super) struct Wishes {
     pub(super) live: bool,
     /// As the guide has it, with links where svscan looks.
     pub(super) life_with_qmail: bool,
+    /// Where servers were told to listen: a service, and the words of its script.
+    pub(super) listening: Vec<(&'static str, String)>,
+    /// What to say of a name that was given to a home that has another.
+    pub(super) kept_name: Option<String>,
+}
+
+impl Wishes {
+    /// Of a home, on this machine or below another root.
+    pub(super) fn of(home: &Path, packaged: bool, live: bool) -> Self {
+        Self {
+            home: home.into(),
+            boot: None,
+            packaged,
+            live,
+            life_with_qmail: false,
+            listening: Vec::new(),
+            kept_name: None,
+        }
+    }
 }
 
 /// What is there.
@@ -44,6 +63,9 @@ pub(super) struct Facts {
     pub(super) running: bool,
     /// An upgrade was begun and has come to no end.
     pub(super) begun: bool,
+    /// What svscan looks at, if a svscan that is not ours keeps the services up and is left to start
+    /// them.
+    pub(super) left_to: Option<PathBuf>,
     /// What starts it is in force already.
     pub(super) enabled: bool,
     /// What starts it is at work, and can be told.
@@ -154,7 +176,8 @@ pub(super) fn kept(path: &Path) -> impl Iterator<Item = PathBuf> {
 
 /// The steps, in their order; none if everything is there.
 pub(super) fn steps(wishes: &Wishes, facts: &Facts) -> Vec<Step> {
-    let mut steps = roles(wishes, facts);
+    let mut steps: Vec<Step> = wishes.kept_name.clone().map(Step::Tell).into_iter().collect();
+    steps.extend(roles(wishes, facts));
     if facts.begun || (facts.running && !facts.stale.is_empty()) {
         steps.push(Step::Upgrade(facts.stale.clone()));
     } else {
@@ -236,6 +259,14 @@ fn relink(link: &Link, found: &Found) -> Vec<Step> {
 fn start(wishes: &Wishes, facts: &Facts) -> Vec<Step> {
     // What is masked cannot be started, and another's script starts another's.
     let foreign = facts.files.iter().any(|(_, found)| *found == Found::Foreign(false));
+    if let Some(scanned) = &facts.left_to {
+        let text = format!(
+            "the svscan that looks at {} is not ours: it is left to start the services; see that the \
+             machine starts it (--boot sets up ours instead)",
+            scanned.display()
+        );
+        return vec![Step::Tell(text)];
+    }
     if wishes.packaged || facts.enabled || foreign {
         return Vec::new();
     }
@@ -255,13 +286,7 @@ mod tests {
     use super::*;
 
     fn wishes() -> Wishes {
-        Wishes {
-            home: "/var/qmail".into(),
-            boot: None,
-            packaged: false,
-            live: true,
-            life_with_qmail: false,
-        }
+        Wishes::of(Path::new("/var/qmail"), false, true)
     }
 
     /// A machine on which everything is done.
@@ -285,6 +310,7 @@ mod tests {
             boot: Boot::Systemd,
             running: true,
             begun: false,
+            left_to: None,
             enabled: true,
             live: true,
         }
@@ -316,6 +342,15 @@ mod tests {
         assert_eq!(steps(&wishes(), &facts), [Step::Put("qmail")]);
         let cut_off = Facts { begun: true, stale: Vec::new(), ..facts };
         assert_eq!(steps(&wishes(), &cut_off), [Step::Upgrade(Vec::new())]);
+    }
+
+    #[test]
+    fn what_is_left_to_somebody_is_said() {
+        let facts = Facts { left_to: Some("/service".into()), boot: Boot::None, ..done() };
+        let [Step::Tell(said)] = &steps(&wishes(), &facts)[..] else { panic!() };
+        assert!(said.contains("looks at /service is not ours"), "{said}");
+        let wishes = Wishes { kept_name: Some("it stays".into()), ..wishes() };
+        assert_eq!(steps(&wishes, &done()), [Step::Tell("it stays".into())]);
     }
 
     #[test]

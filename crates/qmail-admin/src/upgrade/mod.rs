@@ -197,8 +197,13 @@ impl Work<'_> {
             } else if let Ok(Look::Up(service)) = Look::at(self.home, &self.places, &name)
                 && service.is_ours(self.home, &name)
             {
+                let (svc, kind) = (self.home.path("bin/svc"), Kind::of(&name, Some(&service)));
                 self.log(&format!(
-                    "{name}: runs a program of this home but lies elsewhere, {KEPT}"
+                    "{name}: runs a program of this home but lies elsewhere, {KEPT}; this renews it: \
+                     {} {} {}",
+                    svc.display(),
+                    kind.command(),
+                    self.places.service(&name).display()
                 ));
             }
         }

@@ -52,7 +52,7 @@ pub(super) fn lock(home: &Home) -> Result<fs::File, Trouble> {
 /// Whether an upgrade is under way.
 pub(super) fn is_locked(home: &Home) -> bool {
     let Ok(file) = sys::file::open_read(below(home, LOCK)) else { return false };
-    matches!(fs::File::from(file).try_lock_shared(), Err(fs::TryLockError::WouldBlock))
+    matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock))
 }
 
 pub(super) fn below(home: &Home, dir: &str) -> PathBuf {
