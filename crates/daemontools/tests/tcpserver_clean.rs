@@ -32,6 +32,7 @@ fn main() {
     clean_parents_retire_and_nobody_notices();
     a_dead_clean_parent_is_replaced();
     a_denied_client_gets_the_banner_only();
+    a_rules_limit_is_for_who_comes_and_not_for_who_is_in();
     a_program_that_dies_at_once_lets_connections_wait();
     a_running_child_outlives_the_listener();
 }
@@ -130,15 +131,35 @@ fn a_dead_clean_parent_is_replaced() {
 }
 
 fn a_denied_client_gets_the_banner_only() {
-    let dir = std::env::temp_dir().join(format!("tcpserver-clean-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
-    let cdb = dir.join("rules.cdb");
-    std::fs::write(&cdb, base::cdb::build([("127.", "D\0")]).unwrap()).unwrap();
-    let mut server = start(&["-BHi", "-x", cdb.to_str().unwrap()]);
+    let cdb = rule("D\0");
+    let mut server = start(&["-BHi", "-x", &cdb]);
     assert_eq!(talk(server.connect(), "x\n"), "Hi");
     server.line_of("tcpserver: deny ");
     assert_eq!(server.line(), "tcpserver: status: 0/40");
-    std::fs::remove_dir_all(&dir).unwrap();
+    std::fs::remove_file(cdb).unwrap();
+}
+
+/// A database of one rule, for everybody here.
+fn rule(value: &str) -> String {
+    let cdb = std::env::temp_dir().join(format!("tcpserver-clean-{}.cdb", std::process::id()));
+    std::fs::write(&cdb, base::cdb::build([("127.", value)]).unwrap()).unwrap();
+    cdb.to_str().unwrap().to_owned()
+}
+
+fn a_rules_limit_is_for_who_comes_and_not_for_who_is_in() {
+    let cdb = rule("+MAXCONNIP=2\0");
+    let mut server = start(&["-x", &cdb]);
+    let held = [server.connect(), server.connect()];
+    assert_eq!(talk(server.connect(), "x\n"), "");
+    let line = server.line_of("tcpserver: deny ");
+    assert!(line.ends_with(" ip connection limit:2 exceeded"), "{line}");
+    rule("+MAXCONNIP=1\0");
+    for conn in held {
+        assert!(talk(conn, "x\n").starts_with("PROTO=TCP\0"));
+    }
+    server.line_of("tcpserver: status: 0/40");
+    assert!(talk(server.connect(), "x\n").starts_with("PROTO=TCP\0"));
+    std::fs::remove_file(cdb).unwrap();
 }
 
 fn a_program_that_dies_at_once_lets_connections_wait() {

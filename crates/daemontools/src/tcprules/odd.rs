@@ -1,6 +1,8 @@
 //! Rules that are in order and that no client's connection is looked up by: nearly always a slip of the
 //! pen. The rule goes into the database as ever, and is warned of.
 
+use crate::tcpserver::allowance;
+
 /// What is odd about an address that is no network `ADDRESS/BITS`. Clients are looked for as
 /// `[INFO@]1.2.3.4`, `[INFO@]=host`, `1.2.`, `=.suffix`, `=` and nothing.
 pub(super) fn address(text: &[u8]) -> Option<&'static str> {
@@ -47,12 +49,18 @@ fn numbers(place: &[u8]) -> Option<&'static str> {
 
 /// What is odd about a rule's variables, as they stand in its value.
 pub(super) fn variables(value: &[u8]) -> Option<&'static str> {
-    let names = value.split(|&byte| byte == 0).filter_map(|item| {
+    value.split(|&byte| byte == 0).find_map(|item| {
         let item = item.strip_prefix(b"+")?;
-        item.split(|&byte| byte == b'=').next()
-    });
-    let mut blank = names.filter(|name| name.iter().any(u8::is_ascii_whitespace));
-    blank.next().map(|_| "a blank in a variable's name counts: programs do not look for that one")
+        let (name, value) = item.split_at(item.iter().position(|&byte| byte == b'=')?);
+        let number = value.get(1..).unwrap_or_default();
+        if name.iter().any(u8::is_ascii_whitespace) {
+            Some("a blank in a variable's name counts: programs do not look for that one")
+        } else if allowance::is_limit(name) && !number.iter().all(u8::is_ascii_digit) {
+            Some("MAXCONNIP and MAXCONNC are numbers: this one is no limit")
+        } else {
+            None
+        }
+    })
 }
 
 #[cfg(test)]
@@ -92,5 +100,7 @@ mod tests {
         }
         assert_eq!(variables(b"D\0+A=b c\0+=x\0"), None);
         assert!(variables(b"+A=b\0+ B=c\0").is_some());
+        assert_eq!(variables(b"+MAXCONNIP=5\0+MAXCONNC=\0"), None);
+        assert!(variables(b"+A=b\0+MAXCONNIP=five\0").is_some());
     }
 }

@@ -1,5 +1,6 @@
 //! One connection's own process, from the fork to the program.
 
+use super::allowance::Company;
 use super::conn::{self, Conn};
 use super::names;
 use super::options::Options;
@@ -22,6 +23,8 @@ pub(super) struct Briefing {
     pub(super) local: Option<SocketAddr>,
     /// Places are short.
     pub(super) hurried: bool,
+    /// How many there are from where it comes.
+    pub(super) company: Company,
     /// The rules as they were just now.
     pub(super) rules: Rulebook,
     /// That the rules cannot be read has been said lately.
@@ -41,7 +44,7 @@ pub(super) fn serve(
         Ok(conn) => conn,
         Err(code) => return code,
     };
-    conn.hurried = briefing.hurried;
+    (conn.hurried, conn.company) = (briefing.hurried, briefing.company);
     let verdict = match briefing.rules.read(options, &conn) {
         Ok(verdict) => verdict,
         Err(_) if briefing.hushed => return TEMPORARY,
@@ -51,11 +54,11 @@ pub(super) fn serve(
         }
     };
     let pid = std::process::id();
-    if verdict.deny {
-        options.tell(&conn.line("deny", pid));
+    if let Some(why) = verdict.deny {
+        options.tell(&conn.deny_line(pid, why));
         return PERMANENT;
     }
-    options.tell(&conn.line("ok", pid));
+    options.tell(&conn.ok_line(pid));
     become_it(options, program, sock, &environment(&conn, verdict.set))
 }
 

@@ -1,5 +1,6 @@
 //! One connection: its two ends, what is known of them, and how that is written.
 
+use super::allowance::{Company, Denial};
 use crate::run::Environment;
 use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, SocketAddr};
@@ -22,6 +23,8 @@ pub(crate) struct Conn {
     pub(super) early: bool,
     /// Places are short.
     pub(super) hurried: bool,
+    /// How many there are from where it comes; 0 for who is in already, whom no limit concerns.
+    pub(super) company: Company,
 }
 
 /// A variable's name and its value, or `None` to remove it.
@@ -55,8 +58,8 @@ impl Conn {
     pub(crate) fn new(local: SocketAddr, remote: SocketAddr) -> Self {
         let (local, remote) = (canonical(local), canonical(remote));
         let (local_host, remote_host, info, greeted) = Default::default();
-        let (six, early, hurried) = Default::default();
-        Self { local, remote, local_host, remote_host, info, six, greeted, early, hurried }
+        let (six, early, hurried, company) = Default::default();
+        Self { local, remote, local_host, remote_host, info, six, greeted, early, hurried, company }
     }
 
     /// The client's address as text.
@@ -123,8 +126,14 @@ impl Conn {
     }
 
     /// `tcpserver: ok PID LOCALHOST:LOCALIP:LOCALPORT REMOTEHOST:REMOTEIP:INFO:REMOTEPORT`.
-    pub(super) fn line(&self, verdict: &str, pid: u32) -> Vec<u8> {
-        [format!("tcpserver: {verdict} {pid}").into_bytes(), self.ends()].concat()
+    pub(super) fn ok_line(&self, pid: u32) -> Vec<u8> {
+        [format!("tcpserver: ok {pid}").into_bytes(), self.ends(), b"\n".to_vec()].concat()
+    }
+
+    /// `tcpserver: deny` and the same, then the limit that is exceeded, if that is why.
+    pub(super) fn deny_line(&self, pid: u32, why: Denial) -> Vec<u8> {
+        let words = why.words() + "\n";
+        [format!("tcpserver: deny {pid}").into_bytes(), self.ends(), words.into()].concat()
     }
 
     /// What follows the pid in that line.
@@ -136,14 +145,15 @@ impl Conn {
         field(&mut line, self.remote_host.as_deref());
         line.extend(format!(":{}:", self.remote.ip()).into_bytes());
         field(&mut line, self.info.as_deref());
-        line.extend(format!(":{}\n", self.remote.port()).into_bytes());
+        line.extend(format!(":{}", self.remote.port()).into_bytes());
         line
     }
 
     /// Both lines of a connection that is let in, taken apart where the pid stands.
     pub(super) fn welcome(&self) -> Vec<Vec<u8>> {
         let from = format!(" from {}\ntcpserver: ok ", self.remote.ip());
-        vec![b"tcpserver: pid ".to_vec(), from.into_bytes(), self.ends()]
+        let ends = [self.ends(), b"\n".to_vec()].concat();
+        vec![b"tcpserver: pid ".to_vec(), from.into_bytes(), ends]
     }
 }
 
@@ -209,10 +219,10 @@ mod tests {
         conn.remote_host = Some(b"localhost".to_vec());
         conn.info = Some(Vec::new());
         assert_eq!(
-            conn.line("ok", 9014),
+            conn.ok_line(9014),
             b"tcpserver: ok 9014 LOCAL:127.0.0.1:46647 localhost:127.0.0.1::38491\n"
         );
-        let both = [pid_line(9014, conn.remote.ip()), conn.line("ok", 9014)].concat();
+        let both = [pid_line(9014, conn.remote.ip()), conn.ok_line(9014)].concat();
         assert_eq!(conn.welcome().join(&b"9014"[..]), both);
         assert_eq!(pid_line(9014, conn.remote.ip()), b"tcpserver: pid 9014 from 127.0.0.1\n");
         assert_eq!(end_line(9014, 768), b"tcpserver: end 9014 status 768\n");
@@ -244,7 +254,7 @@ mod tests {
             "TCP6REMOTEHOST=six",
         ];
         assert_eq!(told, want);
-        let line = conn.line("ok", 7);
+        let line = conn.ok_line(7);
         assert_eq!(line, b"tcpserver: ok 7 :2001:db8::25:25 six:2001:db8::1::999\n");
     }
 
@@ -263,11 +273,13 @@ mod tests {
     fn a_stranger_cannot_forge_a_line_or_fill_the_log() {
         let mut conn = conn();
         conn.info = Some(b"a:b%c d\ne\x7f\xff".iter().copied().chain([b'x'; 200]).collect());
-        let line = conn.line("deny", 1);
+        let line = conn.deny_line(1, Denial::Flat);
         let line = String::from_utf8(line).unwrap();
         assert_eq!(line.matches('\n').count(), 1);
         let info = format!("a?b?c?d?e??{}...", "x".repeat(100 - 11));
         assert!(line.ends_with(&format!(":127.0.0.1:{info}:38491\n")), "{line}");
+        let line = String::from_utf8(conn.deny_line(1, Denial::Address(5))).unwrap();
+        assert!(line.ends_with("...:38491 ip connection limit:5 exceeded\n"), "{line}");
     }
 
     #[test]

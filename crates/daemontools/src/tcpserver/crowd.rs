@@ -1,5 +1,6 @@
 //! How many connections there are, in all and from each address, and who may be served next.
 
+use super::allowance::Company;
 use super::limits::Numbers;
 use base::network::Network;
 use std::collections::BTreeMap;
@@ -109,6 +110,13 @@ impl Crowd {
     pub(super) fn leave(&mut self, from: IpAddr) {
         less(&mut self.from, network(from));
         self.leave_around(from);
+    }
+
+    /// How many connections there are from where one comes that was let in, itself included.
+    pub(super) fn company(&self, from: IpAddr) -> Company {
+        let count = |counts: &BTreeMap<IpAddr, u64>, of| counts.get(&of).copied().unwrap_or(0);
+        let address = count(&self.from, network(from));
+        Company { address, network: count(&self.around, neighbourhood(from)) }
     }
 
     /// Whether a connection from there may be served before others that wait.

@@ -212,14 +212,15 @@ impl Server<'_> {
         arrange(options, &arrival.sock);
         send_whole(&arrival.sock, &options.banner)
             .map_err(|e| child::dropping(options, &[&"unable to print banner"], &e))?;
-        let conn = self.conn(&arrival)?;
+        let mut conn = self.conn(&arrival)?;
+        conn.company = self.crowd.company(conn.remote.ip());
         let Some(front) = self.front() else { return Err(TEMPORARY) };
         let verdict = front.rules.read(options, &conn).map_err(|e| {
             let file = options.rules.clone().unwrap_or_default();
             child::dropping(options, &[&"unable to read ", &file], &e)
         })?;
-        if verdict.deny {
-            options.tell(&conn.line("deny", std::process::id()));
+        if let Some(why) = verdict.deny {
+            options.tell(&conn.deny_line(std::process::id(), why));
             return Err(PERMANENT);
         }
         let greets_itself = verdict.set.iter().any(|(name, _)| name == GREETED.as_bytes());
@@ -375,8 +376,8 @@ impl Server<'_> {
             child::dropping(options, &[&"unable to read ", &file], &e)
         })?;
         // The rules may have changed since it was let in.
-        if verdict.deny {
-            options.tell(&conn.line("deny", std::process::id()));
+        if let Some(why) = verdict.deny {
+            options.tell(&conn.deny_line(std::process::id(), why));
             return Err(PERMANENT);
         }
         said.truncate(said.len().saturating_sub(b"\r\n".len()));
@@ -407,7 +408,7 @@ impl Server<'_> {
                 News::Started { conn, pid } => {
                     let from = conn.remote.ip();
                     self.options.tell(&conn::pid_line(pid, from));
-                    self.options.tell(&conn.line("ok", pid));
+                    self.options.tell(&conn.ok_line(pid));
                     if conn.early {
                         self.options.tell(&conn::early_line(pid, from));
                     }

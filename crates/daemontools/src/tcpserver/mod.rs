@@ -6,6 +6,7 @@
 //! server in the connection's own process; to the log on stderr.
 
 pub(crate) mod address;
+pub(crate) mod allowance;
 mod child;
 pub(crate) mod conn;
 mod crowd;
@@ -94,7 +95,8 @@ fn start<'a>(task: &'a Task<'a>, inherited: Option<Inherited>) -> Result<Server<
     let poller = Poller::new().map_err(|e| fatal("unable to wait for connections", e))?;
     let poller = Rc::new(poller);
     let means = means(task, &poller)?;
-    let crowd = Crowd::new(numbers, options.limits.count_networks());
+    let networks = options.limits.count_networks() || options.rules.is_some();
+    let crowd = Crowd::new(numbers, networks);
     let lobby = options.proxies.clone().map(|list| Lobby::new(list, options.header));
     let reread = options.limits.are_files().then(Instant::now);
     let (program, pause, listening, news) = (task.program, None, false, false);

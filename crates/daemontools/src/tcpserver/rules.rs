@@ -1,5 +1,6 @@
 //! Which rule is for a connection, and what it says. The first key that exists decides alone.
 
+use super::allowance::{self, Denial};
 use super::conn::Conn;
 use super::options::Options;
 use base::cdb::{Cdb, Damaged};
@@ -13,13 +14,16 @@ use std::os::unix::fs::MetadataExt;
 /// Lengths of networks that are looked for: each there can be.
 const MOST_LENGTHS: usize = 129;
 
+/// A variable that a rule sets: its name and its value.
+pub(super) type Setting = (Vec<u8>, Vec<u8>);
+
 /// What a rule says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
     /// The client is not let in.
-    pub(super) deny: bool,
+    pub(super) deny: Option<Denial>,
     /// Variables for the program, in the rule's order.
-    pub(super) set: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) set: Vec<Setting>,
 }
 
 /// Where a database says how long the networks in its keys are, longest first, a byte each: without
@@ -115,7 +119,7 @@ fn parse(value: &[u8]) -> Verdict {
     let mut verdict = Verdict::default();
     for item in Items::of(value) {
         match item.split_first() {
-            Some((b'D', _)) => verdict.deny = true,
+            Some((b'D', _)) => verdict.deny = Some(Denial::Flat),
             Some((b'+', variable)) => verdict.set.extend(pair(variable)),
             _ => {}
         }
@@ -123,7 +127,7 @@ fn parse(value: &[u8]) -> Verdict {
     verdict
 }
 
-fn pair(variable: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+fn pair(variable: &[u8]) -> Option<Setting> {
     let equals = variable.iter().position(|&byte| byte == b'=')?;
     let (name, value) = variable.split_at(equals);
     Some((name.to_vec(), value.get(1..)?.to_vec()))
@@ -185,7 +189,7 @@ impl Rulebook {
         let client = Client { ip: ip.as_bytes(), host: None, info: None };
         let found = Cdb::new(bytes).and_then(|cdb| find(&cdb, client));
         let found = found.map_err(|Damaged| io::Error::from(ErrorKind::InvalidData))?;
-        Ok(found.is_some_and(|(_, value)| !parse(value).deny))
+        Ok(found.is_some_and(|(_, value)| parse(value).deny.is_none()))
     }
 
     /// The verdict of the file as it was when it could be read last.
@@ -199,7 +203,9 @@ impl Rulebook {
         let (host, info) = (conn.remote_host.as_deref(), conn.info.as_deref());
         let client = Client { ip: ip.as_bytes(), host, info };
         let judged = Cdb::new(bytes).and_then(|cdb| judge(&cdb, client));
-        judged.map_err(|Damaged| ErrorKind::InvalidData.into())
+        let mut verdict = judged.map_err(|Damaged| io::Error::from(ErrorKind::InvalidData))?;
+        verdict.deny = verdict.deny.or_else(|| allowance::refuses(&verdict.set, conn.company));
+        Ok(verdict)
     }
 
     /// Reads the file again if it is another one than before. If it cannot be read, what is known
@@ -259,7 +265,7 @@ mod tests {
         let cdb = Cdb::new(&file).unwrap();
         let deny = |host: &'static str| {
             let client = Client { ip: b"1.2.3.4", host: Some(host.as_bytes()), info: None };
-            judge(&cdb, client).unwrap().deny
+            judge(&cdb, client).unwrap().deny.is_some()
         };
         assert!(deny("x.example.com") && deny("x.y.example.com"));
         assert!(!deny("example.com") && !deny("xexample.com"));
@@ -273,9 +279,9 @@ mod tests {
         let cdb = Cdb::new(&file).unwrap();
         let verdict = |ip| judge(&cdb, Client { ip, host: None, info: None }).unwrap();
         let set = vec![(b"A".to_vec(), b"1".to_vec())];
-        assert_eq!(verdict(b"1.2.3.4"), Verdict { deny: false, set });
-        assert!(verdict(b"1.2.3.5").deny);
-        assert!(!verdict(b"1.2.4.4").deny);
+        assert_eq!(verdict(b"1.2.3.4"), Verdict { deny: None, set });
+        assert_eq!(verdict(b"1.2.3.5").deny, Some(Denial::Flat));
+        assert_eq!(verdict(b"1.2.4.4").deny, None);
     }
 
     #[test]
@@ -303,7 +309,7 @@ mod tests {
             assert_eq!(verdict.set, [(b"A".to_vec(), want.as_bytes().to_vec())]);
         }
         for ip in [&b"11.0.0.1"[..], b"2001:db9::1", b"no address"] {
-            assert!(judge(&cdb, Client { ip, host: None, info: None }).unwrap().deny);
+            assert!(judge(&cdb, Client { ip, host: None, info: None }).unwrap().deny.is_some());
         }
     }
 
@@ -311,7 +317,7 @@ mod tests {
     fn a_value_is_deny_and_variables_and_the_rest_is_ignored() {
         let set = vec![(b"A".to_vec(), b"".to_vec()), (b"".to_vec(), b"x=y".to_vec())];
         let value = b"D\0+A=\0what\0+none\0+=x=y\0+TAIL=1";
-        assert_eq!(parse(value), Verdict { deny: true, set });
+        assert_eq!(parse(value), Verdict { deny: Some(Denial::Flat), set });
         assert_eq!(parse(b""), Verdict::default());
     }
 }

@@ -344,7 +344,8 @@ impl Server<'_> {
                 (self.sock, self.lobby) = (sock, None);
                 let hushed = rules == Rules::Hushed;
                 let rules = std::mem::take(&mut self.rules);
-                let briefing = child::Briefing { remote, local, hurried, rules, hushed };
+                let company = self.crowd.company(from);
+                let briefing = child::Briefing { remote, local, hurried, company, rules, hushed };
                 return Some(child::serve(self.options, self.program, &self.sock, briefing));
             }
             Ok(Fork::Parent(pid)) => self.started(Ok(pid), from),
@@ -363,8 +364,9 @@ impl Server<'_> {
             conn.six = self.options.six;
             conn.local_host.clone_from(&self.options.ends.local_host);
             conn.hurried = hurried;
+            conn.company = self.crowd.company(conn.remote.ip());
             // A client that is not let in, or rules that do not say: a fork does it.
-            let verdict = self.rules.judge(&conn).ok().filter(|verdict| !verdict.deny)?;
+            let verdict = self.rules.judge(&conn).ok().filter(|verdict| verdict.deny.is_none())?;
             swift.start(self.options, sock, &conn, &verdict)
         });
         self.swift = Some(swift);
