@@ -13,7 +13,7 @@ use crate::Trouble;
 const MAILDIRS: [&str; 3] = ["inbox", "second", "sender"];
 
 /// How long a letter that is nowhere is looked for.
-const MISSING: Duration = Duration::from_secs(5);
+const MISSING: Duration = Duration::from_secs(60);
 
 /// What a look showed.
 #[derive(Default)]

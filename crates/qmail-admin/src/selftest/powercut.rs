@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use sys::dir::Dir;
 
 use super::belief::{self, Mount};
 use super::blocklog::BlockLog;
@@ -13,6 +14,9 @@ use super::rig::{Kind, Rig};
 use super::workload;
 use crate::Trouble;
 use crate::print::say;
+
+/// Room for the disks, which have holes, and for the log of all writes to one.
+const ROOM: u64 = 2 << 30;
 
 /// Test whether mail on a directory's file system survives power cuts.
 #[derive(Args)]
@@ -89,16 +93,23 @@ impl Powercut {
             return Ok(None);
         }
         let name = kind.to_string();
-        sys::process::own_mounts().map_err(|e| format!("mounts of our own: {e}"))?;
-        let found = self.rehearse(kind)?;
+        let Some(parent) = [Path::new("/dev/shm"), &self.dir].into_iter().find(|dir| roomy(dir))
+        else {
+            say!("not tried: room for its disks is needed, {ROOM} bytes in /dev/shm or here");
+            return Ok(None);
+        };
+        if let Err(why) = sys::process::own_mounts() {
+            say!("not tried: it may not mount anything here: {why}");
+            return Ok(None);
+        }
+        let found = self.rehearse(parent, kind)?;
         say!("{name}: {found}");
         Ok(Some(found.is_clean()))
     }
 
     /// Records a run of the programs on a disk of this kind and cuts it short again and again.
-    fn rehearse(&self, kind: Kind) -> Result<Found, Trouble> {
-        let shm = Path::new("/dev/shm");
-        let rig = Rig::new(if shm.is_dir() { shm } else { &self.dir }, kind)?;
+    fn rehearse(&self, parent: &Path, kind: Kind) -> Result<Found, Trouble> {
+        let rig = Rig::new(parent, kind)?;
         let bin = programs(&rig)?;
         rig.make()?;
         rig.mounted("new", |home| workload::prepare(&bin, home))?;
@@ -117,6 +128,11 @@ impl Powercut {
         record.prove_the_eye()?;
         record.cuts(self.states, self.seed)
     }
+}
+
+/// Whether a directory has room for several disks and the log of one.
+fn roomy(dir: &Path) -> bool {
+    Dir::open(dir).and_then(|dir| dir.free()).is_ok_and(|free| free >= ROOM)
 }
 
 /// 0 if what was tried held, 1 if not, 100 if nothing could be tried.

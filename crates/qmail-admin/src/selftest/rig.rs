@@ -55,8 +55,13 @@ impl Kind {
         };
         let mut needed = TOOLS.to_vec();
         needed.push((&mkfs, package));
-        let missing = needed.into_iter().find(|(program, _)| !is_there(program))?;
-        Some(format!("{} (package {})", missing.0, missing.1))
+        if let Some(missing) = needed.into_iter().find(|(program, _)| !is_there(program)) {
+            return Some(format!("{} (package {})", missing.0, missing.1));
+        }
+        if std::fs::File::options().read(true).write(true).open("/dev/fuse").is_err() {
+            return Some("/dev/fuse, and leave to use it,".into());
+        }
+        (!may_loop()).then(|| "a free loop device".into())
     }
 }
 
@@ -68,6 +73,13 @@ impl std::fmt::Display for Kind {
         }
         if self.options.is_empty() { Ok(()) } else { write!(f, " ({})", self.options) }
     }
+}
+
+/// Whether there is a loop device to be had: in a container there may be none.
+fn may_loop() -> bool {
+    let found = Command::new("losetup").arg("--find").stdin(Stdio::null()).output();
+    let name = found.map(|out| String::from_utf8_lossy(&out.stdout).trim_end().to_owned());
+    name.is_ok_and(|name| !name.is_empty() && Path::new(&name).exists())
 }
 
 /// Whether a program is in the search path.
@@ -132,7 +144,7 @@ impl Rig {
             .arg(format!("type=fuse,id=e0,node-name=lw,mountpoint={},writable=on", disk.display()));
         let child = daemon.stdin(Stdio::null()).spawn().map_err(|e| e.to_string())?;
         let logged = LoggedDisk(child);
-        for _ in 0..500 {
+        for _ in 0..6_000 {
             if std::fs::metadata(&disk).is_ok_and(|m| m.len() == self.kind.size()) {
                 return Ok(logged);
             }
@@ -161,7 +173,7 @@ impl Rig {
             .arg(&mount))?;
         let done = work(&mount.join("home"));
         // Its last programs may take a moment to go.
-        for _ in 0..100 {
+        for _ in 0..3_000 {
             let umount = Command::new("umount").arg(&mount).stderr(Stdio::null()).status();
             if umount.is_ok_and(|status| status.success()) {
                 return done;

@@ -21,7 +21,7 @@ pub(crate) const HOST: &str = "mail.example.org";
 const SENDERS: u32 = 4;
 const LETTERS_A_SESSION: usize = 5;
 /// How long the programs may take to come to rest.
-const REST: Duration = Duration::from_secs(20);
+const REST: Duration = Duration::from_secs(180);
 
 /// Who a letter is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -151,7 +151,7 @@ impl Services {
             command.stdout(Stdio::null()).spawn().map_err(|e| e.to_string())
         };
         let mut services = Self(vec![start(&mut program(home, "qmail-queued"))?]);
-        for _ in 0..2000 {
+        for _ in 0..24_000 {
             if queue(home).is_some() {
                 let mut send = program(home, "qmail-start");
                 services.0.push(start(send.arg("./Maildir/"))?);
