@@ -42,7 +42,7 @@ import os, struct, sys, time
 raw = open(sys.argv[1] + "/supervise/status", "rb").read()
 seconds, nano, pid, paused, want = struct.unpack(">QI", raw[:12]) + struct.unpack("<I", raw[12:16]) + (raw[16], raw[17])
 age = time.time() - (seconds - (1 << 62) - 10) - nano / 1e9
-label = "now" if -0.1 <= age < 20 else "%d s ago" % age
+label = "now" if -0.1 <= age < 120 else "%d s ago" % age
 lives = "0" if pid == 0 else "alive" if os.path.exists("/proc/%d" % pid) else "gone"
 print(len(raw), "bytes:", label, lives, "paused" if paused == 1 else paused, chr(want) if want else "-")
 ' "$1"
@@ -122,7 +122,7 @@ called() {
   /usr/bin/python3 -c '
 import socket, sys
 with socket.socket() as s:
-    s.settimeout(30)
+    s.settimeout(120)
     s.bind((sys.argv[2] if sys.argv[2:] else "127.0.0.1", 0))
     s.connect(("127.0.0.1", int(sys.argv[1])))
     s.sendall((sys.argv[3] if sys.argv[3:] else "").encode())
@@ -153,9 +153,9 @@ with socket.socket() as s:
     s.bind(("127.0.0.1", 0))
     s.listen()
     print(s.getsockname()[1], flush=True)
-    s.settimeout(20)
+    s.settimeout(120)
     c, _ = s.accept()
-    c.settimeout(5)
+    c.settimeout(120)
     c.sendall(sys.argv[1].encode().decode("unicode_escape").encode())
     if sys.argv[2:]:
         time.sleep(0.5 if sys.argv[2] == "later" else 0)

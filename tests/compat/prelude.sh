@@ -73,7 +73,7 @@ popup() {
   shift
   for _line; do
     printf '%s\r\n' "$_line" 2>/dev/null
-    sleep 0.2
+    rest 0.2
   done | _talk as qmaild qmail-popup mx.example.org $_program 2>> "$T/popup.log"
 }
 
@@ -82,14 +82,59 @@ alive() {
   [ -n "$1" ] && [ -d "/proc/$1" ] && ! grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null
 }
 
-# patiently SECONDS COMMAND...: waits until the command succeeds.
+# patiently SECONDS COMMAND...: waits until the command succeeds. So many seconds are what it takes at
+# most where nothing else goes on; elsewhere it may take longer, and is waited for a minute at least.
 patiently() {
-  _left=$(($1 * 20))
+  _left=$(($1 > 60 ? $1 : 60))
+  _left=$((_left * 20))
   shift
   until "$@" >/dev/null 2>&1; do
     [ "$_left" -gt 0 ] || return 1
     _left=$((_left - 1))
     sleep 0.05
+  done
+}
+
+# _busy: whom of the step's own, of the mail system and of all they started the kernel lets wait for a
+# processor or a disk, and what each had of the processors: nothing changes once all of them only wait.
+_busy() {
+  awk -v group=$$ -v leaders=" $(cat "$stage"/*.pid 2>/dev/null | tr '\n' ' ')" 'BEGIN {
+    for (n = 1; n < ARGC; n++) {
+      if ((getline line < ARGV[n]) <= 0) continue
+      close(ARGV[n])
+      pid = line + 0
+      if (line ~ /\((awk|mawk|gawk)\)/) continue
+      sub(/^.*\) /, "", line)
+      split(line, f, " ")
+      parent[pid] = f[2]; state[pid] = f[1]; spent[pid] = f[12] + f[13]
+      if (f[3] == group || index(leaders, " " f[4] " ")) ours[pid] = 1
+    }
+    do {
+      more = 0
+      for (pid in parent) if (!(pid in ours) && (parent[pid] in ours)) { ours[pid] = 1; more = 1 }
+    } while (more)
+    for (pid in ours) {
+      if (state[pid] ~ /[RD]/) print "busy", ++busy
+      sum += spent[pid]
+    }
+    print sum
+  }' /proc/[0-9]*/stat
+}
+
+# rest SECONDS: lets so much time pass, and as much more as it takes until none of ours has anything to
+# do: what a signal or a command was meant to start has been done then, however slow the machine is.
+rest() {
+  sleep "$1"
+  _calm=0 _rounds=1200 _last=
+  while [ "$_calm" -lt 3 ] && [ "$_rounds" -gt 0 ]; do
+    _seen=$(_busy)
+    case $_seen in
+      busy*) _calm=0 ;;
+      "$_last") _calm=$((_calm + 1)) ;;
+      *) _calm=0 ;;
+    esac
+    _last=$_seen _rounds=$((_rounds - 1))
+    sleep 0.02
   done
 }
 
@@ -147,21 +192,25 @@ _count() { grep -c "$1" "$T/log"; }
 _idle() { grep '^status: local' "$T/log" | tail -n 1 | grep -q '^status: local 0/[0-9]* remote 0/'; }
 
 # settle: waits until every letter has ended, or nothing more happens for a second while nothing is
-# under way; at most 30 s.
+# under way, and none of ours has anything to do; at most 120 s.
 settle() {
-  _rounds=600 _quiet=0 _size=-1
-  while [ "$_rounds" -gt 0 ]; do
+  _patience=2400 _quiet=0 _size=-1
+  while [ "$_patience" -gt 0 ]; do
     if [ "$(_count '^new msg ')" = "$(_count '^end msg ')" ] && _idle &&
       [ "$("$QMAIL/bin/qmail-qstat" 2>/dev/null | head -n 1)" = "messages in queue: 0" ]; then
       return 0
     fi
     _now=$(wc -c < "$T/log")
     if [ "$_now" = "$_size" ] && _idle; then _quiet=$((_quiet + 1)); else _quiet=0; fi
-    [ "$_quiet" -lt 20 ] || return 0
+    if [ "$_quiet" -ge 20 ]; then
+      rest 0
+      [ "$(wc -c < "$T/log")" != "$_size" ] || return 0
+      _quiet=0
+    fi
     _size=$_now
-    _rounds=$((_rounds - 1))
+    _patience=$((_patience - 1))
     sleep 0.05
   done
-  echo "settle: still busy after 30 s" >&2
+  echo "settle: still busy after 120 s" >&2
   return 1
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use super::stage::directory;
 use crate::tally::{Trouble, run};
-use crate::{build, host};
+use crate::{build, host, limit};
 
 /// The packages, with what tinycdb stands on.
 const PACKAGES: [&str; 4] = ["daemontools", "libcdb1", "tinycdb", "ucspi-tcp"];
@@ -126,21 +126,8 @@ fn fetch(dir: &Path, packages: &[&str]) -> bool {
     if !host::has("apt-get") || !host::has("dpkg") {
         return false;
     }
-    let done = Command::new("apt-get")
-        .args(["-qq", "-o", "APT::Sandbox::User=root", "download"])
-        .args(packages)
-        .current_dir(dir)
-        .stdin(Stdio::null())
-        .status();
-    done.is_ok_and(|status| status.success())
-}
-
-/// Whether a network of one's own can be made here.
-pub(crate) fn own_network() -> bool {
-    let tried = Command::new("unshare")
-        .args(["--net", "--", "ip", "link", "set", "lo", "up"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    tried.is_ok_and(|status| status.success())
+    let mut apt = Command::new("apt-get");
+    apt.args(["-qq", "-o", "APT::Sandbox::User=root"]).args(host::HASTE).arg("download");
+    apt.args(packages).current_dir(dir).stdin(Stdio::null());
+    limit::status(&mut apt, host::APT).is_ok_and(|status| status.success())
 }

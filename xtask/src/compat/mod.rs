@@ -6,6 +6,7 @@ pub(crate) mod caretakers;
 mod compare;
 pub(crate) mod debian;
 mod items;
+pub(crate) mod needs;
 mod normal;
 mod original;
 mod play;
@@ -23,6 +24,7 @@ use clap::Args;
 
 use self::compare::Saw;
 use self::debian::Debian;
+use self::needs::Need;
 use self::normal::Places;
 use self::original::Original;
 use self::stage::{Stage, Whose};
@@ -195,8 +197,15 @@ fn count(tally: &mut Tally, (file, whose): Turn<'_>, seen: Result<Seen, Trouble>
         return tally.add(0, 0, steps.len() as u64);
     }
     let mut counts = [0; 2];
+    let mut skipped = 0;
     for (step, saw) in steps.iter().zip(&seen.steps) {
-        let Some(saw) = saw else { continue };
+        let Some(saw) = saw else {
+            if let Some(why) = missing(&step.needs) {
+                println!("SKIPPED {}: {why}", file.place(step.line));
+                skipped += 1;
+            }
+            continue;
+        };
         let found = verdict::judged(step, saw, &seen.places, whose);
         counts[usize::from(!found.is_empty())] += 1;
         if !found.is_empty() {
@@ -205,7 +214,7 @@ fn count(tally: &mut Tally, (file, whose): Turn<'_>, seen: Result<Seen, Trouble>
     }
     let [passed, failed] = counts;
     println!("{passed} of {} steps as expected", passed + failed);
-    tally.add(passed, failed, 0);
+    tally.add(passed, failed, skipped);
 }
 
 /// A step's differences, after where it stands and what was done.
@@ -224,14 +233,22 @@ fn hindrance(script: &Script, whose: Whose<'_>, debian: Option<&Debian>) -> Opti
     if (script.root || script.net) && sys::user::euid() != 0 {
         return Some("they need root");
     }
-    if script.net && !debian::own_network() {
-        return Some("they need a network of their own (unshare, ip)");
+    if script.net && Need::Network.hindrance().is_some() {
+        return Need::Network.hindrance();
+    }
+    if let Some(why) = missing(&script.needs) {
+        return Some(why);
     }
     if script.both && debian.is_none() {
         return Some("they need Debian's packages");
     }
     let stock = !matches!(whose, Whose::Ours);
     (script.ours.is_some() && stock).then_some("they are about what the original does not have")
+}
+
+/// Why the first of these needs that is not met is not.
+fn missing(needs: &[Need]) -> Option<&'static str> {
+    needs.iter().find_map(|need| need.hindrance())
 }
 
 /// Plays one file's steps in a fresh home.
@@ -249,7 +266,8 @@ fn perform(
     let mut steps = Vec::new();
     let begun = if script.running && !idle { house(&stage, "mailstart") } else { Ok(()) };
     for step in &script.steps {
-        let left_out = idle || begun.is_err() || (stock && step.stock.skip);
+        let hindered = idle || begun.is_err() || missing(&step.needs).is_some();
+        let left_out = hindered || (stock && step.stock.skip);
         let saw = if left_out { None } else { Some(play::play(&stage, &step.command)?) };
         steps.push(saw);
         if file.suite == Suite::Caretakers {

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ExitStatus};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
@@ -12,13 +13,21 @@ use nix::unistd::Pid;
 
 use super::compare::Saw;
 use super::stage::Stage;
+use crate::limit;
 use crate::tally::Trouble;
 
-/// How long a step may take.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// How long a step may take, on a machine that is slow and has much else to do.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// The same once several have taken longer: then it is not the machine.
+const IMPATIENCE: Duration = Duration::from_secs(60);
+/// So many are several.
+const SEVERAL: u32 = 5;
+
+/// Steps that took too long, in the whole run.
+static LATE: AtomicU32 = AtomicU32::new(0);
 
 /// How long killed processes may take to go.
-const GOING: Duration = Duration::from_secs(2);
+const GOING: Duration = Duration::from_secs(30);
 
 /// Bytes of a step's output that are looked at.
 const OUTPUT: u64 = 1 << 20;
@@ -36,6 +45,7 @@ pub(crate) fn play(stage: &Stage, command: &str) -> Result<Saw, Trouble> {
         ended_all(group);
     }
     let late = matches!(ended, Ok(None));
+    LATE.fetch_add(late.into(), Ordering::Relaxed);
     let status = match ended.map_err(|e| e.to_string())? {
         Some(status) => status,
         None => child.wait().map_err(|e| e.to_string())?,
@@ -64,7 +74,9 @@ fn holds_out(group: i32) -> bool {
 
 /// Waits for it; `None` if it takes too long.
 fn wait(child: &mut Child) -> std::io::Result<Option<ExitStatus>> {
-    let until = Instant::now() + PATIENCE;
+    let hurry = LATE.load(Ordering::Relaxed) >= SEVERAL;
+    let patience = if hurry { IMPATIENCE } else { PATIENCE };
+    let until = Instant::now() + patience.min(limit::left());
     let mut pause = Duration::from_millis(1);
     while Instant::now() < until {
         if let Some(status) = child.try_wait()? {

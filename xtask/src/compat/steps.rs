@@ -5,6 +5,8 @@
 
 use std::collections::HashSet;
 
+use super::needs::Need;
+
 /// What a stock line says when stock prints nothing where we print something.
 const NOTHING: &str = "<nothing>";
 
@@ -19,6 +21,8 @@ pub(crate) struct Script {
     pub net: bool,
     /// `@ both`: needs the programs of the other side, in `$OTHER`.
     pub both: bool,
+    /// `@ needs ipv6` and such: what the machine must have for the file.
+    pub needs: Vec<Need>,
     /// `@ ours PAGE`: about what an original does not have, as the page says; not played against
     /// one.
     pub ours: Option<String>,
@@ -56,6 +60,8 @@ pub(crate) struct Step {
     pub title: String,
     /// The items it proves.
     pub items: Vec<String>,
+    /// What the machine must have for it.
+    pub needs: Vec<Need>,
     /// For `/bin/sh`.
     pub command: String,
     /// What we are expected to show.
@@ -149,13 +155,17 @@ fn directive(script: &mut Script, word: &str) -> Result<(), String> {
     if !script.steps.is_empty() {
         return Err("@ lines stand before the first step".into());
     }
+    if let Some(need) = word.strip_prefix("needs ") {
+        script.needs.push(Need::named(need.trim())?);
+        return Ok(());
+    }
     match (word, word.strip_prefix("ours ")) {
         ("running", _) => script.running = true,
         ("root", _) => script.root = true,
         ("net", _) => script.net = true,
         ("both", _) => script.both = true,
         (_, Some(page)) => script.ours = Some(page.trim().to_owned()),
-        _ => return Err(format!("@ {word}: running, root, net, both or ours PAGE")),
+        _ => return Err(format!("@ {word}: running, root, net, both, needs WHAT or ours PAGE")),
     }
     Ok(())
 }
@@ -164,6 +174,10 @@ fn directive(script: &mut Script, word: &str) -> Result<(), String> {
 fn told(step: &mut Step, line: &str) -> Result<(), String> {
     if let Some(stock) = line.strip_prefix("stock") {
         return stock_told(step, stock);
+    }
+    if let Some(need) = line.strip_prefix("needs ") {
+        step.needs.push(Need::named(need.trim())?);
+        return Ok(());
     }
     if let Some(page) = line.strip_prefix("why ") {
         let (page, words) = page.trim().split_once(' ').unwrap_or((page.trim(), ""));
@@ -300,6 +314,8 @@ $ true
             ("== a\n$ true\n@ root", 3, "before"),
             ("@ rooot", 1, "root"),
             ("@ ours", 1, "PAGE"),
+            ("@ needs a moon", 1, "ipv6"),
+            ("== a\nneeds ipv7\n$ true", 2, "ipv6"),
             ("== a\n$ true\n% x", 3, "%"),
         ];
         for (text, line, word) in slips {
