@@ -1,18 +1,20 @@
 //! Power cuts on real file systems: the real programs on a disk that keeps every write, which
 //! `qmailctl selftest powercut` cuts short; here it is told which file systems and how often.
 
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 use crate::tally::{Ending, Tally, Trouble};
-use crate::{build, host};
+use crate::{build, host, limit};
 
 /// A file system: its name, arguments of mkfs, and its share of the states in percent.
 const KINDS: [(&str, &str, u32); 4] =
     [("ext4", "", 35), ("ext4", "-O ^has_journal", 25), ("xfs", "", 20), ("btrfs", "", 20)];
 /// Cuts after which the programs record a fresh run, so that not all cuts are of one run.
 const STATES_A_RUN: u32 = 100;
+/// How long that many may take.
+const CUTS: Duration = Duration::from_secs(1_800);
 
 /// Tries about `states` cuts, shared by the file systems; none may lose, tear or double what was
 /// acknowledged before it.
@@ -124,19 +126,14 @@ impl Yard {
 
 /// Runs a command, shows what it says but its last line, and returns that.
 fn last_line(command: &mut Command) -> Result<String, Trouble> {
-    let mut child = command.stdout(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
-    let mut last = String::new();
-    for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
-        let line = line.map_err(|e| e.to_string())?;
-        if !last.is_empty() {
-            println!("{last}");
-        }
-        last = line;
+    let (status, said) = limit::output(command, CUTS)?;
+    let (before, last) = said.trim_end().rsplit_once('\n').unwrap_or(("", said.trim_end()));
+    if !before.is_empty() {
+        println!("{before}");
     }
-    let status = child.wait().map_err(|e| e.to_string())?;
     match last.is_empty() {
         true => Err(format!("the self-test said nothing: {status}")),
-        false => Ok(last),
+        false => Ok(last.to_owned()),
     }
 }
 

@@ -4,15 +4,18 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use clap::Args;
 
-use crate::host;
 use crate::tally::{Ending, Tally, Trouble};
 use crate::up::{self, Server, Up};
+use crate::{host, limit};
 
 /// Exit code of a script that cannot be tried here.
 const SKIP: i32 = 77;
+/// How long a script may take.
+const SCRIPT: Duration = Duration::from_secs(20 * 60);
 
 /// Run the client scripts against a server of their own.
 #[derive(Args)]
@@ -106,8 +109,11 @@ impl Yard {
         command.env("QMAIL_HOME", &self.home).env("SVSCAN", self.server.pid().to_string());
         command.env("MAIL_USER", user).env("MAIL_PASSWORD", password);
         command.envs(self.more.iter().map(|(name, value)| (name, value)));
-        match command.status() {
-            Err(e) => Ending::Failed(e.to_string()),
+        match limit::status(&mut command, SCRIPT) {
+            Err(why) => {
+                self.keep = true;
+                Ending::Failed(format!("{why}; home kept in {}", self.home.display()))
+            }
             Ok(status) if status.success() => Ending::Passed,
             Ok(status) if status.code() == Some(SKIP) => Ending::Skipped("see above".into()),
             Ok(status) => {

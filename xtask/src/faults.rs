@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Args;
+use sys::dir::Dir;
 
 use self::session::{Outcome, Report, Session};
 use self::tracer::{Fault, Point};
@@ -37,6 +38,8 @@ const BOUNDED: usize = 40;
 /// before have gone home.
 const AGAIN: u32 = 2;
 const REST: Duration = Duration::from_millis(1_500);
+/// Room for the homes of several servers.
+const ROOM: u64 = 1 << 30;
 /// Times a server is used for before a new one is started.
 const RUNS_A_SERVER: u32 = 300;
 
@@ -76,6 +79,7 @@ impl Faults {
             return Ending::Skipped("the tracer knows x86-64 Linux only".into());
         }
         match self.tried() {
+            Err(why) if why.starts_with("ptrace: ") => Ending::Skipped(why),
             Err(why) => Ending::Failed(why),
             Ok(table) => {
                 println!("{table}");
@@ -290,8 +294,10 @@ fn yard() -> Result<Yard, Trouble> {
 fn prepared() -> Result<Yard, Trouble> {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    // In memory it is quicker, where there is enough of that.
     let shm = Path::new("/dev/shm");
-    let parent = if shm.is_dir() { shm.to_path_buf() } else { std::env::temp_dir() };
+    let roomy = Dir::open(shm).and_then(|dir| dir.free()).is_ok_and(|free| free >= ROOM);
+    let parent = if roomy { shm.to_path_buf() } else { std::env::temp_dir() };
     let home = parent.join(format!("qmail-rs-faults.{}.{number}", std::process::id()));
     let (smtp, pop3) = (free_address()?, free_address()?);
     Up::at(&home, smtp.clone(), pop3.clone()).prepare()?;

@@ -1,6 +1,9 @@
 //! What the tests need of the machine they run on, and how it gets there.
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::limit;
 
 /// A program from somebody else, and the Debian package that brings it.
 type Foreign = (&'static str, &'static str);
@@ -23,8 +26,21 @@ pub(crate) const CLIENTS: &[Foreign] = &[
     ("msmtp", "msmtp"),
     ("python3", "python3"),
     ("/usr/sbin/smtp-source", "postfix"),
+    ("strace", "strace"),
     ("swaks", "swaks"),
 ];
+
+/// A network that swallows what it is sent is not waited for as long as apt would.
+pub(crate) const HASTE: [&str; 6] = [
+    "-o",
+    "Acquire::http::Timeout=20",
+    "-o",
+    "Acquire::Retries=1",
+    "-o",
+    "DPkg::Lock::Timeout=120",
+];
+/// How long apt may take for one thing.
+pub(crate) const APT: Duration = Duration::from_secs(600);
 
 /// Whether a program can be run here.
 pub(crate) fn has(program: &str) -> bool {
@@ -51,14 +67,10 @@ pub(crate) fn prepare(needed: &[Foreign]) {
 
 /// Runs apt-get without questions and without starting any service it brings.
 pub(crate) fn apt(args: &[&str]) {
-    let status = Command::new("apt-get")
-        .arg("-qq")
-        .args(args)
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .env("RUNLEVEL", "1")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status();
+    let mut apt = Command::new("apt-get");
+    apt.arg("-qq").args(HASTE).args(args).stdin(Stdio::null()).stdout(Stdio::null());
+    apt.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+    let status = limit::status(&mut apt, APT);
     if !status.is_ok_and(|s| s.success()) {
         println!("apt-get {} did not succeed; what needs it will be skipped", args.join(" "));
     }

@@ -14,6 +14,7 @@ mod fuzz;
 mod host;
 mod install;
 mod ledger;
+mod limit;
 mod man;
 mod package;
 mod rooms;

@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::process::Command;
+use std::time::Instant;
+
+use crate::limit;
 
 /// Why a task could not be done, in words for the person at the terminal.
 pub(crate) type Trouble = String;
@@ -28,7 +31,13 @@ impl Tally {
     /// Runs one check, says how it ended and counts it.
     pub(crate) fn check(&mut self, name: &str, check: impl FnOnce() -> Ending) {
         println!("=== {name}");
-        match check() {
+        let begun = Instant::now();
+        let ending = check();
+        let took = begun.elapsed().as_secs();
+        if took > 0 {
+            println!("({took} s)");
+        }
+        match ending {
             Ending::Passed => self.add(1, 0, 0),
             Ending::Skipped(why) => {
                 println!("SKIPPED {name}: {why}");
@@ -74,9 +83,9 @@ pub(crate) fn single(name: &str, check: impl FnOnce() -> Ending) -> Result<(), T
     tally.verdict()
 }
 
-/// Runs a command to its end, its output shown as it comes.
+/// Runs a command to its end, or to the end of the time for everything, its output shown as it comes.
 pub(crate) fn run(command: &mut Command) -> Result<(), Trouble> {
-    let status = command.status().map_err(|e| format!("{:?}: {e}", command.get_program()))?;
+    let status = limit::status(command, limit::left())?;
     if status.success() { Ok(()) } else { Err(format!("{:?}: {status}", command.get_program())) }
 }
 

@@ -1,12 +1,14 @@
 //! `cargo xtask test`: every check and test there is, cheapest first; the last line counts them.
 
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
 use crate::tally::{self, Ending, Tally, Trouble};
 use crate::{
-    arrows, book, build, clients, compat, crash, faults, fuzz, host, man, package, rooms, walk,
+    arrows, book, build, clients, compat, crash, faults, fuzz, host, limit, man, package, rooms,
+    walk,
 };
 
 /// Run every check and test.
@@ -20,6 +22,7 @@ pub(crate) struct Test {
 impl Test {
     /// Runs everything, stopping at nothing, and prints the count as the last line.
     pub(crate) fn run(self) -> Result<(), Trouble> {
+        limit::begin();
         let mut tally = Tally::default();
         tally.check("formatting", || cargo_passes(&["fmt", "--all", "--check"]));
         tally.check("clippy", || {
@@ -65,15 +68,20 @@ fn cargo_passes(args: &[&str]) -> Ending {
     tally::passes(&mut cargo(args))
 }
 
+/// How long they may take, built first.
+const UNIT_TESTS: Duration = Duration::from_secs(50 * 60);
+
 /// Runs cargo's tests and adds their counts; a run that does not finish is one failure.
 fn unit_tests(tally: &mut Tally) {
     println!("=== unit and session tests");
     let args = ["test", "--workspace", "--locked", "--no-fail-fast"];
-    let out = cargo(&args).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-    let Ok(out) = out else {
-        return tally.check("cargo test", || Ending::Failed("cargo could not be run".into()));
+    let begun = Instant::now();
+    let out = limit::output(cargo(&args).stdin(Stdio::null()), UNIT_TESTS);
+    println!("({} s)", begun.elapsed().as_secs());
+    let (status, text) = match out {
+        Ok(out) => out,
+        Err(why) => return tally.check("cargo test", || Ending::Failed(why)),
     };
-    let text = String::from_utf8_lossy(&out.stdout);
     let before = tally.to_string();
     let [passed, failed, skipped] = outcome(&text);
     tally.add(passed, failed, skipped);
@@ -81,9 +89,9 @@ fn unit_tests(tally: &mut Tally) {
         println!("{why}");
     }
     let unheard = tally.to_string() == before;
-    if !out.status.success() || unheard {
+    if !status.success() || unheard {
         print!("{text}");
-        tally.check("cargo test", || Ending::Failed(out.status.to_string()));
+        tally.check("cargo test", || Ending::Failed(status.to_string()));
     }
 }
 

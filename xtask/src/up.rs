@@ -15,9 +15,9 @@ use crate::build;
 use crate::tally::{Trouble, run};
 
 /// How long the programs may take to accept mail.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+const READY_WITHIN: Duration = Duration::from_secs(120);
 /// How long they may take to stop before they are told again, louder.
-const STOP_WITHIN: Duration = Duration::from_secs(40);
+const STOP_WITHIN: Duration = Duration::from_secs(120);
 
 /// Build, set up a home if there is none, and run everything in the foreground.
 #[derive(Args, Clone)]

@@ -11,9 +11,9 @@ use crate::ledger::mail::{Site, wait};
 use crate::tally::Trouble;
 
 /// How long the programs may take to come round.
-const WITHIN: Duration = Duration::from_secs(30);
+const WITHIN: Duration = Duration::from_secs(120);
 /// How long a bounce may take that could not be queued: it is tried again after two minutes.
-const AGAIN: Duration = Duration::from_secs(200);
+const AGAIN: Duration = Duration::from_secs(400);
 /// How long a delivery may take before qmail-send is told to hurry.
 const HURRY: Duration = Duration::from_secs(2);
 /// How long a letter that is settled may stay in the queue: its removal failed, and is tried again
@@ -21,7 +21,10 @@ const HURRY: Duration = Duration::from_secs(2);
 const LITTER: Duration = Duration::from_secs(5);
 
 /// How long a line may take into the log: multilog pauses for seconds after a failure.
-const LOGGED: Duration = Duration::from_secs(15);
+const LOGGED: Duration = Duration::from_secs(60);
+
+/// How long a letter to a healthy server may take before another one is sent.
+const DELIVERED: Duration = Duration::from_secs(20);
 
 /// How a run went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -249,7 +252,7 @@ impl Session {
                 return false;
             }
             self.expected.insert(n);
-            wait(Duration::from_secs(3), || self.missing().is_empty())
+            wait(DELIVERED, || self.missing().is_empty())
         })
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::tally::Trouble;
 
 /// How long a server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The letter with number `n`; its last line tells whether it is whole.
 pub(crate) fn letter(n: u32) -> String {

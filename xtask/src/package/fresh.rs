@@ -4,12 +4,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::{MAINTAINER, NEXT, build_package};
+use crate::compat::needs::apart;
 use crate::tally::{Ending, Tally, Trouble, passes, run};
-use crate::{build, host, install};
+use crate::{build, host, install, limit};
 
 /// What the test needs of the machine.
 const NEEDED: &[(&str, &str)] = &[
@@ -20,6 +22,10 @@ const NEEDED: &[(&str, &str)] = &[
     ("swaks", "swaks"),
     ("systemd-analyze", "systemd"),
 ];
+/// How long the network may take to bring a Debian.
+const BOOTSTRAP: Duration = Duration::from_secs(1_200);
+/// What a fresh Debian has of its own, in words of unshare.
+const APART: [&str; 6] = ["--net", "--uts", "--mount", "--pid", "--fork", "--kill-child"];
 /// The unit may not be rated worse, in tenths.
 const EXPOSED: u32 = 30;
 
@@ -137,6 +143,9 @@ impl Packages {
         if !host::has("debootstrap") || !host::has("unshare") {
             return Ending::Skipped("debootstrap or unshare is not here".into());
         }
+        if !apart(&[&APART[..], &["--mount-proc", "--", "true"]].concat()) {
+            return Ending::Skipped("no network, mounts and processes of one's own here".into());
+        }
         let made = root.map_or_else(|| self.dir.join("debian"), Path::to_path_buf);
         if !made.join("etc/debian_version").exists()
             && let Err(why) = bootstrap(&made)
@@ -145,7 +154,7 @@ impl Packages {
         }
         let script = crate::root().join("tests/package/fresh.py");
         let mut unshare = Command::new("unshare");
-        unshare.args(["--net", "--uts", "--mount", "--pid", "--fork", "--kill-child"]);
+        unshare.args(APART);
         // The shell is the first process there, and buries those whose parents have gone.
         unshare.args(["--mount-proc", "sh", "-c", "python3 \"$@\"; exit $?", "sh"]);
         unshare.arg(script).arg(&made).args([&self.now, &self.next]);
@@ -173,7 +182,9 @@ fn bootstrap(root: &Path) -> Result<(), Trouble> {
         .ok_or("apt knows no archive")?;
     let mut debootstrap = Command::new("debootstrap");
     debootstrap.args(["--variant=minbase", suite]).arg(root).arg(mirror);
-    run(debootstrap.stdout(std::process::Stdio::null()))
+    limit::status(debootstrap.stdout(std::process::Stdio::null()), BOOTSTRAP).and_then(|status| {
+        if status.success() { Ok(()) } else { Err(format!("debootstrap: {status}")) }
+    })
 }
 
 #[cfg(test)]
