@@ -66,6 +66,8 @@ fn accounts_are_names_or_two_numbers() {
     if std::os::unix::fs::MetadataExt::uid(&root) == 0 {
         let said = stage.run(&["setuidgid", "1234:567", "/usr/bin/id"]);
         assert_eq!(said.out, "uid=1234 gid=567 groups=567\n");
+    } else {
+        stage::skipped("only root can become somebody else");
     }
 }
 

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 mod stage;
 
-use stage::{Stage, eventually, kill, millis};
+use stage::{Stage, at_rest, eventually, kill, millis};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -64,6 +64,13 @@ impl Full {
     fn err(&self) -> String {
         self.stage.read("err")
     }
+
+    /// Asserts that it has warned of this and of nothing else. It says it again after five seconds
+    /// and more.
+    fn said(&self, warning: &str) {
+        let (err, line) = (self.err(), format!("multilog: warning: {warning}"));
+        assert!(!err.is_empty() && err.lines().all(|each| each == line), "{err}");
+    }
 }
 
 impl Drop for Full {
@@ -88,6 +95,7 @@ fn number(line: &str) -> u32 {
 fn on_a_full_disk_the_oldest_log_goes_first_and_nobody_waits() {
     let input = Stdio::piped();
     let Some(mut full) = Full::start("full", 400, 0, "s40000 n100", input) else { return };
+    let began = std::time::Instant::now();
     let mut pipe = full.child.stdin.take().unwrap();
     feed(&mut pipe, 1..=20_000);
     eventually("the last line", || full.lines().last().map(|line| number(line)) == Some(20_000));
@@ -99,7 +107,8 @@ fn on_a_full_disk_the_oldest_log_goes_first_and_nobody_waits() {
         err.starts_with("multilog: warning: out of disk space, removing ./disk/log/@"),
         "{err}"
     );
-    assert_eq!(err.lines().count(), 1, "{err}");
+    // Once a minute.
+    assert!(err.lines().count() as u64 <= 1 + began.elapsed().as_secs() / 60, "{err}");
 }
 
 #[test]
@@ -115,10 +124,7 @@ fn where_nothing_may_go_lines_wait_in_the_pipe_and_are_all_written_later() {
     eventually("trouble", || full.err().contains("\n"));
     millis(300);
     assert!(!writer.is_finished());
-    assert_eq!(
-        full.err(),
-        "multilog: warning: unable to write to ./disk/log/current, pausing: out of disk space\n"
-    );
+    full.said("unable to write to ./disk/log/current, pausing: out of disk space");
     std::fs::remove_file(full.path("filler")).unwrap();
     let _pipe = writer.join().unwrap();
     eventually("the last line", || full.lines().last().map(|line| number(line)) == Some(3_000));
@@ -133,12 +139,12 @@ fn if_told_to_it_drops_lines_and_says_how_many() {
     let mut pipe = full.child.stdin.take().unwrap();
     // More than the disk and the pipe take together: nobody waits all the same.
     feed(&mut pipe, 1..=12_000);
-    assert_eq!(
-        full.err(),
-        "multilog: warning: unable to write to ./disk/log/current, dropping lines: out of disk space\n"
-    );
+    full.said("unable to write to ./disk/log/current, dropping lines: out of disk space");
+    let before = full.lines().len();
     std::fs::remove_file(full.path("filler")).unwrap();
-    millis(5_500);
+    // What comes in its pause is dropped; after it, it writes what it has in hand, and then waits.
+    eventually("it writes again", || full.lines().len() > before);
+    at_rest(full.child.id());
     feed(&mut pipe, 12_001..=12_010);
     eventually("the last line", || full.lines().last().is_some_and(|line| line.ends_with("12010")));
     let lines = full.lines();
@@ -161,7 +167,7 @@ fn while_it_drops_lines_and_none_comes_it_sees_freed_space_and_hears_term() {
         feed(&mut pipe, 1..=1);
         eventually("trouble", || full.err().contains("dropping lines"));
         // Into the pause, in which nothing more comes.
-        millis(300);
+        at_rest(full.child.id());
         Some((full, pipe))
     };
     let Some((full, _pipe)) = start("quiet") else { return };

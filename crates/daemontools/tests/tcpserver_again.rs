@@ -9,9 +9,10 @@ mod listener;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use listener::{Server, myself};
+use listener::{LONG, Server, myself};
 use sys::brood::{self, CleanParent, Greeting, Serve};
 use sys::fd;
 use sys::watch::Watch;
@@ -36,10 +37,28 @@ fn main() {
     patiently(what_the_program_reads_anew_counts_for_the_next_connection);
 }
 
-/// A busy machine may take a child's one second away, but not five times in a row.
+/// How often the test at hand has been tried, and whether a session was so slow this time that a
+/// child's one second may have been over too soon.
+static TRIES: AtomicU64 = AtomicU64::new(0);
+static SLOW: AtomicBool = AtomicBool::new(false);
+/// What one session may take of it.
+const QUICK: Duration = Duration::from_millis(100);
+
+/// A busy machine may take a child's one second away, but not each time, and where it was not busy
+/// not five times.
 fn patiently(test: fn()) {
-    let tries = (0..5).map(|_| std::panic::catch_unwind(test));
-    assert!(tries.into_iter().any(|tried| tried.is_ok()));
+    let (began, mut failures) = (Instant::now(), 0);
+    TRIES.store(0, Ordering::Relaxed);
+    while began.elapsed() < LONG {
+        TRIES.fetch_add(1, Ordering::Relaxed);
+        SLOW.store(false, Ordering::Relaxed);
+        if std::panic::catch_unwind(test).is_ok() {
+            return;
+        }
+        failures += u32::from(!SLOW.load(Ordering::Relaxed));
+        assert!(failures < 5);
+    }
+    println!("skipped: a few sessions take this machine more than a second");
 }
 
 /// Says who serves, and for which time; then does what the client's line says.
@@ -98,6 +117,7 @@ struct Told {
 
 /// A whole session from an address; its end has been logged.
 fn session(server: &mut Server, from: [u8; 4], line: &str) -> Told {
+    let began = Instant::now();
     let mut conn = server.connect_from(from);
     conn.write_all(line.as_bytes()).unwrap();
     let port = conn.local_addr().unwrap().port();
@@ -110,6 +130,7 @@ fn session(server: &mut Server, from: [u8; 4], line: &str) -> Told {
     let end = server.line_of("tcpserver: end ");
     assert!(end.starts_with(&format!("tcpserver: end {pid} ")), "{end}");
     assert_eq!(server.line_of("tcpserver: status"), "tcpserver: status: 0/40");
+    SLOW.fetch_or(began.elapsed() > QUICK, Ordering::Relaxed);
     Told { pid, times }
 }
 
@@ -171,7 +192,8 @@ fn what_the_program_reads_anew_counts_for_the_next_connection() {
     let before = session(&mut server, HERE, "x\n");
     std::fs::write(files.join("me"), b"another name\n").unwrap();
     // The clean parent is told by the kernel; how soon is the kernel's business.
-    std::thread::sleep(Duration::from_millis(50));
+    let tries = TRIES.load(Ordering::Relaxed).min(8);
+    std::thread::sleep(Duration::from_millis(50) * u32::try_from(tries).unwrap());
     let after = session(&mut server, HERE, "x\n");
     assert_eq!(after.times, 1);
     assert_ne!(after.pid, before.pid);

@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use listener::{LONG, Server, myself};
+use listener::{LONG, Server, at_rest, eventually, myself};
 use sys::brood::{self, CleanParent, Greeting, Serve};
 use sys::{fd, signal, spawn};
 
@@ -27,7 +27,7 @@ fn main() {
             spawn::exit(111);
         }
         if text == b"slow" {
-            std::thread::sleep(Duration::from_secs(6));
+            std::thread::sleep(Duration::from_secs(18));
             spawn::exit(111);
         }
         let limits = Serve { max_children: 10, retire_after: 1000 };
@@ -174,17 +174,16 @@ fn a_new_version_that_is_broken_changes_nothing() {
     assert_eq!(ask(&await_greeting(&server, "new")), "served by new");
 }
 
-/// Children of the listener that are listeners, too.
-fn trials(server: &Server) -> usize {
-    let id = server.child.id();
+/// Children of a process that are listeners, too, if `listening`, or else all of them.
+fn children(id: u32, listening: bool) -> Vec<u32> {
     let path = format!("/proc/{id}/task/{id}/children");
     let children = std::fs::read_to_string(path).unwrap_or_default();
-    let names = children.split_whitespace().map(|pid| format!("/proc/{pid}/cmdline"));
-    let is_trial = |path: &String| {
-        let line = std::fs::read(path).unwrap_or_default();
+    let listens = |pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         line.windows(10).any(|part| part == b"tcpserver\0")
     };
-    names.filter(is_trial).count()
+    let children = children.split_whitespace().map(|pid| pid.parse().unwrap());
+    children.filter(|pid| !listening || listens(pid)).collect()
 }
 
 fn a_trial_ends_with_its_listener() {
@@ -194,21 +193,21 @@ fn a_trial_ends_with_its_listener() {
         await_greeting(&server, "old");
         dir.greet_with("slow");
         hup(&server);
-        let since = Instant::now();
-        while trials(&server) == 0 {
-            assert!(since.elapsed() < LONG);
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        // Until it waits for its program.
-        std::thread::sleep(Duration::from_millis(500));
-        signal::kill(server.child.id(), signal).unwrap();
+        // Until it has started its program, and waits for it.
+        let id = server.child.id();
+        let trial = || {
+            let mut trials = children(id, true).into_iter();
+            trials.find(|trial| !children(*trial, false).is_empty())
+        };
+        eventually("the trial has its program", || trial().is_some());
+        at_rest(trial().unwrap());
+        signal::kill(id, signal).unwrap();
         server.child.wait().unwrap();
-        let listen = || std::net::TcpListener::bind(("127.0.0.1", server.port));
-        if signal == signal::Signal::Kill {
-            // Nobody waits for the trial then; it notices.
-            std::thread::sleep(Duration::from_secs(1));
-        }
-        listen().unwrap();
+        // Killed, nobody waits for the trial then; it notices, and not because its program ends.
+        let took = eventually("the address is free", || {
+            std::net::TcpListener::bind(("127.0.0.1", server.port)).is_ok()
+        });
+        assert!(took < Duration::from_secs(12), "{took:?}");
     }
 }
 

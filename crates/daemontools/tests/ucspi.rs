@@ -4,7 +4,7 @@ mod stage;
 
 use stage::{Said, Stage};
 use std::io::{Read, Write};
-use std::net::{TcpListener, UdpSocket};
+use std::net::{Shutdown, TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 
@@ -39,19 +39,26 @@ fn feed(command: &mut Command, input: &[u8]) -> Said {
     said
 }
 
-/// A server for one client: says `text`, and gives back all it heard.
-fn server(address: &str, text: &'static str) -> (u16, JoinHandle<String>) {
+/// A server for one client: says `text`, hears so many lines, says no more, and gives back all it
+/// heard to the client's end.
+fn server(address: &str, text: &'static str, lines: usize) -> (u16, JoinHandle<String>) {
     let listener = TcpListener::bind((address, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let serve = move || {
         let (mut conn, _) = listener.accept().unwrap();
-        conn.set_read_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
+        conn.set_read_timeout(Some(stage::LONG)).unwrap();
         conn.write_all(text.as_bytes()).unwrap();
         let mut heard = Vec::new();
         let mut buf = [0; 512];
-        while let Ok(got @ 1..) = conn.read(&mut buf) {
+        let count = |heard: &[u8]| heard.iter().filter(|byte| **byte == b'\n').count();
+        while count(&heard) < lines
+            && let Ok(got @ 1..) = conn.read(&mut buf)
+        {
             heard.extend_from_slice(&buf[..got]);
         }
+        conn.shutdown(Shutdown::Write).unwrap();
+        // A client may be gone by now.
+        let _ = conn.read_to_end(&mut heard);
         String::from_utf8(heard).unwrap()
     };
     (port, std::thread::spawn(serve))
@@ -131,7 +138,7 @@ fn fixcrio_puts_in_what_is_missing_both_ways_even_if_nobody_reads_for_long() {
 fn a_client_has_its_connection_on_6_and_7_and_knows_its_ends() {
     let stage = Stage::new("tcpclient");
     for (address, proto) in [("127.0.0.1", "TCP"), ("::1", "TCP6")] {
-        let (port, heard) = server(address, "");
+        let (port, heard) = server(address, "", 1);
         let script = "echo hi >&7; env | grep -a '^TCP\\|^PROTO' | sort";
         let mut client = command(&stage, &["tcpclient", "-vRHl", "me", address, &port.to_string()]);
         client.args(["sh", "-c", script]).env("TCPREMOTEHOST", "old").env("TCP6REMOTEIP", "old");
@@ -148,7 +155,7 @@ fn a_client_has_its_connection_on_6_and_7_and_knows_its_ends() {
         }
         assert!(!said.out.contains("old") && said.out.contains("TCP6") == (proto == "TCP6"));
     }
-    let (port, heard) = server("127.0.0.1", "hello\n");
+    let (port, heard) = server("127.0.0.1", "hello\n", 0);
     let said = run(
         &stage,
         &["tcpclient", "-RHl0", "0", &port.to_string(), "sh", "-c", "read -r l <&6; echo $l"],
@@ -181,11 +188,11 @@ fn a_connection_that_fails_is_told_with_its_address() {
 #[test]
 fn mconnect_adds_crs_and_ends_with_the_server() {
     let stage = Stage::new("mconnect");
-    let (port, heard) = server("127.0.0.1", "220 hello\r\n");
+    let (port, heard) = server("127.0.0.1", "220 hello\r\n", 2);
     let said = feed(&mut command(&stage, &["mconnect", "0", &port.to_string()]), b"EHLO x\nQUIT\n");
     assert_eq!((said.code, said.out.as_str()), (Some(0), "220 hello\r\n"));
     assert_eq!(heard.join().unwrap(), "EHLO x\r\nQUIT\r\n");
-    let (port, heard) = server("127.0.0.1", "220 hello\r\n");
+    let (port, heard) = server("127.0.0.1", "220 hello\r\n", 1);
     let words = ["tcpclient", "-RHl0", "0", &port.to_string(), BINARY, "mconnect-io"];
     let said = feed(&mut command(&stage, &words), b"NOOP\n");
     assert_eq!(said.out, "220 hello\r\n");
@@ -198,12 +205,12 @@ fn mconnect_adds_crs_and_ends_with_the_server() {
 fn small_questions_are_asked_and_answers_shown() {
     let stage = Stage::new("questions");
     let page = "HTTP/1.0 200 OK\r\nA: b\r\n\r\nbody\r\n\r\nlast";
-    let (port, heard) = server("127.0.0.1", page);
+    let (port, heard) = server("127.0.0.1", page, 3);
     let said = run(&stage, &["http@", "127.0.0.1", "a/page", &port.to_string()]);
     assert_eq!((said.code, said.out.as_str()), (Some(0), "body\n\nlast\n"));
     let question = format!("GET /a/page HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n");
     assert_eq!(heard.join().unwrap(), question);
-    let (port, heard) = server("127.0.0.1", "quote\r\n\u{1b}[1m");
+    let (port, heard) = server("127.0.0.1", "quote\r\n\u{1b}[1m", 0);
     let said = run(&stage, &["tcpcat", "127.0.0.1", &port.to_string()]);
     assert_eq!((said.code, said.out.as_str()), (Some(0), "quote\r\n\u{1b}[1m"));
     heard.join().unwrap();
@@ -328,7 +335,7 @@ fn the_variable_refuses_without_any_list_and_a_session_has_its_time() {
     let held = child.stdin.take();
     let said: Said = child.wait_with_output().unwrap().into();
     assert_eq!((said.code, said.out.as_str()), (Some(0), "220 rblsmtpd.local\r\n"));
-    assert!((1..10).contains(&begun.elapsed().as_secs()));
+    assert!(begun.elapsed().as_secs() >= 1);
     drop(held);
     assert!(
         said.err.starts_with("rblsmtpd:  pid ") && said.err.ends_with(": 553 no\n"),

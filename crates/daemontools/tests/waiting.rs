@@ -2,13 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 mod stage;
 
-use stage::{Stage, eventually, kill, millis};
+use stage::{LATE, Stage, at_rest, eventually, kill, millis, quick_once};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
 const SLEEP: &str = "exec sleep 1000";
-/// Deaf to TERM, and easily killed.
-const DEAF: &str = "trap '' TERM\nwhile :; do sleep 0.1; done";
+/// Deaf to TERM when it has said so, and easily killed.
+const DEAF: &str = "trap '' TERM\necho deaf > deaf\nwhile :; do sleep 0.1; done";
+/// Less than the five seconds after which those who wait look by themselves.
+const WOKEN: Duration = Duration::from_millis(4500);
 
 /// A supervise of `s` that listens.
 fn supervise(stage: &mut Stage) -> Child {
@@ -37,19 +39,30 @@ fn json(stage: &Stage) -> String {
 #[test]
 fn a_service_is_ready_when_it_says_so_and_who_waits_hears_it() {
     let mut stage = Stage::new("ready");
-    stage.script("s/run", "sleep 0.6\necho >&3\nexec sleep 1000");
+    stage.script("s/run", "while test ! -e go; do sleep 0.05; done\necho >&3\nexec sleep 1000");
     stage.write("s/notification-fd", "3\n");
     let child = supervise(&mut stage);
-    timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
+    timed(&stage, &["svwait", "-u", "-t", LATE, "s"], 0);
     assert!(json(&stage).contains("\"ready\":false"), "{}", json(&stage));
-    let took = timed(&stage, &["svwait", "-U", "-t", "5000", "s"], 0);
-    assert!(took < Duration::from_millis(2000), "{took:?}");
+    stage.write("s/go", "");
+    timed(&stage, &["svwait", "-U", "-t", LATE, "s"], 0);
     assert!(json(&stage).contains("\"ready\":true,\"ready_since\":1"), "{}", json(&stage));
     // The next life begins unready; a restart is waited for.
     let first = stage.pid("s");
-    timed(&stage, &["svc", "-t", "-wR", "-T", "5000", "s"], 0);
+    timed(&stage, &["svc", "-t", "-wR", "-T", LATE, "s"], 0);
     assert!(stage.pid("s") != first && json(&stage).contains("\"ready\":true"));
     assert_eq!(std::fs::read(stage.path("s/supervise/status")).unwrap().len(), 18);
+    // Who waits is woken, and does not look now and then.
+    quick_once("to hear that it is ready", WOKEN, || {
+        std::fs::remove_file(stage.path("s/go")).unwrap();
+        timed(&stage, &["svc", "-t", "-wr", "-T", LATE, "s"], 0);
+        let began = Instant::now();
+        let mut waits = stage.command(&["svwait", "-U", "-t", LATE, "s"]).spawn().unwrap();
+        at_rest(waits.id());
+        stage.write("s/go", "");
+        assert_eq!(waits.wait().unwrap().code(), Some(0));
+        began.elapsed()
+    });
     leave(&stage, child);
 }
 
@@ -62,8 +75,11 @@ fn a_wait_ends_when_its_time_is_up() {
     let said = stage.run(&["svwait", "-U", "-t", "300", "s"]);
     let words = "svwait: fatal: s is not ready in time\n";
     assert_eq!((said.code, said.err.as_str()), (Some(99), words));
-    let took = timed(&stage, &["svwait", "-d", "-t", "300", "s"], 99);
-    assert!((300..1500).contains(&took.as_millis()), "{took:?}");
+    quick_once("to wait for a moment", WOKEN, || {
+        let took = timed(&stage, &["svwait", "-d", "-t", "300", "s"], 99);
+        assert!(took >= Duration::from_millis(300), "{took:?}");
+        took
+    });
     leave(&stage, child);
     assert_eq!(stage.run(&["svwait", "-u"]).code, Some(100));
     assert_eq!(stage.run(&["svwait", "-t", "soon", "s"]).code, Some(100));
@@ -80,7 +96,7 @@ fn a_service_that_does_not_say_when_it_is_ready_is_waited_for_until_it_is_up() {
     let mut stage = Stage::new("mute");
     stage.script("s/run", SLEEP);
     let child = supervise(&mut stage);
-    let said = stage.run(&["svc", "-u", "-wU", "-T", "3000", "s"]);
+    let said = stage.run(&["svc", "-u", "-wU", "-T", LATE, "s"]);
     let words = "svc: warning: s does not say when it is ready (no notification-fd)\n";
     assert_eq!((said.code, said.err.as_str()), (Some(0), words));
     assert!(json(&stage).contains("\"ready\":null"));
@@ -96,10 +112,10 @@ fn any_of_several_or_all_of_them() {
     let child = supervise(&mut stage);
     let other = stage.start(&["supervise", "t"]);
     eventually("both listen", || stage.run(&["svok", "t"]).code == Some(0));
-    timed(&stage, &["svwait", "-u", "-o", "-t", "3000", "s", "t"], 0);
+    timed(&stage, &["svwait", "-u", "-o", "-t", LATE, "s", "t"], 0);
     timed(&stage, &["svwait", "-u", "-a", "-t", "300", "s", "t"], 99);
     stage.run(&["svc", "-u", "t"]);
-    timed(&stage, &["svwait", "-u", "-t", "3000", "s", "t"], 0);
+    timed(&stage, &["svwait", "-u", "-t", LATE, "s", "t"], 0);
     leave(&stage, child);
     stage.run(&["svc", "-dx", "t"]);
     drop(other);
@@ -110,41 +126,50 @@ fn who_waits_does_not_wait_for_ever_for_a_supervise_that_was_killed() {
     let mut stage = Stage::new("alone");
     stage.script("s/run", SLEEP);
     let mut child = supervise(&mut stage);
-    timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
+    timed(&stage, &["svwait", "-u", "-t", LATE, "s"], 0);
     child.kill().unwrap();
     child.wait().unwrap();
-    let took = timed(&stage, &["svwait", "-d", "s"], 111);
-    assert!((4..8).contains(&took.as_secs()), "{took:?}");
+    let took = timed(&stage, &["svwait", "-d", "-t", LATE, "s"], 111);
+    assert!(took.as_secs() >= 4, "{took:?}");
     // Its heir is heard as it was.
-    let waiting = stage.command(&["svwait", "-d", "-t", "9000", "s"]).spawn();
+    let mut heir = supervise(&mut stage);
+    let mut waiting = stage.command(&["svwait", "-d", "-t", LATE, "s"]).spawn().unwrap();
+    at_rest(waiting.id());
+    heir.kill().unwrap();
+    heir.wait().unwrap();
     let heir = supervise(&mut stage);
     stage.run(&["svc", "-d", "s"]);
-    assert_eq!(waiting.unwrap().wait().unwrap().code(), Some(0));
+    assert_eq!(waiting.wait().unwrap().code(), Some(0));
     leave(&stage, heir);
 }
 
 #[test]
 fn finish_is_told_how_run_ended_and_ends_before_the_next_life() {
     let mut stage = Stage::new("finish");
-    stage.script("s/run", "echo run >> order\ntest -e code && exit 7\nexec sleep 1000");
-    stage.script("s/finish", "sleep 0.4\necho finish \"$@\" >> order");
+    // When it has said `run` it will not look for `code` any more.
+    stage.script(
+        "s/run",
+        "if test -e code; then echo run >> order; exit 7; fi\n\
+         echo run >> order\nexec sleep 1000",
+    );
+    stage
+        .script("s/finish", "while test -e hold; do sleep 0.05; done\necho finish \"$@\" >> order");
     let child = supervise(&mut stage);
-    timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
-    millis(1100);
-    timed(&stage, &["svc", "-t", "-wr", "-T", "5000", "s"], 0);
+    let said = |words: &str| eventually(words, || stage.read("s/order") == words);
+    said("run\n");
+    timed(&stage, &["svc", "-t", "-wr", "-T", LATE, "s"], 0);
     // Restarted means that it was started: its first words may take a moment yet.
-    let second = "run\nfinish 256 15 s\nrun\n";
-    eventually("the second life has said so", || stage.read("s/order") == second);
+    said("run\nfinish 256 15 s\nrun\n");
     stage.write("s/code", "");
-    millis(1100);
+    stage.write("s/hold", "");
     timed(&stage, &["svc", "-o", "s"], 0);
-    timed(&stage, &["svc", "-t", "-wd", "-T", "3000", "s"], 0);
+    timed(&stage, &["svc", "-t", "-wd", "-T", LATE, "s"], 0);
     assert!(json(&stage).contains("\"finishing\":true"), "{}", json(&stage));
-    timed(&stage, &["svwait", "-D", "-t", "3000", "s"], 0);
+    std::fs::remove_file(stage.path("s/hold")).unwrap();
+    timed(&stage, &["svwait", "-D", "-t", LATE, "s"], 0);
     timed(&stage, &["svc", "-o", "s"], 0);
-    let whole = "run\nfinish 256 15 s\nrun\nfinish 256 15 s\nrun\nfinish 7 0 s\n";
-    eventually("the third life is finished", || stage.read("s/order") == whole);
-    timed(&stage, &["svwait", "-D", "-t", "3000", "s"], 0);
+    said("run\nfinish 256 15 s\nrun\nfinish 256 15 s\nrun\nfinish 7 0 s\n");
+    timed(&stage, &["svwait", "-D", "-t", LATE, "s"], 0);
     assert!(
         json(&stage).contains("\"last_exit\":{\"code\":7,\"signal\":null,"),
         "{}",
@@ -160,16 +185,21 @@ fn finish_has_its_time_and_can_say_never_again() {
     stage.script("s/finish", "test -e never && exit 125\nsleep 1000");
     stage.write("s/timeout-finish", "300");
     let child = supervise(&mut stage);
-    timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
+    timed(&stage, &["svwait", "-u", "-t", LATE, "s"], 0);
     let first = stage.pid("s").unwrap();
-    let took = timed(&stage, &["svc", "-t", "-wr", "-T", "5000", "s"], 0);
-    assert!((300..2500).contains(&took.as_millis()), "{took:?}");
+    // Without the file it has five seconds.
+    quick_once("to kill a finish", WOKEN, || {
+        let took = timed(&stage, &["svc", "-t", "-wr", "-T", LATE, "s"], 0);
+        assert!(took >= Duration::from_millis(300), "{took:?}");
+        took
+    });
     assert_ne!(stage.pid("s"), Some(first));
     let said = "supervise: warning: s: finish did not end in its time: killed\n";
     assert!(stage.read("err").contains(said), "{}", stage.read("err"));
     stage.write("s/never", "");
+    stage.write("s/timeout-finish", LATE);
     stage.run(&["svc", "-t", "s"]);
-    timed(&stage, &["svwait", "-D", "-t", "3000", "s"], 0);
+    timed(&stage, &["svwait", "-D", "-t", LATE, "s"], 0);
     let said = stage.run(&["svwait", "-u", "s"]);
     let words = "svwait: fatal: s will not be started again: its finish said so\n";
     assert_eq!((said.code, said.err.as_str()), (Some(100), words));
@@ -185,11 +215,11 @@ fn a_service_deaf_to_term_is_killed_when_its_file_says_so() {
     stage.script("s/run", DEAF);
     stage.write("s/timeout-kill", "500\n");
     let child = supervise(&mut stage);
-    timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
+    timed(&stage, &["svwait", "-u", "-t", LATE, "s"], 0);
     // The shell needs a moment to become deaf.
-    millis(300);
-    let took = timed(&stage, &["svc", "-d", "-wd", "-T", "5000", "s"], 0);
-    assert!((450..2500).contains(&took.as_millis()), "{took:?}");
+    eventually("it is deaf", || stage.read("s/deaf") == "deaf\n");
+    let took = timed(&stage, &["svc", "-d", "-wd", "-T", LATE, "s"], 0);
+    assert!(took >= Duration::from_millis(450), "{took:?}");
     let said = "s: run did not end in its time (timeout-kill): killed\n";
     assert!(stage.read("err").contains(said), "{}", stage.read("err"));
     leave(&stage, child);
@@ -198,10 +228,10 @@ fn a_service_deaf_to_term_is_killed_when_its_file_says_so() {
 #[test]
 fn a_file_that_says_nothing_of_use_is_named_once() {
     let mut stage = Stage::new("settings");
-    stage.script("s/run", "exit 1");
+    stage.script("s/run", "echo >> starts\nexit 1");
     stage.write("s/notification-fd", "two");
     let child = supervise(&mut stage);
-    millis(2300);
+    eventually("three lives", || stage.read("s/starts").lines().count() >= 3);
     leave(&stage, child);
     let line = "supervise: warning: s/notification-fd: is not the number of a descriptor from 3 to \
                 1023; going on without it\n";
@@ -213,8 +243,9 @@ fn a_run_that_cannot_be_run_is_told_once_for_each_reason_and_the_service_is_down
     let mut stage = Stage::new("norun");
     std::fs::create_dir(stage.path("s")).unwrap();
     let child = supervise(&mut stage);
-    millis(2300);
     let missing = "supervise: fatal: unable to start s/run: file does not exist\n";
+    eventually("the reason", || stage.read("err") == missing);
+    millis(2300);
     assert_eq!(stage.read("err"), missing);
     timed(&stage, &["svc", "-u", "-wu", "-T", "300", "s"], 99);
     assert!(stage.run(&["svstat", "s"]).out.ends_with(" seconds, normally up, want up\n"));
@@ -222,7 +253,7 @@ fn a_run_that_cannot_be_run_is_told_once_for_each_reason_and_the_service_is_down
     let denied = "supervise: fatal: unable to start s/run: access denied\n";
     eventually("the other reason", || stage.read("err") == [missing, denied].concat());
     stage.script("s/run", SLEEP);
-    timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
+    timed(&stage, &["svwait", "-u", "-t", LATE, "s"], 0);
     leave(&stage, child);
 }
 
@@ -231,7 +262,7 @@ fn nonsense_in_the_control_fifo_is_ignored_and_what_follows_is_not() {
     let mut stage = Stage::new("nonsense");
     stage.script("s/run", SLEEP);
     let child = supervise(&mut stage);
-    timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
+    timed(&stage, &["svwait", "-u", "-t", LATE, "s"], 0);
     let first = stage.pid("s");
     let noise: Vec<u8> = (0..=255).filter(|byte| !b"udopchaitkx".contains(byte)).collect();
     for _ in 0..200 {
@@ -249,8 +280,7 @@ fn a_supervise_whose_directory_is_removed_leaves_when_its_service_has_ended() {
     let mut stage = Stage::new("removed");
     stage.script("s/run", SLEEP);
     let mut child = supervise(&mut stage);
-    timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
-    let pid = stage.pid("s").unwrap();
+    let pid = stage.recorded("s");
     std::fs::remove_dir_all(stage.path("s")).unwrap();
     millis(200);
     assert!(child.try_wait().unwrap().is_none(), "its service still runs");
@@ -266,11 +296,11 @@ fn a_renamed_service_directory_is_the_same_service() {
     let mut stage = Stage::new("renamed");
     stage.script("s/run", SLEEP);
     let mut child = supervise(&mut stage);
-    timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
+    timed(&stage, &["svwait", "-u", "-t", LATE, "s"], 0);
     let pid = stage.pid("s");
     std::fs::rename(stage.path("s"), stage.path("r")).unwrap();
     assert_eq!(stage.pid("r"), pid);
-    timed(&stage, &["svc", "-t", "-wr", "-T", "3000", "r"], 0);
+    timed(&stage, &["svc", "-t", "-wr", "-T", LATE, "r"], 0);
     stage.run(&["svc", "-dx", "r"]);
     assert!(child.wait().unwrap().success());
 }
@@ -281,14 +311,13 @@ fn a_service_can_say_that_it_is_ready_to_the_heir_of_its_supervise() {
     stage.script("s/run", "while test ! -e go; do sleep 0.05; done\necho >&7\nexec sleep 1000");
     stage.write("s/notification-fd", "7");
     let mut child = supervise(&mut stage);
-    timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
-    let pid = stage.pid("s");
+    let pid = Some(stage.recorded("s"));
     child.kill().unwrap();
     child.wait().unwrap();
     let heir = supervise(&mut stage);
     assert!(stage.pid("s") == pid && json(&stage).contains("\"ready\":false"));
     stage.write("s/go", "");
-    timed(&stage, &["svwait", "-U", "-t", "3000", "s"], 0);
+    timed(&stage, &["svwait", "-U", "-t", LATE, "s"], 0);
     assert!(json(&stage).contains("\"starts\":1,"), "{}", json(&stage));
     leave(&stage, heir);
 }
@@ -297,15 +326,17 @@ fn a_service_can_say_that_it_is_ready_to_the_heir_of_its_supervise() {
 fn the_heir_of_a_supervise_waits_for_the_finish_it_left() {
     let mut stage = Stage::new("heirfinish");
     stage.script("s/run", "echo run >> order\nexec sleep 1000");
-    stage.script("s/finish", "sleep 1.5\necho finish >> order");
+    stage.script("s/finish", "while test ! -e go; do sleep 0.05; done\necho finish >> order");
     let mut child = supervise(&mut stage);
-    timed(&stage, &["svwait", "-u", "-t", "3000", "s"], 0);
+    eventually("run", || stage.read("s/order") == "run\n");
     stage.run(&["svc", "-t", "s"]);
     eventually("finish runs", || json(&stage).contains("\"finishing\":true"));
     child.kill().unwrap();
     child.wait().unwrap();
     let heir = supervise(&mut stage);
-    timed(&stage, &["svwait", "-u", "-t", "5000", "s"], 0);
+    assert!(json(&stage).contains("\"finishing\":true"), "{}", json(&stage));
+    stage.write("s/go", "");
+    timed(&stage, &["svwait", "-u", "-t", LATE, "s"], 0);
     eventually("run again", || stage.read("s/order") == "run\nfinish\nrun\n");
     leave(&stage, heir);
 }

@@ -1,16 +1,18 @@
 //! A running tcpserver: its port, what it logs, an end when dropped.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::time::Duration;
+
+#[path = "../patience/mod.rs"]
+mod patience;
+
+pub use patience::{LONG, at_rest, eventually};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_daemontools");
-/// As long as a test waits for anything.
-pub const LONG: Duration = Duration::from_secs(20);
 
 /// The program that is the test itself, with `$BROOD_FD` in its environment.
 pub fn myself() -> [std::path::PathBuf; 1] {

@@ -1,5 +1,5 @@
 //! A place for a test: a directory of its own, our programs in it by name, and nothing left behind.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use std::fs;
@@ -7,10 +7,16 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+
+#[path = "../patience/mod.rs"]
+mod patience;
+
+pub use patience::{LONG, at_rest, eventually, millis, quick_once};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// [`LONG`] for a program's option, in milliseconds.
+pub const LATE: &str = "60000";
 
 /// The directory and what runs in it.
 pub struct Stage {
@@ -87,13 +93,18 @@ impl Stage {
         String::from_utf8_lossy(&fs::read(self.path(name)).unwrap_or_default()).into_owned()
     }
 
-    /// A shell script under `name`, with our programs in its `$PATH`.
+    /// A shell script under `name`, with our programs in its `$PATH`. Another process writes it: what
+    /// other tests fork just then would hold a file of ours open, and what is open for writing cannot
+    /// be executed.
     pub fn script(&self, name: &str, text: &str) {
-        let new = format!("{name}.new");
-        let bin = self.path("bin");
-        self.write(&new, &format!("#!/bin/sh\nPATH={}:$PATH\n{text}\n", bin.display()));
-        fs::set_permissions(self.path(&new), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::rename(self.path(&new), self.path(name)).unwrap();
+        let (path, new) = (self.path(name), self.path(&format!("{name}.new")));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let text = format!("#!/bin/sh\nPATH={}:$PATH\n{text}\n", self.path("bin").display());
+        let mut writer = Command::new("sh");
+        writer.args(["-c", "printf %s \"$1\" > \"$0\""]).arg(&new).arg(text);
+        assert!(writer.status().unwrap().success());
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(new, path).unwrap();
     }
 
     pub fn command(&self, words: &[&str]) -> Command {
@@ -119,6 +130,21 @@ impl Stage {
         let line = self.run(&["svstat", service]).out;
         let (_, after) = line.split_once("up (pid ")?;
         after.split(')').next()?.parse().ok()
+    }
+
+    /// The same, once supervise has written both of its files about it, and has nothing more to write.
+    pub fn recorded(&self, service: &str) -> u32 {
+        let written = || -> Option<u32> {
+            let status = fs::read(self.path(service).join("supervise/status")).ok()?;
+            let bytes = status.get(12..16)?.try_into().ok()?;
+            Some(u32::from_le_bytes(bytes)).filter(|pid| *pid != 0)
+        };
+        let mut found = None;
+        eventually("the service is up", || {
+            found = self.pid(service).filter(|pid| written() == Some(*pid));
+            found.is_some()
+        });
+        found.unwrap()
     }
 
     /// The supervise of a directory, found by its working directory.
@@ -177,27 +203,11 @@ pub fn kill(signal: &str, pid: u32) {
         .status();
 }
 
-/// Waits until something is so, and says how long that took; panics after ten seconds.
-pub fn eventually(what: &str, mut so: impl FnMut() -> bool) -> Duration {
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(10) {
-        if so() {
-            return began.elapsed();
-        }
-        sleep(Duration::from_millis(10));
-    }
-    panic!("never: {what}");
-}
-
 /// Says that a test cannot be tried here. Past the harness, which keeps what a passed test prints to
 /// itself; `cargo xtask test` counts the line.
 pub fn skipped(why: &str) {
     let line = format!("\nskipped: {why}\n");
     std::io::Write::write_all(&mut std::io::stdout().lock(), line.as_bytes()).unwrap();
-}
-
-pub fn millis(n: u64) {
-    sleep(Duration::from_millis(n));
 }
 
 /// All lines multilog keeps in a directory, the oldest first.
