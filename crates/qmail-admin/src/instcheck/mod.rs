@@ -22,6 +22,7 @@ use store::users::{Directory, LookupError};
 use crate::places::Places;
 use crate::print::say;
 use crate::scripts::quoted;
+use crate::upgrade::unfinished_upgrade;
 use crate::{Trouble, postmasters};
 use judge::Finding;
 pub(crate) use made::findings;
@@ -55,6 +56,7 @@ pub(crate) fn check(home: &Home, json: bool) -> Result<ExitCode, Trouble> {
         None => warnings.extend(postmasters::missing(home)?),
     }
     warnings.extend(crate::services::cramped(&places));
+    warnings.extend(unfinished_upgrade(home));
     if json {
         let warned = array(warnings.iter().map(string));
         say!("{}", Object::new().truth("ok", warnings.is_empty()).json("warnings", &warned).end());

@@ -9,6 +9,7 @@ use store::home::Home;
 use super::swap::{self, BEGUN, FRESH};
 use crate::install::Source;
 use crate::permissions::{about, replace};
+use crate::scripts::quoted;
 use crate::{Trouble, setup::BINARIES};
 
 /// The journal's name.
@@ -150,9 +151,10 @@ pub(crate) fn unfinished_upgrade(home: &Home) -> Option<String> {
     let to =
         Journal::read(home).map_or_else(String::new, |journal| format!(" to {}", journal.from));
     Some(format!(
-        "{}: an upgrade{to} was cut off, programs of two versions may be at work \
-         (mend: qmailctl upgrade, which finishes it or goes back)",
-        swap::below(home, BEGUN).display()
+        "{}: an upgrade{to} was cut off, programs of two versions may be at work; the next one \
+         finishes it or goes back (mend: {} upgrade)",
+        swap::below(home, BEGUN).display(),
+        quoted(&home.path("bin/qmailctl"))
     ))
 }
 
