@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use listener::{Server, myself};
+use listener::{Server, eventually, myself};
 use sys::brood::{self, Serve};
 use sys::{fd, signal, spawn};
 
@@ -21,8 +21,10 @@ const RETIRE: u64 = 4;
 fn main() {
     if let Some(sock) = brood::requested() {
         assert!(std::env::var_os("TCPREMOTEIP").is_none());
-        if let Some(code) = std::env::var_os("STILLBORN") {
-            spawn::exit(code.to_str().unwrap().parse().unwrap());
+        if let Some(file) = std::env::var_os("STILLBORN") {
+            let mut births = std::fs::File::options().create(true).append(true).open(file).unwrap();
+            births.write_all(b"x").unwrap();
+            spawn::exit(111);
         }
         brood::serve(sock, Serve { max_children: 10, retire_after: RETIRE }, child).unwrap();
         return;
@@ -163,16 +165,22 @@ fn a_rules_limit_is_for_who_comes_and_not_for_who_is_in() {
 }
 
 fn a_program_that_dies_at_once_lets_connections_wait() {
-    let mut server = start_with(&[], &[("STILLBORN", "111")]);
+    let births = std::env::temp_dir().join(format!("tcpserver-births-{}", std::process::id()));
+    let mut server = start_with(&[], &[("STILLBORN", births.to_str().unwrap())]);
     let conn = server.connect();
     conn.set_read_timeout(Some(Duration::from_millis(1500))).unwrap();
     let error = (&conn).read(&mut [0; 1]).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    // When the third is there the end of the second was heard.
+    let born = || std::fs::metadata(&births).map_or(0, |file| file.len());
+    eventually("it is tried again and again", || born() >= 3);
+    signal::kill(server.child.id(), signal::Signal::Term).unwrap();
     server.line();
-    for _ in 0..2 {
-        let line = server.line();
-        assert!(line.contains(" ended before it was ready"), "{line}");
-    }
+    let line = server.line();
+    assert!(line.contains(" ended before it was ready"), "{line}");
+    let line = server.line();
+    assert!(line.contains(" times more ") && line.contains(" ended before it was ready"), "{line}");
+    std::fs::remove_file(&births).unwrap();
 }
 
 fn a_running_child_outlives_the_listener() {
