@@ -47,6 +47,7 @@ pub(crate) mod pop3_name;
 pub(crate) mod tcprules;
 
 /// What the parser of rules warns of; it looks for it beside itself.
+#[allow(dead_code, reason = "only the parser calls it")]
 #[path = "../../crates/daemontools/src/tcprules/odd.rs"]
 mod odd;
 
@@ -58,6 +59,11 @@ pub(crate) mod packet;
 /// Numbers that multilog was told.
 #[path = "../../crates/daemontools/src/multilog/amount.rs"]
 pub(crate) mod amount;
+
+/// What of it can hardly be meant.
+#[allow(dead_code, reason = "only its parser is called")]
+#[path = "../../crates/daemontools/src/multilog/doubt.rs"]
+mod doubt;
 
 /// What multilog was told.
 #[allow(dead_code, reason = "only its parser is called")]
@@ -152,7 +158,7 @@ pub(crate) fn instructions_of(text: &[u8]) -> usize {
             I::Program(text) | I::Maildir(text) | I::Mbox(text) | I::Forward(text) => {
                 assert!(!text.iter().any(|c| b"\n\0".contains(c)), "it goes on in the next line");
             }
-            I::Blank | I::CarriageReturn(_) | I::Comment | I::ForwardOnly => {}
+            I::Blank | I::CarriageReturn(_) | I::Nobody(_) | I::Comment | I::ForwardOnly => {}
         })
         .count()
 }

@@ -5,10 +5,10 @@
 
 mod amount;
 mod cut;
+mod doubt;
 mod input;
 mod line;
 mod log;
-mod odd;
 mod old;
 mod pause;
 mod place;

@@ -1,7 +1,7 @@
 //! What multilog was told to do: its arguments, one action each, and its patterns.
 
 use super::amount;
-use super::odd::{self, Odd};
+use super::doubt::{self, Odd};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
@@ -94,7 +94,7 @@ impl Script {
         let mut script = Script::default();
         let mut keep = Keep::usual();
         for (at, arg) in args.iter().enumerate() {
-            script.odd.extend(odd::judge(at, arg.as_bytes()).map(|odd| (arg.clone(), odd)));
+            script.odd.extend(doubt::judge(at, arg.as_bytes()).map(|odd| (arg.clone(), odd)));
             let Some((first, rest)) = arg.as_bytes().split_first() else { continue };
             match first {
                 b't' => script.labels |= at == 0,

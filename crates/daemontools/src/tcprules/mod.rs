@@ -4,7 +4,7 @@
 //! file and renames it onto the database. *Speaks to* nobody; warnings on stderr.
 
 pub(crate) mod check;
-mod odd;
+pub(crate) mod odd;
 mod parse;
 
 use crate::message::{TEMPORARY, Voice, say};

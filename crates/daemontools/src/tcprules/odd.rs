@@ -1,7 +1,11 @@
 //! Rules that are in order and that no client's connection is looked up by: nearly always a slip of the
 //! pen. The rule goes into the database as ever, and is warned of.
 
-use crate::tcpserver::allowance;
+/// The variables that limit the connections of an address: as the limits patch of tcpserver has it, and
+/// as sslserver does.
+pub(crate) const ADDRESS_LIMITS: [&[u8]; 2] = [b"MAXCONNIP", b"MAXCONIP"];
+/// The one that limits those of a neighbourhood, by the same patch.
+pub(crate) const NETWORK_LIMIT: &[u8] = b"MAXCONNC";
 
 /// What is odd about an address that is no network `ADDRESS/BITS`. Clients are looked for as
 /// `[INFO@]1.2.3.4`, `[INFO@]=host`, `1.2.`, `=.suffix`, `=` and nothing.
@@ -55,12 +59,17 @@ pub(super) fn variables(value: &[u8]) -> Option<&'static str> {
         let number = value.get(1..).unwrap_or_default();
         if name.iter().any(u8::is_ascii_whitespace) {
             Some("a blank in a variable's name counts: programs do not look for that one")
-        } else if allowance::is_limit(name) && !number.iter().all(u8::is_ascii_digit) {
+        } else if is_limit(name) && !number.iter().all(u8::is_ascii_digit) {
             Some("MAXCONNIP and MAXCONNC are numbers: this one is no limit")
         } else {
             None
         }
     })
+}
+
+/// Whether a variable limits connections.
+fn is_limit(name: &[u8]) -> bool {
+    name == NETWORK_LIMIT || ADDRESS_LIMITS.contains(&name)
 }
 
 #[cfg(test)]

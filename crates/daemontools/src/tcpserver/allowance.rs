@@ -1,14 +1,10 @@
 //! How many connections a rule allows its clients' addresses and networks, in variables of the rule.
 
 use super::rules::Setting;
+use crate::tcprules::odd::{ADDRESS_LIMITS, NETWORK_LIMIT};
 use crate::ucspi::number;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-
-/// The limit of an address: as the limits patch of tcpserver has it, and as sslserver does.
-const ADDRESS: [&[u8]; 2] = [b"MAXCONNIP", b"MAXCONIP"];
-/// The limit of a neighbourhood, by the same patch.
-const NETWORK: &[u8] = b"MAXCONNC";
 
 /// How many connections there are from where one comes, itself included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,19 +37,14 @@ impl Denial {
     }
 }
 
-/// Whether a variable is such a limit.
-pub(crate) fn is_limit(name: &[u8]) -> bool {
-    name == NETWORK || ADDRESS.contains(&name)
-}
-
 /// Whether a rule's variables allow one who comes with this company; 0 is no limit.
 pub(super) fn refuses(set: &[Setting], company: Company) -> Option<Denial> {
     set.iter().find_map(|(name, value)| {
         let limit = number(OsStr::from_bytes(value));
         let over = |count: u64| limit > 0 && count > limit;
-        if ADDRESS.contains(&name.as_slice()) && over(company.address) {
+        if ADDRESS_LIMITS.contains(&name.as_slice()) && over(company.address) {
             Some(Denial::Address(limit))
-        } else if name == NETWORK && over(company.network) {
+        } else if name == NETWORK_LIMIT && over(company.network) {
             Some(Denial::Network(limit))
         } else {
             None

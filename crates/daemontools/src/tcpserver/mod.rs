@@ -6,7 +6,7 @@
 //! server in the connection's own process; to the log on stderr.
 
 pub(crate) mod address;
-pub(crate) mod allowance;
+mod allowance;
 mod child;
 pub(crate) mod conn;
 mod crowd;
