@@ -13,7 +13,7 @@ class Line:
     """One connection, spoken to by hand."""
 
     def __init__(self, address):
-        self.sock = socket.create_connection(address, timeout=30)
+        self.sock = socket.create_connection(address, timeout=PATIENCE)
         self.file = self.sock.makefile("rb")
 
     def expect(self, pattern):

@@ -22,7 +22,7 @@ try:
     done = subprocess.run(
         ["cargo", "run", "--quiet", "--locked", "--package", "session", "--", *files,
          "--smtp", f"{SMTP[0]}:{SMTP[1]}", "--given", str(given)],
-        cwd=ROOT, capture_output=True, text=True, timeout=500)
+        cwd=ROOT, capture_output=True, text=True, timeout=1000)
 finally:
     rules.write_text(kept)
     bin("qmailctl", "cdb")

@@ -37,7 +37,7 @@ def stripped(text):
 
 
 def run(*args, **more):
-    done = subprocess.run(args, capture_output=True, timeout=240, **more)
+    done = subprocess.run(args, capture_output=True, timeout=2 * PATIENCE, **more)
     check(done.returncode == 0, f"{args[0]}: exit {done.returncode}\n{done.stdout[-900:]}\n{done.stderr[-900:]}")
     return done.stdout
 

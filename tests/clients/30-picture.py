@@ -6,7 +6,7 @@ import socket
 from mail import *
 
 # Connections held open, so that the programs that serve them are there to be seen.
-held = [socket.create_connection(SMTP, timeout=30), socket.create_connection(POP3, timeout=30)]
+held = [socket.create_connection(SMTP, timeout=PATIENCE), socket.create_connection(POP3, timeout=PATIENCE)]
 for sock in held:
     sock.recv(100)
 table = processes()

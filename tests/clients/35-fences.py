@@ -28,19 +28,19 @@ def internet(pid):
 
 
 # A reader, a stranger, and a server that greets nobody: processes that would be gone otherwise.
-with smtplib.SMTP(*SMTP, timeout=20) as smtp:
+with smtplib.SMTP(*SMTP, timeout=PATIENCE) as smtp:
     smtp.sendmail("a@example.net", [f"fences@{HOST}"], "Subject: before\n\nx\n")
 wait_count(maildir, 1)
-reader = poplib.POP3(*POP3, timeout=20)
+reader = poplib.POP3(*POP3, timeout=PATIENCE)
 reader.user("fences")
 reader.pass_(secret)
 check(reader.stat()[0] == 1, "the reader does not see the letter")
-stranger = smtplib.SMTP(*SMTP, timeout=20)
+stranger = smtplib.SMTP(*SMTP, timeout=PATIENCE)
 stranger.ehlo("stranger.example")
 silent = socket.create_server(("127.0.0.1", 0))
 (HOME / "control/smtproutes").write_text(f"silent.test:127.0.0.1:{silent.getsockname()[1]}\n")
 bin("qmail-inject", "-ffences@" + HOST, "x@silent.test", input=b"Subject: out\n\nx\n")
-silent.settimeout(20)
+silent.settimeout(PATIENCE)
 held, _ = silent.accept()
 
 seen, annexes = {}, 0
@@ -116,7 +116,7 @@ try:
     rules.write_text(f'127.0.0.7:allow,QMAILQUEUE="{program}"\n' + before)
     bin("tcprules", *compile_rules, input=rules.read_bytes())
     for n, source in enumerate(("127.0.0.7", "127.0.0.1", "127.0.0.7")):
-        with smtplib.SMTP(*SMTP, timeout=20, source_address=(source, 0)) as smtp:
+        with smtplib.SMTP(*SMTP, timeout=PATIENCE, source_address=(source, 0)) as smtp:
             smtp.sendmail("a@example.net", [f"fences@{HOST}"], f"Subject: program {n}\n\nx\n")
     wait_for("letters through a program", 30, lambda: len([s for s in subjects(maildir) if s.startswith("program ")]) == 3)
     check(log("qmail-smtpd").count("Seccomp:\t0") == free + 2, "the program did not run outside of the fence")

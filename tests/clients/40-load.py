@@ -15,7 +15,7 @@ _, maildir = account("load")
 begun = time.monotonic()
 done = subprocess.run(
     [source, "-s", str(SESSIONS), "-m", str(LETTERS), "-l", "4096", "-d", "-f", "a@example.net",
-     "-t", f"load@{HOST}", f"inet:{SMTP[0]}:{SMTP[1]}"], timeout=600, capture_output=True)
+     "-t", f"load@{HOST}", f"inet:{SMTP[0]}:{SMTP[1]}"], timeout=900, capture_output=True)
 check(done.returncode == 0, f"smtp-source: {done.stderr[-600:]!r}")
 accepted = time.monotonic() - begun
 wait_count(maildir, LETTERS, 300)

@@ -26,7 +26,7 @@ def sender(number):
     n = 0
     while not stop.is_set():
         try:
-            with smtplib.SMTP(*SMTP, timeout=20) as smtp:
+            with smtplib.SMTP(*SMTP, timeout=PATIENCE) as smtp:
                 for _ in range(20):
                     n += 1
                     name = f"{number}-{n}"
@@ -84,13 +84,13 @@ for turn in range(KILLS):
     killed[name] = killed.get(name, 0) + 1
     begun = time.monotonic()
     wait_for(f"{name} is back", 10, lambda: len(standing(name) - {victim}) >= steady[name])
-    slowest = max(slowest, time.monotonic() - begun)
+    slowest = max(slowest, (time.monotonic() - begun) / slowness())
     time.sleep(chance.uniform(0.1, 0.5))
-wait_for(f"{LETTERS} letters are acknowledged", 120, lambda: len(acknowledged) >= LETTERS)
+wait_for(f"{LETTERS} letters are acknowledged", 200, lambda: len(acknowledged) >= LETTERS)
 stop.set()
 for thread in threads:
-    thread.join(30)
-print(f"{sum(killed.values())} kills ({killed}), {stood} stops, {len(acknowledged)} letters acknowledged, slowest return {slowest:.2f} s")
+    thread.join(PATIENCE)
+print(f"{sum(killed.values())} kills ({killed}), {stood} stops, {len(acknowledged)} letters acknowledged, slowest return {slowest:.2f} s, or as much longer as the machine was slower")
 expected = set(acknowledged)
 wait_for("every acknowledged letter in the Maildir", 200, lambda: count(maildir) >= len(expected) and expected <= set(subjects(maildir)))
 wait_for("the queue is empty", 60, lambda: b"messages in queue: 0\n" in bin("qmail-qstat"))
@@ -101,4 +101,4 @@ print(f"{len(got)} in the Maildir: {len(expected - set(got))} lost, {torn} torn,
 check(torn == 0, f"{torn} letters are not whole")
 check(len(got) == len(set(got)), f"{len(got) - len(set(got))} letters came twice")
 check(expected <= set(got), f"lost: {sorted(expected - set(got))[:5]}")
-check(slowest <= 1.5, f"a service took {slowest:.2f} s to come back")
+check(slowest <= 1.5, f"a service took {slowest:.2f} s to come back, and longer by what the machine was slower")

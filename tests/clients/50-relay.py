@@ -38,7 +38,7 @@ def start(*options):
 
 def send(count, to):
     subprocess.run([source, "-s", str(SESSIONS), "-m", str(count), "-l", "4096", "-d", "-f", f"relay@{HOST}",
-                    "-t", to, f"inet:{SMTP[0]}:{SMTP[1]}"], check=True, timeout=300)
+                    "-t", to, f"inet:{SMTP[0]}:{SMTP[1]}"], check=True, timeout=900)
 
 
 def empty():
@@ -67,7 +67,7 @@ send(LETTERS, "a@sink.test")
 wait_for("the queue is empty", 300, empty)
 took = time.monotonic() - begun
 child.terminate()
-child.wait(timeout=10)
+child.wait(timeout=PATIENCE)
 sunk = max(int(n) for n in re.findall(r"mesg=(\d+)", COUNTED.read_text()))
 check(sunk == LETTERS, f"the sink counted {sunk} letters instead of {LETTERS}")
 check(delivered("a@sink.test") == LETTERS, f"the log has {delivered('a@sink.test')} deliveries")
@@ -85,14 +85,14 @@ bin("qmailctl", "doqueue")
 wait_for("the queue is empty", 30, empty)
 check(delivered("b@sink.test") == 20, "not every deferred letter was delivered")
 child.terminate()
-child.wait()
+child.wait(timeout=PATIENCE)
 
 child = start("-f", "RCPT")
 send(1, "c@sink.test")
 wait_count(maildir, 1)
 wait_for("the queue is empty", 60, empty)
 child.terminate()
-child.wait()
+child.wait(timeout=PATIENCE)
 bounce = letters(maildir)[0].decode()
 for part in ("Return-Path: <>", "invoked for bounce", "Subject: failure notice", f"Hi. This is the qmail-send program at {HOST}.",
              "<c@sink.test>:", "does not like recipient", "--- Below this line is a copy of the message."):

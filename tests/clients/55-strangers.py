@@ -11,14 +11,14 @@ _, maildir = account("stranger")
 
 def connect(source):
     """A connection from an address of this host, greeted or not yet."""
-    conn = socket.create_connection(SMTP, timeout=20, source_address=(source, 0))
+    conn = socket.create_connection(SMTP, timeout=PATIENCE, source_address=(source, 0))
     return conn
 
 
 def letter(source):
     """Sends a letter from an address of this host; how long that took."""
     begun = time.monotonic()
-    with smtplib.SMTP(*SMTP, timeout=60, source_address=(source, 0)) as smtp:
+    with smtplib.SMTP(*SMTP, timeout=PATIENCE, source_address=(source, 0)) as smtp:
         smtp.sendmail("a@example.net", [f"stranger@{HOST}"], f"Subject: from {source}\n\nx\n")
     return time.monotonic() - begun
 
@@ -37,9 +37,9 @@ def sessions(standing=()):
     return found
 
 
-time.sleep(1)  # Sessions of the scenarios before may still be ending.
+time.sleep(1)
+wait_for("the sessions of the scenarios before to end", 30, lambda: len(sessions()) <= 1)
 before = set(sessions())
-check(len(before) <= 1, f"sessions of others: {before}")
 silent = [connect(f"127.0.7.{1 + n % 250}") for n in range(500)]
 for conn in silent:
     check(conn.recv(200).startswith(b"220 "), "a stranger is not greeted")
@@ -56,7 +56,7 @@ held = sessions(before)
 check(len(held) < 100, f"one neighbourhood holds {len(held)} of 100 places")
 check(max(held.values()) <= 80, f"a session takes {max(held.values())} KiB after EHLO")
 took = letter("127.0.9.1")
-check(took < 10, f"a letter from elsewhere took {took:.1f} s")
+check(took < 10 * slowness(), f"a letter from elsewhere took {took:.1f} s")
 for conn in silent:
     conn.close()
 wait_for("the sessions to end", 30, lambda: not sessions(before))

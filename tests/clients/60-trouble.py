@@ -8,7 +8,7 @@ from mail import *
 _, maildir = account("trouble")
 
 
-def talk(data, shut=True, seconds=30):
+def talk(data, shut=True, seconds=PATIENCE):
     """Sends everything at once and returns everything that comes back."""
     with socket.create_connection(SMTP, timeout=seconds) as sock:
         try:
@@ -57,7 +57,7 @@ check(got.count(b"250 ok") == 1001 and got.count(b"\r\n452 ") == 10, f"{got.coun
 hops = b"".join(b"Received: from h%d by h%d; x\r\n" % (n, n + 1) for n in range(100))
 check(b"554 too many hops, this message is looping (#5.4.6)" in talk(letter(hops + b"\r\nx\r\n.\r\nQUIT\r\n")), "100 hops")
 
-with socket.create_connection(SMTP, timeout=30) as sock:
+with socket.create_connection(SMTP, timeout=PATIENCE) as sock:
     sock.recv(1000)
     before = memory()
     sock.sendall(b"x" * 65000)
@@ -68,7 +68,7 @@ with socket.create_connection(SMTP, timeout=30) as sock:
     check(got.startswith(b"421 line without end"), f"a line without end: {got}")
 got = talk(b"NOOP\r\n" * 101)
 check(got.count(b"250 ok") == 100 and b"\r\n421 too many commands without a letter" in got, f"NOOPs: {got[-100:]!r}")
-with socket.create_connection(SMTP, timeout=60) as sock:
+with socket.create_connection(SMTP, timeout=PATIENCE) as sock:
     sock.recv(1000)
     before = memory()
     file = sock.makefile("rb")

@@ -26,7 +26,7 @@ done
 
 def loop(first, end):
     done = subprocess.run(
-        ["sh", "-c", LOOP, "loop", str(first), str(end)], capture_output=True, timeout=500,
+        ["sh", "-c", LOOP, "loop", str(first), str(end)], capture_output=True, timeout=1000,
         env={"PATH": "/usr/bin:/bin", "BIN": str(HOME / "bin"), "USER": "writer"})
     failures.extend((done.stdout + done.stderr).decode().splitlines())
 
@@ -54,7 +54,7 @@ print(f"{LETTERS} letters injected in {injected:.1f} s ({LETTERS / injected:.0f}
 def inject(letter, *args, program="qmail-inject", **more):
     limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
     return subprocess.run(
-        [HOME / "bin" / program, *args], input=letter, capture_output=True, timeout=120,
+        [HOME / "bin" / program, *args], input=letter, capture_output=True, timeout=PATIENCE,
         preexec_fn=limit, env={"USER": "writer"}, **more)
 
 

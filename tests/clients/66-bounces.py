@@ -42,7 +42,7 @@ def restart():
 
 
 def inject(sender, recipients, text):
-    done = subprocess.run([HOME / "bin/qmail-inject", "-f", sender, "--", *recipients], input=text, capture_output=True, timeout=60)
+    done = subprocess.run([HOME / "bin/qmail-inject", "-f", sender, "--", *recipients], input=text, capture_output=True, timeout=PATIENCE)
     check(done.returncode == 0, f"qmail-inject: {done.stderr!r}")
 
 

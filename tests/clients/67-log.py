@@ -62,7 +62,7 @@ def letter(n):
 
 
 def work(share):
-    with smtplib.SMTP(*SMTP, timeout=60) as smtp:
+    with smtplib.SMTP(*SMTP, timeout=PATIENCE) as smtp:
         for n, (sender, recipients) in share:
             try:
                 smtp.sendmail(sender, recipients, f"Subject: {n}\n\nx\n")
@@ -78,7 +78,7 @@ for how in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
     time.sleep(0.7)
     restart(how)
 for thread in threads:
-    thread.join(300)
+    thread.join(2 * PATIENCE)
 
 
 def empty():

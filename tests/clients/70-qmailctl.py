@@ -7,6 +7,7 @@ import json
 import poplib
 import pty
 import re
+import select
 
 from mail import *
 
@@ -16,19 +17,19 @@ _, same_name = account("ann")
 
 
 def accepted():
-    with smtplib.SMTP(*SMTP, timeout=20) as smtp:
+    with smtplib.SMTP(*SMTP, timeout=PATIENCE) as smtp:
         smtp.helo("x")
         smtp.mail("a@example.net")
         return smtp.rcpt("ann@second.example")[0] == 250 and smtp.rcpt("eve@second.example")[0] == 550
 
 
 wait_for("the new domain's account is accepted and a stranger's is not", 10, accepted)
-with smtplib.SMTP(*SMTP, timeout=20) as smtp:
+with smtplib.SMTP(*SMTP, timeout=PATIENCE) as smtp:
     smtp.sendmail("a@example.net", ["ann@second.example"], "Subject: second\n\nhello\n")
 
 
 def fetched():
-    pop = poplib.POP3(*POP3, timeout=20)
+    pop = poplib.POP3(*POP3, timeout=PATIENCE)
     pop.user("ann@second.example")
     pop.pass_("open sesame")
     found = [b"Subject: second" in pop.retr(n + 1)[1] for n in range(pop.stat()[0])]
@@ -59,7 +60,7 @@ alias = HOME / "alias/.qmail-second:example-postmaster"
 check(alias.read_text() == "&postmaster\n", f"{alias}")
 check((HOME / "alias/.qmail-second:example-abuse").exists(), "nobody hears of abuse")
 before = count(HOME / "mail" / HOST / USER / "Maildir") if (HOME / "mail" / HOST / USER).exists() else 0
-with smtplib.SMTP(*SMTP, timeout=20) as smtp:
+with smtplib.SMTP(*SMTP, timeout=PATIENCE) as smtp:
     smtp.sendmail("a@example.net", ["postmaster@second.example"], "Subject: to the postmaster\n\nhello\n")
 maildir = HOME / "mail" / HOST / USER / "Maildir"
 wait_for("the postmaster has the letter", 20, lambda: count(maildir) > before)
@@ -75,13 +76,16 @@ bin("qmailctl", "domain", "add", "second.example")
 check(json.loads(bin("qmailctl", "check", "--json")) == {"ok": True, "warnings": []}, "domain add mends it")
 
 # For programs.
+wait_for("the queue is empty", 20, lambda: b"messages in queue: 0\n" in bin("qmail-qstat"))
+asked = time.time()
 stat = json.loads(bin("qmailctl", "stat", "--json"))
+told = time.time()
 services = {service["service"]: service for service in stat["services"]}
 for name in ("qmail-send", "qmail-smtpd/log", "queued"):
     service = services[name]
     check((service["state"], service["want"], service["paused"]) == ("up", "up", False), f"{service}")
     check(service["pid"] > 1 and service["starts"] >= 1 and "last_exit" in service, f"{service}")
-    check(abs(time.time() - service["since"] - service["seconds"]) < 5, f"{service}")
+    check(asked - 2 < service["since"] + service["seconds"] < told + 2, f"{service}")
 check(stat["messages"] == 0 and stat["pauses"] == [], f"{stat}")
 # What became of a service is told: it was killed, and started again. First it is started by the supervise
 # that is there now: of one that it took over from a killed one it cannot know how it ended.
@@ -105,13 +109,15 @@ def again():
 
 wait_for("the killed logger is up again, and that is told", 10, again)
 stories = re.findall(r"^  (\S+): up since \d+-\d\d-\d\d \d\d:\d\d:\d\d, \d+ restarts?", bin("qmailctl", "stat").decode(), re.M)
-check(stories == ["pspawn", "qmail-pop3d", "qmail-pop3d/log", "qmail-send", "qmail-smtpd", "queued"], f"{stories}")
+again_and_again = [s["service"] for s in json.loads(bin("qmailctl", "stat", "--json"))["services"] if s["starts"] > 1]
+check(stories == sorted(again_and_again) and "qmail-pop3d/log" in stories, f"{stories}, {again_and_again}")
 
 bin("qmailctl", "pause", "far.example")
 bin("qmail-inject", "-fann@second.example", "x@far.example", input=b"Subject: waits\n\n")
+in_queue = {"messages": 1, "not_preprocessed": 0}
+wait_for("the letter waits", 20, lambda: json.loads(bin("qmail-qstat", "--json")) == in_queue)
 queue = json.loads(bin("qmailctl", "queue", "--json"))
 check(queue["pauses"] == [{"domain": "far.example", "until": None}] and queue["messages"] == 1, f"{queue}")
-check(json.loads(bin("qmail-qstat", "--json")) == {"messages": 1, "not_preprocessed": 0}, "qmail-qstat --json")
 [waiting] = queue["letters"]
 check(waiting["sender"] == "ann@second.example" and waiting["size"] > 20, f"{waiting}")
 check(waiting["recipients"] == [{"address": "x@far.example", "channel": "remote", "state": "waiting"}], f"{waiting}")
@@ -129,7 +135,7 @@ check("ann@second.example" in complete("user", "password", "ann@s"), "accounts a
 script = bin("qmailctl", "completions", "bash").decode()
 for line, told in (("queue rel", "release"), ("user password ann@sec", "second.example"), ("user pass", "password")):
     asks = f"{script}\nPATH={HOME}/bin:$PATH; COMP_LINE='qmailctl {line}'; COMP_POINT=${{#COMP_LINE}}; _qmailctl; echo ${{COMPREPLY[@]}}"
-    done = subprocess.run(["bash", "-c", asks], capture_output=True, text=True, timeout=20)
+    done = subprocess.run(["bash", "-c", asks], capture_output=True, text=True, timeout=PATIENCE)
     check(done.stdout == told + "\n", f"{line}: {done}")
 for shell in ("fish", "zsh"):
     check(b"qmailctl" in bin("qmailctl", "completions", shell), shell)
@@ -138,7 +144,7 @@ bin("qmailctl", "resume", "far.example")
 # What nobody could be told is no success, and is done all the same.
 for words in (("stat",), ("stat", "--json"), ("queue",), ("user", "list"), ("help",), ("check", "--json"), ("doqueue",)):
     with open("/dev/full", "w") as full:
-        done = subprocess.run([HOME / "bin/qmailctl", *words], stdout=full, stderr=subprocess.PIPE, timeout=60)
+        done = subprocess.run([HOME / "bin/qmailctl", *words], stdout=full, stderr=subprocess.PIPE, timeout=PATIENCE)
     said = done.stderr.decode()
     check(done.returncode == 111 and "unable to write" in said, f"{words}: {done}")
 
@@ -148,8 +154,15 @@ with open(HOME / "users/lock", "r+") as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
     waits = subprocess.Popen([HOME / "bin/qmailctl", "domain", "add", "third.example"], stderr=theirs)
     os.close(theirs)
-    time.sleep(2.5)
+    told = ""
+    while not re.search(r"\rwaiting for another qmailctl \(\d+ s\)", told):
+        check(select.select([ours], [], [], PATIENCE)[0], f"it does not say that it waits: {told!r}")
+        told += os.read(ours, 1000).decode()
 wait_for("the command goes on", 20, lambda: waits.poll() is not None)
-told = os.read(ours, 1000).decode()
-check(waits.returncode == 0 and "\rwaiting for another qmailctl (1 s)" in told, f"{told!r}")
+while select.select([ours], [], [], 0)[0]:
+    try:
+        told += os.read(ours, 1000).decode()
+    except OSError:
+        break
+check(waits.returncode == 0, f"{told!r}")
 check(told.endswith("\r\x1b[K"), f"{told!r}")

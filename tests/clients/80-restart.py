@@ -7,7 +7,7 @@ _, maildir = account("restart")
 service = str(HOME / "service/qmail-send")
 bin("svc", "-d", service)
 wait_for("qmail-send is down", 20, lambda: not any(r[1] == "qmail-send" for r in processes().values()))
-with smtplib.SMTP(*SMTP, timeout=20) as smtp:
+with smtplib.SMTP(*SMTP, timeout=PATIENCE) as smtp:
     for n in range(50):
         smtp.sendmail("a@example.net", [f"restart@{HOST}"], f"Subject: {n}\n\nx\n")
 check(count(maildir) == 0, "delivered though qmail-send is down")

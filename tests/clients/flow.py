@@ -10,6 +10,8 @@ import time
 # Connections at once are few enough that nobody is hurried for being one of many.
 SENDERS = 3
 PAUSE = 0.02
+# How long an answer may take on a machine that is slow and has much else to do.
+PATIENCE = 300
 
 
 class Held:
@@ -17,17 +19,17 @@ class Held:
 
     def __init__(self, smtp, pop3, recipient, user, password):
         self.recipient = recipient
-        self.silent = smtplib.SMTP(*smtp, timeout=60)
-        self.begun = smtplib.SMTP(*smtp, timeout=60)
+        self.silent = smtplib.SMTP(*smtp, timeout=PATIENCE)
+        self.begun = smtplib.SMTP(*smtp, timeout=PATIENCE)
         self.begun.ehlo("held.example.net")
         self.begun.mail("held@example.net")
-        self.inside = smtplib.SMTP(*smtp, timeout=60)
+        self.inside = smtplib.SMTP(*smtp, timeout=PATIENCE)
         self.inside.ehlo("held.example.net")
         self.inside.mail("held@example.net")
         self.inside.rcpt(recipient)
         expect(self.inside.docmd("DATA"), 354)
         self.inside.send(b"Subject: held-inside\r\n\r\nbegun\r\n")
-        self.reader = poplib.POP3(*pop3, timeout=60)
+        self.reader = poplib.POP3(*pop3, timeout=PATIENCE)
         self.reader.user(user)
         self.reader.pass_(password)
 
@@ -73,7 +75,7 @@ class Flow:
         while not self.over.is_set():
             subject = f"flow-{sender}-{number}"
             try:
-                with smtplib.SMTP(*self.smtp, timeout=60) as session:
+                with smtplib.SMTP(*self.smtp, timeout=PATIENCE) as session:
                     for more in range(1 + number % 3):
                         letter(session, self.recipient, f"{subject}-{more}")
                         self.accepted.append(f"{subject}-{more}")
@@ -85,7 +87,7 @@ class Flow:
     def read(self):
         while not self.over.is_set():
             try:
-                session = poplib.POP3(*self.pop3, timeout=60)
+                session = poplib.POP3(*self.pop3, timeout=PATIENCE)
                 session.user(self.login[0])
                 session.pass_(self.login[1])
                 session.stat()
@@ -99,7 +101,7 @@ class Flow:
         """Ends the flow; the subjects of all letters that were accepted."""
         self.over.set()
         for thread in self.threads:
-            thread.join(120)
+            thread.join(2 * PATIENCE)
         return self.accepted
 
 

@@ -16,6 +16,10 @@ USER = os.environ["MAIL_USER"]
 PASSWORD = os.environ["MAIL_PASSWORD"]
 HOST = (HOME / "control/me").read_text().strip()
 ADDRESS = f"{USER}@{HOST}"
+# How long anything may take that is sure to come, on a machine that is slow and has much else to do.
+PATIENCE = 300
+# What it costs to start a shell that does nothing, where nothing else goes on.
+START = 0.003
 
 
 def fail(why):
@@ -38,7 +42,7 @@ def check(holds, why):
 
 def bin(name, *args, **more):
     """Runs one of the home's own programs and returns what it printed."""
-    done = subprocess.run([HOME / "bin" / name, *args], capture_output=True, timeout=60, **more)
+    done = subprocess.run([HOME / "bin" / name, *args], capture_output=True, timeout=PATIENCE, **more)
     check(done.returncode == 0, f"{name} {args}: exit {done.returncode}: {done.stderr!r}")
     return done.stdout
 
@@ -65,12 +69,24 @@ def count(maildir):
 
 
 def wait_for(what, seconds, holds):
-    """Waits until `holds()`; ends the scenario after `seconds`."""
+    """Waits until `holds()`; ends the scenario after `seconds`, which is what it takes at most where nothing
+    else goes on: elsewhere it may take longer."""
+    seconds = max(PATIENCE, 3 * seconds)
     until = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > until:
             fail(f"after {seconds} s: {what}")
         time.sleep(0.05)
+
+
+def slowness(starts=9):
+    """How many times slower than a quick and idle machine this one is just now, 1 at least."""
+    took = []
+    for _ in range(starts):
+        begun = time.monotonic()
+        subprocess.run(["/bin/sh", "-c", ":"])
+        took.append(time.monotonic() - begun)
+    return max(1.0, sorted(took)[starts // 2] / START)
 
 
 def wait_count(maildir, number, seconds=60):

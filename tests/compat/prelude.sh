@@ -98,17 +98,15 @@ patiently() {
 # _busy: whom of the step's own, of the mail system and of all they started the kernel lets wait for a
 # processor or a disk, and what each had of the processors: nothing changes once all of them only wait.
 _busy() {
-  awk -v group=$$ -v leaders=" $(cat "$stage"/*.pid 2>/dev/null | tr '\n' ' ')" 'BEGIN {
-    for (n = 1; n < ARGC; n++) {
-      if ((getline line < ARGV[n]) <= 0) continue
-      close(ARGV[n])
-      pid = line + 0
-      if (line ~ /\((awk|mawk|gawk)\)/) continue
-      sub(/^.*\) /, "", line)
-      split(line, f, " ")
-      parent[pid] = f[2]; state[pid] = f[1]; spent[pid] = f[12] + f[13]
-      if (f[3] == group || index(leaders, " " f[4] " ")) ours[pid] = 1
-    }
+  _leaders=" $(cat "$stage"/*.pid 2>/dev/null | tr '\n' ' ') "
+  grep -hs '' /proc/[0-9]*/stat | awk -v group=$$ -v leaders="$_leaders" '
+  !/\((grep|awk|mawk|gawk)\)/ {
+    pid = $1
+    sub(/^.*\) /, "")
+    parent[pid] = $2; state[pid] = $1; spent[pid] = $12 + $13
+    if ($3 == group || index(leaders, " " $4 " ")) ours[pid] = 1
+  }
+  END {
     do {
       more = 0
       for (pid in parent) if (!(pid in ours) && (parent[pid] in ours)) { ours[pid] = 1; more = 1 }
@@ -118,7 +116,7 @@ _busy() {
       sum += spent[pid]
     }
     print sum
-  }' /proc/[0-9]*/stat
+  }'
 }
 
 # rest SECONDS: lets so much time pass, and as much more as it takes until none of ours has anything to

@@ -31,7 +31,7 @@ def check(holds, why):
 
 def inside(*words, **more):
     """Runs a program of that Debian's, without questions to anybody."""
-    more.setdefault("timeout", 300)
+    more.setdefault("timeout", 900)
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
     command = ["chroot", ROOT, *words]
     return subprocess.run(
@@ -46,6 +46,7 @@ def does(*words):
 
 
 def wait_for(what, seconds, holds):
+    seconds = max(flow.PATIENCE, seconds)
     until = time.monotonic() + seconds
     while not holds():
         check(time.monotonic() < until, f"after {seconds} s: {what}")
@@ -54,7 +55,7 @@ def wait_for(what, seconds, holds):
 
 def greets(address):
     try:
-        with socket.create_connection(address, timeout=5) as sock:
+        with socket.create_connection(address, timeout=30) as sock:
             return bool(sock.recv(1))
     except OSError:
         return False
@@ -137,7 +138,7 @@ def main():
     host = (HOME / "control/me").read_text().strip()
     recipient = f"{user}@{host}"
     swaks = ["swaks", "--server", "127.0.0.1", "--from", "a@example.net", "--to", recipient]
-    sent = subprocess.run([*swaks, "--header", "Subject: swaks", "--silent", "2"], timeout=60)
+    sent = subprocess.run([*swaks, "--header", "Subject: swaks", "--silent", "2"], timeout=flow.PATIENCE)
     check(sent.returncode == 0, "swaks was not served")
     wait_for("the letter", 30, lambda: subjects() == ["swaks"])
     mailbox = ROOT / "root/fetched"
@@ -145,7 +146,7 @@ def main():
     mpop = ["mpop", "--host=127.0.0.1", f"--user={user}", "--auth=user", "--tls=off", "--keep=on"]
     mpop += [f"--passwordeval=echo {password}", f"--delivery=mbox,{mailbox}"]
     mpop += [f"--uidls-file={ROOT}/root/uidls", "--quiet"]
-    fetched = subprocess.run(mpop, capture_output=True, text=True, timeout=60)
+    fetched = subprocess.run(mpop, capture_output=True, text=True, timeout=flow.PATIENCE)
     check(fetched.returncode == 0, f"mpop: {fetched.stderr}")
     check("Subject: swaks" in mailbox.read_text(), "mpop has not fetched it")
 

@@ -21,7 +21,7 @@ def check(holds, why):
 
 def qmailctl(*words):
     command = [STAGE / "qmail-admin", "qmailctl", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     check(done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
 
@@ -33,7 +33,7 @@ def install(*more):
 def refused(why, *words):
     """A command that must fail, for this reason, and change nothing."""
     before = state()
-    done = subprocess.run([STAGE / "qmail-admin", "qmailctl", *words], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([STAGE / "qmail-admin", "qmailctl", *words], capture_output=True, text=True, timeout=600)
     check(done.returncode == 111 and why in done.stderr, f"{words}: {done}")
     check(state() == before, f"{words}: something was changed")
 

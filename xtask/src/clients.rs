@@ -3,7 +3,6 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use clap::Args;
@@ -100,7 +99,7 @@ impl Yard {
     /// Runs one script with what it needs to know in its environment.
     fn play(&mut self, script: &Path) -> Ending {
         let (user, password) = up::account(&self.home).unwrap_or_default();
-        let mut command = Command::new(script);
+        let mut command = host::unsignalled(script);
         command.current_dir(crate::root().join("tests/clients"));
         for (name, address) in [("SMTP", &self.smtp), ("POP3", &self.pop3)] {
             let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));

@@ -1,6 +1,8 @@
 //! What the tests need of the machine they run on, and how it gets there.
 
+use std::ffi::OsStr;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::limit;
@@ -49,6 +51,25 @@ pub(crate) fn has(program: &str) -> bool {
         .status()
         .is_ok_and(|s| s.success())
 }
+
+/// A command whose signals all do what they do by themselves: who runs the tests in the background, or
+/// by nohup, has had some of them ignored, and that is inherited.
+pub(crate) fn unsignalled(program: impl AsRef<OsStr>) -> Command {
+    static CAN: OnceLock<bool> = OnceLock::new();
+    let can = CAN.get_or_init(|| {
+        let tried = Command::new(ENV).args([DEFAULT, "true"]).stderr(Stdio::null()).status();
+        tried.is_ok_and(|status| status.success())
+    });
+    if !can {
+        return Command::new(program);
+    }
+    let mut command = Command::new(ENV);
+    command.arg(DEFAULT).arg(program);
+    command
+}
+
+const ENV: &str = "/usr/bin/env";
+const DEFAULT: &str = "--default-signal";
 
 /// Installs what is missing of these: on Debian, as root. Elsewhere the tests that need it are
 /// skipped, aloud.

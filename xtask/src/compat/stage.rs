@@ -10,8 +10,8 @@ use super::normal::Places;
 use super::original::Original;
 use super::steps::Script;
 use super::{Read, Suite};
-use crate::build;
 use crate::tally::{Trouble, run};
+use crate::{build, host};
 
 /// The host of every home.
 pub(crate) const HOST: &str = "mx.example.org";
@@ -106,11 +106,11 @@ impl Stage {
     pub(crate) fn shell(&self, command: &str) -> Command {
         let prelude = quoted(&self.base.join("prelude.sh"));
         let (mut shell, before) = if self.net {
-            let mut shell = Command::new("unshare");
+            let mut shell = host::unsignalled("unshare");
             shell.args(["--net", "--", "/bin/sh"]);
             (shell, "ip link set lo up; ")
         } else {
-            (Command::new("/bin/sh"), "")
+            (host::unsignalled("/bin/sh"), "")
         };
         shell.arg("-c").arg(format!("{before}. {prelude}; eval \"$1\"")).arg("sh").arg(command);
         let path = format!("{}/bin:/usr/bin:/bin{}", self.home.display(), self.path);
