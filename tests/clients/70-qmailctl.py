@@ -4,7 +4,6 @@ people, to programs and to shells; what cannot be told is no success."""
 
 import fcntl
 import json
-import poplib
 import pty
 import re
 import select
@@ -28,16 +27,8 @@ with smtplib.SMTP(*SMTP, timeout=PATIENCE) as smtp:
     smtp.sendmail("a@example.net", ["ann@second.example"], "Subject: second\n\nhello\n")
 
 
-def fetched():
-    pop = poplib.POP3(*POP3, timeout=PATIENCE)
-    pop.user("ann@second.example")
-    pop.pass_("open sesame")
-    found = [b"Subject: second" in pop.retr(n + 1)[1] for n in range(pop.stat()[0])]
-    pop.quit()
-    return found == [True]
-
-
-wait_for("the letter can be fetched", 20, fetched)
+login = (POP3, "ann@second.example", "open sesame")
+wait_for("the letter can be fetched", 20, lambda: fetched(*login, "second") == [True])
 check(count(same_name) == 0, "ann@second.example's letter went to ann of the first domain")
 
 listed = bin("qmailctl", "user", "list").decode()

@@ -3,6 +3,7 @@
 import email
 import os
 import pathlib
+import poplib
 import smtplib
 import socket
 import subprocess
@@ -98,6 +99,16 @@ def wait_count(maildir, number, seconds=60):
 def subjects(maildir):
     """The subjects of all letters in a Maildir."""
     return [email.message_from_bytes(text)["Subject"] for text in letters(maildir)]
+
+
+def fetched(address, user, password, subject):
+    """Of each letter that POP3 has for a user, whether it has this subject."""
+    pop = poplib.POP3(*address, timeout=PATIENCE)
+    pop.user(user)
+    pop.pass_(password)
+    found = [f"Subject: {subject}".encode() in pop.retr(n + 1)[1] for n in range(pop.stat()[0])]
+    pop.quit()
+    return found
 
 
 def log(service):
