@@ -212,7 +212,7 @@ mod tests {
         );
         assert_eq!(
             says(At::Each("alias", ".qmail"), (0, 0o600), false),
-            ["cannot be read by the alias user: letters or logins are put off | chmod a+r"]
+            ["cannot be read by the alias user: its letters are put off | chmod a+r"]
         );
         assert_eq!(
             says(At::Home("users/passwords"), (0, 0o600), true).len(),

@@ -116,3 +116,62 @@ fn clients(walk: &mut Walk<'_>) {
         walk.tell(At::Clients, Finding::new(&compiled, &what, cdb));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use store::home::{Home, Roles};
+
+    use super::*;
+    use crate::places::Places;
+
+    fn script(path: &Path) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    #[test]
+    fn a_service_that_svscan_does_not_see_is_named_where_links_lead_to_services() {
+        let root = std::env::temp_dir().join(format!("check-guided-{}", std::process::id()));
+        let scanned = root.join("scanned");
+        fs::create_dir_all(&scanned).unwrap();
+        let home = Home::at(&root).unwrap();
+        for name in ["queued", "qmail-send", "qmail-smtpd"] {
+            script(&home.path(format!("supervise/{name}/run")));
+            script(&home.path(format!("supervise/{name}/log/run")));
+        }
+        symlink(home.path("supervise/queued"), scanned.join("queued")).unwrap();
+        symlink("/nowhere", scanned.join("qmail-smtpd")).unwrap();
+        symlink("/nowhere", scanned.join("somebody's")).unwrap();
+        symlink(home.path("supervise/old"), scanned.join("old")).unwrap();
+        let (roles, places) = (Roles::all(&home.owner_ids()), Places::guided(&home, &scanned));
+        let mut walk = Walk::new(&home, &roles, &places);
+        look(&mut walk);
+        let (home, scanned) = (home.root().display(), scanned.display());
+        let wanted = [
+            format!(
+                "{scanned}/qmail-send does not exist: svscan does not see {home}/supervise/qmail-send \
+                 (mend: ln -sfn {home}/supervise/qmail-send {scanned}/qmail-send)"
+            ),
+            format!(
+                "{scanned}/qmail-smtpd is a link to /nowhere, where nothing is: svscan does not see \
+                 {home}/supervise/qmail-smtpd (mend: ln -sfn {home}/supervise/qmail-smtpd \
+                 {scanned}/qmail-smtpd)"
+            ),
+            format!(
+                "{scanned}/old is a link to {home}/supervise/old, where nothing is: svscan finds no \
+                 service there (mend: rm {scanned}/old)"
+            ),
+        ];
+        let found: Vec<String> = walk.ended().iter().map(Finding::to_string).collect();
+        for line in &wanted {
+            assert!(found.contains(line), "{line}: {found:?}");
+        }
+        // Whatever else a machine has in the guide's places for logs.
+        let about = |line: &&String| line.contains("scanned/");
+        assert_eq!(found.iter().filter(about).count(), wanted.len(), "{found:?}");
+        fs::remove_dir_all(&root).unwrap();
+    }
+}

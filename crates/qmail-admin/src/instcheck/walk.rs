@@ -40,11 +40,8 @@ pub(super) fn findings(
     places: &Places,
     said: &[Finding],
 ) -> Vec<Finding> {
-    let (owner, alias) = (home.owner_ids(), roles.alias.clone());
-    let people = People { user: owner.clone(), owner, alias, private: home.is_private() };
-    let said = said.iter().map(|finding| finding.path.clone()).collect();
-    let (seen, found, often) = (HashSet::new(), Vec::new(), BTreeMap::new());
-    let mut walk = Walk { home, places, people, seen, said, found, often };
+    let mut walk = Walk::new(home, roles, places);
+    walk.said = said.iter().map(|finding| finding.path.clone()).collect();
     for rule in RULES {
         match rule.at {
             At::Home(below) => {
@@ -57,6 +54,16 @@ pub(super) fn findings(
     services::look(&mut walk);
     accounts::look(&mut walk);
     walk.ended()
+}
+
+impl<'a> Walk<'a> {
+    /// Nothing is looked at yet.
+    pub(super) fn new(home: &'a Home, roles: &Roles, places: &'a Places) -> Self {
+        let (owner, alias) = (home.owner_ids(), roles.alias.clone());
+        let people = People { user: owner.clone(), owner, alias, private: home.is_private() };
+        let (seen, said, found) = (HashSet::new(), BTreeSet::new(), Vec::new());
+        Self { home, places, people, seen, said, found, often: BTreeMap::new() }
+    }
 }
 
 impl Walk<'_> {
@@ -72,7 +79,7 @@ impl Walk<'_> {
     }
 
     /// All of it, and what was only counted.
-    fn ended(mut self) -> Vec<Finding> {
+    pub(super) fn ended(mut self) -> Vec<Finding> {
         for (times, last) in self.often.into_values() {
             if let Some(more) = times.checked_sub(OFTEN).filter(|more| *more > 0) {
                 let mend = "mend those above the same way, and look again";
