@@ -95,44 +95,38 @@ patiently() {
   done
 }
 
-# _busy: whom of the step's own, of the mail system and of all they started the kernel lets wait for a
-# processor or a disk, and what each had of the processors: nothing changes once all of them only wait.
+# _busy: whether the kernel lets any of the step's own, of the mail system and of all they started wait
+# for a processor or a disk. Who is sent anything, or a signal, does from that moment on.
 _busy() {
   _leaders=" $(cat "$stage"/*.pid 2>/dev/null | tr '\n' ' ') "
-  grep -hs '' /proc/[0-9]*/stat | awk -v group=$$ -v leaders="$_leaders" '
-  !/\((grep|awk|mawk|gawk)\)/ {
-    pid = $1
-    sub(/^.*\) /, "")
-    parent[pid] = $2; state[pid] = $1; spent[pid] = $12 + $13
-    if ($3 == group || index(leaders, " " $4 " ")) ours[pid] = 1
-  }
-  END {
+  awk -v group=$$ -v leaders="$_leaders" 'BEGIN {
+    # awk itself runs by then, and so has nobody to be confused with.
+    all = "grep -hs . /proc/[0-9]*/stat"
+    while ((all | getline) > 0) {
+      if (/\((grep|awk|mawk|gawk)\)/) continue
+      pid = $1
+      sub(/^.*\) /, "")
+      state[pid] = $1; parent[pid] = $2
+      if ($3 == group || index(leaders, " " $4 " ")) ours[pid] = 1
+    }
     do {
       more = 0
       for (pid in parent) if (!(pid in ours) && (parent[pid] in ours)) { ours[pid] = 1; more = 1 }
     } while (more)
-    for (pid in ours) {
-      if (state[pid] ~ /[RD]/) print "busy", ++busy
-      sum += spent[pid]
-    }
-    print sum
+    for (pid in ours) if (state[pid] ~ /[RD]/) exit 0
+    exit 1
   }'
 }
 
 # rest SECONDS: lets so much time pass, and as much more as it takes until none of ours has anything to
 # do: what a signal or a command was meant to start has been done then, however slow the machine is.
+# One look is no proof, as not all are looked at in the same moment.
 rest() {
   sleep "$1"
-  _calm=0 _rounds=1200 _last=
-  while [ "$_calm" -lt 3 ] && [ "$_rounds" -gt 0 ]; do
-    _seen=$(_busy)
-    case $_seen in
-      busy*) _calm=0 ;;
-      "$_last") _calm=$((_calm + 1)) ;;
-      *) _calm=0 ;;
-    esac
-    _last=$_seen _rounds=$((_rounds - 1))
-    sleep 0.02
+  _calm=0 _looks=300
+  while [ "$_calm" -lt 3 ] && [ "$_looks" -gt 0 ]; do
+    if _busy; then _calm=0; else _calm=$((_calm + 1)); fi
+    _looks=$((_looks - 1))
   done
 }
 

@@ -89,7 +89,12 @@ struct Yard {
 }
 
 impl Yard {
+    /// Somebody else may take a port between its choice and its use: then others are chosen.
     fn open() -> Result<Self, Trouble> {
+        Self::tried().or_else(|_| Self::tried()).or_else(|_| Self::tried())
+    }
+
+    fn tried() -> Result<Self, Trouble> {
         let home = std::env::temp_dir().join(format!("qmail-rs-clients.{}", std::process::id()));
         let (smtp, pop3) = (free_address()?, free_address()?);
         let server = Up::at(&home, smtp.clone(), pop3.clone()).start()?;
