@@ -66,8 +66,9 @@ enum Task {
     /// Add or list accounts.
     #[command(subcommand)]
     User(accounts::User),
-    /// Look whether everything in the home is there, with its owner, mode and type, and whether every
-    /// domain has a postmaster.
+    /// Look whether this installation is in order: directories, services and their scripts, programs,
+    /// secrets, control files, mailboxes and aliases with owner and mode, users/cdb, every domain's
+    /// postmaster. What is not is named with what mends it.
     Check {
         /// As one JSON object.
         #[arg(long)]
