@@ -1,9 +1,11 @@
 # The mail system in a container; svscan is its first process.
 #
 #   docker build -t qmail-rs .
-#   docker run -d -e HOST=mail.example.org -p 25:25 -p 110:110 -v mail:/var/qmail/mail -v queue:/var/qmail/queue \
+#   docker run -d --stop-timeout 130 -e HOST=mail.example.org -p 25:25 -p 110:110 -v mail:/var/qmail/mail -v queue:/var/qmail/queue \
 #     -v users:/var/qmail/users -v control:/var/qmail/control -v alias:/var/qmail/alias qmail-rs
 #
+# Deliveries under way have a minute to end in when it is stopped; with Docker's usual ten seconds a letter may
+# come twice.
 # The home is made, or completed, when a container starts: a password that an image has is everybody's.
 # The first account's password: docker exec … cat /var/qmail/account
 # POP3 passwords cross the wire in clear: let 110 out of the host only behind something with TLS.

@@ -323,6 +323,29 @@ fn a_service_has_as_long_to_end_as_its_file_gives_it() {
 }
 
 #[test]
+fn a_service_that_others_need_ends_after_them() {
+    let mut stage = Stage::new("last");
+    let run = |name: &str, before: &str| {
+        format!(
+            "trap '{before}echo {name} >> order; exit' TERM\necho up > {name}-up\nwhile :; do sleep 0.1; done"
+        )
+    };
+    for (name, before) in [("needed", ""), ("slow", "sleep 2; "), ("quick", "")] {
+        let at = format!("cd ../..\n{}", run(name, before));
+        stage.script(&format!("service/{name}/run"), &at);
+    }
+    stage.write("service/needed/ends-last", "");
+    stage.write("service/slow/timeout-down", "60000");
+    let mut svscan = stage.start(&["svscan", "service"]);
+    for name in ["needed", "slow", "quick"] {
+        eventually("it is up", || stage.read(&format!("{name}-up")) == "up\n");
+    }
+    kill("TERM", svscan.id());
+    assert_eq!(svscan.wait().unwrap().code(), Some(0));
+    assert_eq!(stage.read("order"), "quick\nslow\nneeded\n");
+}
+
+#[test]
 fn a_service_whose_directory_is_removed_is_ended_with_the_others() {
     let mut stage = Stage::new("rmdir");
     stage.script("service/s/run", "exec sleep 1000");

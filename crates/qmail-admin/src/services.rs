@@ -16,6 +16,11 @@ use crate::{Trouble, belongings};
 /// Who may send where: this host relays for itself.
 const RULES: &str = "127.:allow,RELAYCLIENT=\"\",TCPREMOTEHOST=\"localhost\"\n:allow\n";
 
+/// How services go down when everything does (service(5)): deliveries under way get their time, and
+/// queued stays until what became of them is written down.
+const FAREWELL: [(&str, &str, &str); 2] =
+    [("queued", "ends-last", ""), ("qmail-send", "timeout-down", "60000\n")];
+
 /// The services that people know by name, and what they need here, in the order of a start.
 pub(crate) const NAMES: [&str; 5] =
     ["queued", "pspawn", "qmail-send", "qmail-smtpd", "qmail-pop3d"];
@@ -63,6 +68,11 @@ pub(crate) fn make(
         log(home, roles, places, name)?;
         let logger = scripts::logger(home, roles, places, name);
         script(places, &dir.join("log/run"), &logger, false)?;
+        for (at, file, text) in FAREWELL {
+            if at == name {
+                unless_there(&dir.join(file), text)?;
+            }
+        }
         let run = dir.join("run");
         script(places, &run, &service.run, kept.contains(&name))?;
         if SERVERS.contains(&name) && !kept.contains(&name) {

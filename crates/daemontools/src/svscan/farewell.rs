@@ -3,30 +3,47 @@
 use std::path::Path;
 use std::time::Duration;
 
-/// What a service gets between TERM and KILL if it has no `timeout-kill`, and a log between its end
-/// of input and TERM.
+/// What a service gets between TERM and KILL if no file says otherwise, and a log between its end of
+/// input and TERM.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The most a `timeout-kill` can give it.
+/// The most a file can give it.
 const MOST: Duration = Duration::from_secs(600);
-/// Bytes read of a `timeout-kill`.
+/// How long it may take to go down when everything does, in milliseconds; supervise does not know of it.
+const DOWN: &str = "timeout-down";
+/// After how many supervise kills it, whoever told it to go down.
+const KILL: &str = "timeout-kill";
+/// The others cannot end without this service.
+const LAST_OF_ALL: &str = "ends-last";
+/// Bytes read of a file.
 const LONGEST: usize = 32;
 /// What either gets after the harder word, before we go without it.
 const LAST: Duration = Duration::from_secs(5);
 
-/// How long a service may take to go down: as long as its supervise gives it, and a moment more.
+/// How long a service may take to go down: as its own file says, or as long as its supervise gives it,
+/// and a moment more.
 pub(super) fn patience(service: &Path) -> Duration {
-    let text = sys::file::open_read(service.join("timeout-kill"))
-        .and_then(|file| sys::fd::read_to_end(file, LONGEST))
-        .map(|bytes| String::from_utf8_lossy(&bytes).trim().parse().ok());
-    lenient(text.unwrap_or(None))
+    lenient(millis(&service.join(DOWN)), millis(&service.join(KILL)))
 }
 
-/// The same for what the file says.
-fn lenient(millis: Option<u32>) -> Duration {
-    match millis {
-        Some(0) => MOST,
-        Some(millis) => Duration::from_millis(u64::from(millis).saturating_add(1000)).min(MOST),
-        None => PATIENCE,
+/// Whether a service ends only when the others are down.
+pub(super) fn is_last(service: &Path) -> bool {
+    std::fs::symlink_metadata(service.join(LAST_OF_ALL)).is_ok()
+}
+
+/// The number in a file; none if there is none.
+fn millis(path: &Path) -> Option<u32> {
+    let text = sys::file::open_read(path).and_then(|file| sys::fd::read_to_end(file, LONGEST));
+    String::from_utf8_lossy(&text.ok()?).trim().parse().ok()
+}
+
+/// The same for what the files say.
+fn lenient(down: Option<u32>, kill: Option<u32>) -> Duration {
+    let time = |millis: u32| Duration::from_millis(u64::from(millis));
+    match (down, kill) {
+        (Some(0), _) | (None, Some(0)) => MOST,
+        (Some(down), _) => time(down).min(MOST),
+        (None, Some(kill)) => time(kill).saturating_add(Duration::from_secs(1)).min(MOST),
+        (None, None) => PATIENCE,
     }
 }
 
@@ -149,10 +166,12 @@ mod tests {
 
     #[test]
     fn a_service_gets_the_time_its_file_gives_it_but_not_for_ever() {
-        assert_eq!(lenient(Some(2500)), Duration::from_millis(3500));
-        assert_eq!(lenient(Some(0)), MOST);
-        assert_eq!(lenient(Some(u32::MAX)), MOST);
-        assert_eq!(lenient(None), PATIENCE);
+        assert_eq!(lenient(None, Some(2500)), Duration::from_millis(3500));
+        assert_eq!(lenient(None, Some(0)), MOST);
+        assert_eq!(lenient(None, Some(u32::MAX)), MOST);
+        assert_eq!(lenient(None, None), PATIENCE);
+        assert_eq!(lenient(Some(60_000), Some(2500)), secs(60));
+        assert_eq!(lenient(Some(0), Some(2500)), MOST);
         assert_eq!(longest(PATIENCE), secs(35));
         let stopping = Stage::Stopping(secs(1000));
         assert_eq!(stopping.step(true, true, secs(1011), secs(30)), (stopping, None));

@@ -230,8 +230,13 @@ impl Svscan {
     /// directory is read again: it may have come back.
     fn part(&mut self) -> bool {
         let mut parting = false;
+        let first =
+            |service: &Service| service.leaving() && !service.is_last() && !service.is_down();
+        let wait = self.services.values().any(first);
         for service in self.services.values_mut().filter(|service| service.leaving()) {
-            if step(service) {
+            if wait && service.is_last() {
+                parting = true;
+            } else if step(service) {
                 self.next = Duration::ZERO;
             } else {
                 parting = true;
@@ -240,10 +245,16 @@ impl Svscan {
         parting
     }
 
-    /// Ends every service and then its log; 0 if all went.
+    /// Ends every service and then its log, those that others need when they are down; 0 if all went.
     fn farewell(&mut self) -> i32 {
-        let longest = self.services.values_mut().map(Service::leave).max().unwrap_or_default();
-        let longest = longest.saturating_add(LEFTOVERS);
+        let mut longest = [Duration::ZERO; 2];
+        for service in self.services.values_mut() {
+            let time = service.leave();
+            let [first, last] = &mut longest;
+            let one = if service.is_last() { last } else { first };
+            *one = time.max(*one);
+        }
+        let longest = longest.into_iter().fold(LEFTOVERS, Duration::saturating_add);
         let until = monotonic().saturating_add(longest);
         self.systemd.stopping(longest.saturating_add(LEFTOVERS));
         self.reap();

@@ -32,6 +32,8 @@ pub(super) struct Service {
     leaving: bool,
     /// How long it may take to go down.
     patience: Duration,
+    /// It goes down when the others are down.
+    last: bool,
     place: PathBuf,
 }
 
@@ -57,6 +59,7 @@ impl Service {
             stage: Stage::Running,
             leaving: false,
             patience: Duration::ZERO,
+            last: false,
             place,
         })
     }
@@ -148,8 +151,14 @@ impl Service {
         if !self.leaving {
             self.leaving = true;
             self.patience = farewell::patience(&self.place);
+            self.last = farewell::is_last(&self.place);
         }
         farewell::longest(self.patience)
+    }
+
+    /// Whether it is one of those that end last, when the others are down.
+    pub(super) fn is_last(&self) -> bool {
+        self.last
     }
 
     /// One step towards the end; true when it is reached. Who had to be killed is named.

@@ -24,7 +24,7 @@ use crate::{Trouble, services};
 /// The manual's pages, a name a line: those we have, and had.
 const PAGES: &str = include_str!("../../boot/pages");
 /// How long svscan may take to end everything.
-const PATIENCE: Duration = Duration::from_secs(50);
+const PATIENCE: Duration = Duration::from_secs(130);
 /// Time between two looks.
 const AGAIN: Duration = Duration::from_millis(50);
 
