@@ -141,7 +141,17 @@ pub(crate) fn serve<S: Spawner>(name: &str, ceiling: u32, spawner: impl FnOnce(&
         }
     };
     let spawner = spawner(&home);
-    Server::new(spawner, home, ceiling).and_then(|mut server| server.run()).map_or(111, |()| 0)
+    match Server::new(spawner, home, ceiling).and_then(|mut server| server.run()) {
+        Ok(()) => 0,
+        Err(err) => {
+            // Of qmail-send's end others tell.
+            if err.kind() != io::ErrorKind::BrokenPipe {
+                let why = sys::errno::text(&err);
+                let _ = writeln!(io::stderr(), "{name}: fatal: unable to hear qmail-send: {why}");
+            }
+            111
+        }
+    }
 }
 
 struct Server<S> {
