@@ -357,12 +357,14 @@ fn all_files_together_have_no_more_than_the_bytes_allowed() {
 }
 
 #[test]
-fn a_cap_that_is_none_is_told_and_passed_over() {
+fn a_cap_that_is_none_and_a_word_that_is_nothing_are_told_and_passed_over() {
     let stage = Stage::new("odd");
     let said = log(&stage, &["bmuch", "zzz", "./a"], b"one\n");
     assert_eq!(said.code, Some(0));
     let wanted = "multilog: warning: ignoring bmuch: \
-                  bytes are digits, with K, M or G behind them or nothing\n";
+                  bytes are digits, with K, M or G behind them or nothing\n\
+                  multilog: warning: ignoring zzz: \
+                  no action begins so; a directory begins with a dot or a slash\n";
     assert_eq!(said.err, wanted);
     assert_eq!(stage.read("a/current"), "one\n");
 }
