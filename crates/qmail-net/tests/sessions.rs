@@ -146,7 +146,7 @@ impl Server for Running<'_> {
 /// Waits until the clean parent's child has ended.
 fn ended(brood: &Brood) {
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(30) {
+    while start.elapsed() < Duration::from_secs(60) {
         match brood.next().unwrap() {
             Some(Event::Ended { .. }) => return,
             Some(_) => {}
@@ -266,7 +266,7 @@ fn a_clean_parent_answers_as_the_files_say_though_its_control_files_change() {
 /// What the clean parent greets with, once it says `wanted`.
 fn greets(brood: &Brood, wanted: &[u8]) -> bool {
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(30) {
+    while start.elapsed() < Duration::from_secs(60) {
         brood.next().unwrap();
         if brood.greeting().is_some_and(|greeting| greeting.text(String::new) == wanted) {
             return true;
@@ -345,7 +345,7 @@ fn a_queue_that_is_down_refuses_at_data() {
 #[test]
 fn root_does_not_listen_to_strangers() {
     if sys::user::euid() != 0 {
-        return;
+        return house::skipped("only root can be refused to root");
     }
     let root = std::env::temp_dir().join(format!("sessions-{}-root", std::process::id()));
     std::fs::create_dir_all(root.join("control")).unwrap();

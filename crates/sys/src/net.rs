@@ -193,6 +193,7 @@ mod tests {
         assert!(!limit.ends(&conn, Duration::ZERO));
         assert!(limit.ends(&conn, Duration::from_millis(10)));
         assert_eq!(fd::read(&conn, &mut [0; 9]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        poll::ready(&[client.as_fd()], Interest::READ, None).unwrap();
         assert!(peek_now(&client).unwrap());
         drop(conn);
         assert_eq!(fd::read_to_end(&client, 10).unwrap(), b"hello");

@@ -168,7 +168,7 @@ mod tests {
         let child_is = identity(child.id()).unwrap();
         assert!(Held::of(&child_is).unwrap().is_some());
         child.kill().unwrap();
-        let ended = (0..1000).any(|_| {
+        let ended = (0..12_000).any(|_| {
             std::thread::sleep(Duration::from_millis(5));
             Held::of(&child_is).unwrap().is_none()
         });

@@ -95,7 +95,7 @@ impl Act {
             }
             Self::Connect(to) => TcpStream::connect(to).map(drop),
             Self::ConnectFrom(from, to) => {
-                let limit = Duration::from_secs(5);
+                let limit = Duration::from_secs(60);
                 sys::net::connect(*to, Some(SocketAddr::new(*from, 0)), limit).map(drop)
             }
             Self::Listen => TcpListener::bind(("127.0.0.1", 0)).map(drop),

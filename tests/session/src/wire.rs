@@ -9,7 +9,7 @@ use base::netstring;
 use crate::{Queued, Server};
 
 /// How long a server may take for a line.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest line a server may say.
 const LINE: usize = 64 << 10;
 

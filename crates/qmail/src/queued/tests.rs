@@ -20,7 +20,7 @@ use super::*;
 mod moving;
 
 static SERIAL: AtomicU32 = AtomicU32::new(0);
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A queued in a thread of its own, in a directory that goes when it goes. Signals of a test's
 /// process cannot be used, so it is never stopped; each has its own directory.
@@ -378,7 +378,7 @@ fn a_long_list_flows_to_its_end_however_quick_its_hearer() {
     for _ in 0..9_000 {
         assert!(matches!(client.next(PATIENCE).unwrap(), Some(Answer::Accepted(_))));
     }
-    let mut client = queued.client().patient(Duration::from_secs(5));
+    let mut client = queued.client().patient(PATIENCE);
     for _ in 0..4 {
         let mut seen = 0;
         client.list(|_| seen += 1).unwrap();

@@ -192,7 +192,7 @@ mod tests {
         }
         let (mut link, begun) = (Link::new(path.clone(), 1, FIRST), std::time::Instant::now());
         assert!(!link.mend(&Poller::new().unwrap(), FIRST));
-        assert!(begun.elapsed() < Duration::from_secs(5) && link.due().is_some());
+        assert!(begun.elapsed() < Duration::from_secs(60) && link.due().is_some());
         std::fs::remove_file(&path).unwrap();
     }
 }

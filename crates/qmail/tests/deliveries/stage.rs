@@ -19,7 +19,7 @@ use sys::signal::{Signal, kill};
 use sys::spawn::{Command, Status, wait};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_qmail");
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A home of its own.
 pub(crate) struct Place {
@@ -63,11 +63,8 @@ impl Place {
         bytes[at..at + 6].copy_from_slice(b"r\x000\x000\0");
         fs::write(&cdb, bytes).unwrap();
         place.queued = place.command("qmail-queued").spawn().unwrap();
-        let since = Instant::now();
-        while QueueClient::connect_at(&place.home.join("queue/queued")).is_err() {
-            assert!(since.elapsed() < PATIENCE, "queued does not come up");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let socket = place.home.join("queue/queued");
+        eventually("queued is up", || QueueClient::connect_at(&socket).is_ok());
         place
     }
 
@@ -93,10 +90,14 @@ impl Place {
         names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect()
     }
 
-    /// Writes an executable script.
+    /// Makes an executable script. Another process writes it: what other tests fork just then would
+    /// hold a file of ours open, and what is open for writing cannot be executed.
     pub(crate) fn script(&self, name: &str, text: &str) -> PathBuf {
         let path = self.home.join(name);
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        let text = format!("#!/bin/sh\n{text}\n");
+        let writer = Command::new("sh").args(["-c", "printf %s \"$1\" > \"$0\""]);
+        let pid = writer.arg(&path).arg(text).spawn().unwrap();
+        assert_eq!(wait(pid).unwrap(), Status::Exited(0));
         fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
         path
     }
@@ -136,6 +137,15 @@ impl Drop for Place {
         let _ = kill(self.queued, Signal::Kill);
         let _ = wait(self.queued);
         let _ = fs::remove_dir_all(&self.home);
+    }
+}
+
+/// Waits until it is so.
+pub(crate) fn eventually(what: &str, mut so: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !so() {
+        assert!(since.elapsed() < PATIENCE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

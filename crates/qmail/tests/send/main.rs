@@ -1,15 +1,18 @@
 //! qmail-send as it runs: with the real queued, and spawners that are this test.
 
 #[cfg(test)]
+#[path = "../../../daemontools/tests/patience/mod.rs"]
+mod patience;
+#[cfg(test)]
 mod stage;
 
 use std::fs;
-use std::time::Duration;
 
 use base::outcome::Outcome;
+use patience::at_rest;
 use stage::{Place, Send};
 use sys::signal::{Signal, kill};
-use sys::spawn::{Status, wait};
+use sys::spawn::{Command, Status, wait};
 
 #[test]
 fn a_letter_is_delivered_and_leaves_the_queue() {
@@ -74,9 +77,11 @@ fn letters_that_pour_in_do_not_keep_reports_waiting() {
     const LETTERS: usize = 100_000;
     let mut place = Place::new("pour");
     place.fill(LETTERS);
-    let Send { pid, mut log, mut local, remote } = Send::start(&place);
-    // Who does not read the log stops everything.
+    let Send { pid, log, mut local, remote } = Send::start(&place);
+    // Who does not read the log stops everything. It is read so slowly that whoever is woken now and
+    // then only, as we are where many others work, comes to his turn a thousand times before its end.
     let reader = std::thread::spawn(move || {
+        let mut log = log.slow();
         let text = log.lines_until("delivery 20: success");
         let found = text.matches("\nnew msg ").count();
         drop(log);
@@ -98,7 +103,10 @@ fn letters_that_pour_in_do_not_keep_reports_waiting() {
 fn a_bounce_goes_through_the_program_an_administrator_chose() {
     let place = Place::new("qmailqueue");
     let script = place.home.join("filter");
-    fs::write(&script, "#!/bin/sh\ncat >letter\ncat <&1 >envelope\n").unwrap();
+    // Written by a process of its own: no fork of another test holds it open.
+    let text = "printf '#!/bin/sh\\ncat >letter\\ncat <&1 >envelope\\n' > \"$0\"";
+    let pid = Command::new("sh").args(["-c", text]).arg(&script).spawn().unwrap();
+    assert_eq!(wait(pid).unwrap(), Status::Exited(0));
     fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let mut send = Send::start_with(&place, |command| command.env("QMAILQUEUE", &script));
     let id = place.queue("joe@here.test", &["no@far.test"], b"Subject: x\n\nhi\n");
@@ -184,8 +192,8 @@ fn hup_reads_locals_again_and_a_bad_file_changes_nothing() {
     send.log_until("status: ");
     fs::write(place.home.join("control/locals"), "here.test\nnew.test\n").unwrap();
     kill(send.pid, Signal::Hup).unwrap();
-    // Nothing is logged when all is well: wait as an administrator would.
-    std::thread::sleep(Duration::from_millis(300));
+    // Nothing is logged when all is well.
+    at_rest(send.pid);
     place.queue("s@far.test", &["joe@new.test"], b"\nhi\n");
     let told = send.local.next();
     assert_eq!(told.recipient, "joe@new.test");

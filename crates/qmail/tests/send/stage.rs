@@ -19,17 +19,24 @@ use sys::signal::{Signal, kill};
 use sys::spawn::{Command, Status, wait};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_qmail");
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One end of a pipe and what came through it.
 pub(crate) struct Ear {
     fd: OwnedFd,
     heard: Vec<u8>,
+    /// Between two looks.
+    pause: Duration,
 }
 
 impl Ear {
     fn new(fd: OwnedFd) -> Self {
-        Self { fd, heard: Vec::new() }
+        Self { fd, heard: Vec::new(), pause: Duration::ZERO }
+    }
+
+    /// One that lets some time pass after each few lines.
+    pub(crate) fn slow(self) -> Self {
+        Self { pause: Duration::from_millis(1), ..self }
     }
 
     /// Reads until `found` finds something.
@@ -46,6 +53,7 @@ impl Ear {
                 other => panic!("{other:?} after {:?}", String::from_utf8_lossy(&self.heard)),
             };
             self.heard.extend_from_slice(&buf[..n]);
+            std::thread::sleep(self.pause);
         }
     }
 

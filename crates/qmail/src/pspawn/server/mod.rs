@@ -297,7 +297,11 @@ mod tests {
             let (dir, mut server, peer) = with_peer(&format!("stuck-{leaves}"));
             let program = dir.join("bin/qmail-pop3d");
             std::fs::create_dir(dir.join("bin")).unwrap();
-            std::fs::write(&program, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+            // Written by a process of its own: no fork of another test holds it open.
+            let text = "printf '#!/bin/sh\\nexec sleep 1000\\n' > \"$0\"";
+            let writer = spawn::Command::new("sh").args(["-c", text]).arg(&program);
+            // A server of another test may have buried it by now.
+            let _ = spawn::wait(writer.spawn().unwrap());
             let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
             std::fs::set_permissions(&program, mode).unwrap();
             let (uid, gid) = (sys::user::euid(), sys::user::egid());
