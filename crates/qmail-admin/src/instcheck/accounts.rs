@@ -6,7 +6,7 @@ use std::path::Path;
 use sys::user::Ids;
 
 use super::rules::{At, RULES, Rule};
-use super::walk::Walk;
+use super::walk::{Walk, is_link};
 use crate::assign;
 use crate::domains::read;
 use crate::progress::Ticker;
@@ -51,6 +51,9 @@ fn account(walk: &mut Walk<'_>, home: &Path, ours: bool) {
 
 /// The commands that make an empty one.
 fn anew(walk: &Walk<'_>, home: &Path, below: &str, ours: bool) -> String {
+    if below.starts_with("Maildir") && is_link(&home.join("Maildir")) {
+        return "put it back where Maildir leads to, if that is meant".to_owned();
+    }
     let Ids { uid, gid, .. } = walk.people.user;
     let whose = if walk.people.private { String::new() } else { format!(" -o {uid} -g {gid}") };
     let make = |mode: u32, paths: &[&str]| {

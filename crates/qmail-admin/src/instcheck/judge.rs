@@ -2,7 +2,7 @@
 //! it.
 
 use std::fmt;
-use std::fs::Metadata;
+use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,9 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (mend: {})", self.said, self.mend)
+        // Names may be a role's choice; what is shown stays a line, and a terminal what it was.
+        let plain = |text: &str| text.replace(char::is_control, "?");
+        write!(f, "{} (mend: {})", plain(&self.said), plain(&self.mend))
     }
 }
 
@@ -73,8 +75,15 @@ pub(super) fn judge(rule: &Rule, path: &Path, about: &Metadata, who: &People) ->
     // In a private home its owner can do nothing about what is another one's.
     let before = if who.private && there.uid != who.owner.uid { "as root: " } else { "" };
     let words = judged(rule, there, who);
+    // In a directory of somebody else's a link may lead root astray, which follows it.
+    let theirs = matches!(rule.at, At::Each("alias", _) | At::Account(_) | At::Elsewhere(_));
+    let link = fs::read_link(path).ok().filter(|_| theirs);
     let all = words.into_iter().map(|(what, command)| {
-        Finding::new(path, &what, format!("{before}{command} {}", quoted(path)))
+        let mend = match &link {
+            Some(to) => format!("it is a link to {}: look whether that is meant", to.display()),
+            None => format!("{before}{command} {}", quoted(path)),
+        };
+        Finding::new(path, &what, mend)
     });
     all.collect()
 }
@@ -89,7 +98,12 @@ fn judged(rule: &Rule, mut there: There, who: &People) -> Vec<(String, String)> 
     let mut wrong = Vec::new();
     if let Some(owner) = whose(rule.owner, there.uid, who) {
         let deep = matches!(rule.at, At::Account("Maildir") | At::Elsewhere("Maildir"));
-        let command = if deep { "chown -R" } else { "chown" };
+        // What a user could put a link in the place of is not followed.
+        let command = match (deep, rule.owner) {
+            (true, _) => "chown -hR",
+            (_, Owner::User | Owner::UserOrRoot) => "chown -h",
+            _ => "chown",
+        };
         wrong.push((
             format!("belongs to uid {}, not to {}{}", there.uid, owner.uid, then(rule.danger)),
             format!("{command} {}:{}", owner.uid, owner.gid),
@@ -150,10 +164,14 @@ fn lacking(rule: &Rule, there: There, who: &People) -> Option<(String, String)> 
         (_, _, 4) => "read",
         _ => "written",
     };
+    let what = format!("cannot be {verb} by {whom}{}", then(rule.so));
+    if let Some(ids) = ids.filter(|ids| user == User::Alias && ids.uid != there.uid) {
+        // To open it to everybody would follow a link.
+        return Some((what, format!("chown -h {}:{}", ids.uid, ids.gid)));
+    }
     let class = if ids.is_some_and(|ids| ids.uid == there.uid) { 'u' } else { 'a' };
     let letters: String =
         [(4, 'r'), (2, 'w'), (1, 'x')].iter().filter(|b| bits & b.0 != 0).map(|b| b.1).collect();
-    let what = format!("cannot be {verb} by {whom}{}", then(rule.so));
     Some((what, format!("chmod {class}+{letters}")))
 }
 
@@ -206,13 +224,13 @@ mod tests {
         assert_eq!(
             says(At::Account(""), (0, 0o100), false),
             [
-                "belongs to uid 0, not to 48000: letters or logins are put off | chown 48000:48000",
+                "belongs to uid 0, not to 48000: letters or logins are put off | chown -h 48000:48000",
                 "cannot be read by its user: letters or logins are put off | chmod u+rwx"
             ]
         );
         assert_eq!(
             says(At::Each("alias", ".qmail"), (0, 0o600), false),
-            ["cannot be read by the alias user: its letters are put off | chmod a+r"]
+            ["cannot be read by the alias user: its letters are put off | chown -h 7:7"]
         );
         assert_eq!(
             says(At::Home("users/passwords"), (0, 0o600), true).len(),
