@@ -10,7 +10,7 @@
 # The first account's password: docker exec … cat /var/qmail/account
 # POP3 passwords cross the wire in clear: let 110 out of the host only behind something with TLS.
 
-FROM rust:1-slim AS build
+FROM rust:1.95-slim AS build
 WORKDIR /src
 COPY . .
 RUN cargo build --release --locked --target "$(rustc -vV | sed -n 's/^host: //p')" \

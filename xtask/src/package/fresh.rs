@@ -60,6 +60,7 @@ pub(crate) fn all(tally: &mut Tally, root: Option<&Path>) {
     tally.check("package: lintian finds no error", || packages.lint());
     tally.check("package: another root directory", || packages.try_root());
     tally.check("package: a fresh Debian", || packages.try_out(root));
+    tally.check("package: a container", || packages.try_container(root));
 }
 
 /// The unit's exposure, as systemd rates it.
@@ -141,29 +142,49 @@ impl Packages {
     }
 
     fn try_out(&self, root: Option<&Path>) -> Ending {
+        match self.debian(root) {
+            Ok(made) => play("fresh.py", &[&made, &self.now, &self.next]),
+            Err(ending) => ending,
+        }
+    }
+
+    /// What the Dockerfile's second half makes.
+    fn try_container(&self, root: Option<&Path>) -> Ending {
+        match self.debian(root) {
+            Ok(made) => play("container.py", &[&made, &self.stage]),
+            Err(ending) => ending,
+        }
+    }
+
+    /// A Debian with nothing of ours, or why there can be none.
+    fn debian(&self, root: Option<&Path>) -> Result<PathBuf, Ending> {
         if sys::user::euid() != 0 {
-            return Ending::Skipped("only root can make another root directory".into());
+            return Err(Ending::Skipped("only root can make another root directory".into()));
         }
         if !host::has("debootstrap") || !host::has("unshare") {
-            return Ending::Skipped("debootstrap or unshare is not here".into());
+            return Err(Ending::Skipped("debootstrap or unshare is not here".into()));
         }
         if !apart(&[&APART[..], &["--mount-proc", "--", "true"]].concat()) {
-            return Ending::Skipped("no network, mounts and processes of one's own here".into());
+            let why = "no network, mounts and processes of one's own here";
+            return Err(Ending::Skipped(why.into()));
         }
         let made = root.map_or_else(|| self.dir.join("debian"), Path::to_path_buf);
-        if !made.join("etc/debian_version").exists()
-            && let Err(why) = bootstrap(&made)
-        {
-            return Ending::Skipped(format!("no Debian to be had: {why}"));
+        if !made.join("etc/debian_version").exists() {
+            bootstrap(&made)
+                .map_err(|why| Ending::Skipped(format!("no Debian to be had: {why}")))?;
         }
-        let script = crate::root().join("tests/package/fresh.py");
-        let mut unshare = Command::new("unshare");
-        unshare.args(APART);
-        // The shell is the first process there, and buries those whose parents have gone.
-        unshare.args(["--mount-proc", "sh", "-c", "python3 \"$@\"; exit $?", "sh"]);
-        unshare.arg(script).arg(&made).args([&self.now, &self.next]);
-        passes(&mut unshare)
+        Ok(made)
     }
+}
+
+/// Runs a script in a network, mounts and processes of its own.
+fn play(script: &str, words: &[&Path]) -> Ending {
+    let mut unshare = Command::new("unshare");
+    unshare.args(APART);
+    // The shell is the first process there, and buries those whose parents have gone.
+    unshare.args(["--mount-proc", "sh", "-c", "python3 \"$@\"; exit $?", "sh"]);
+    unshare.arg(crate::root().join("tests/package").join(script)).args(words);
+    passes(&mut unshare)
 }
 
 impl Drop for Packages {
