@@ -35,6 +35,27 @@ impl Plan {
             _ => None,
         }
     }
+
+    /// Where that one instruction stands.
+    pub(super) fn place(&self) -> Place {
+        let comments =
+            instructions(&self.rules.text).take_while(|one| matches!(one, Instruction::Comment));
+        Place { file: self.rules.name.clone(), line: comments.count().saturating_add(1) }
+    }
+}
+
+/// Where the instruction stands that is all there is.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    file: Vec<u8>,
+    line: usize,
+}
+
+impl Place {
+    /// What goes wrong there.
+    pub(super) fn of(&self, job: &Job, stop: Stop) -> Stop {
+        stop.at(&job.home, &self.file, self.line)
+    }
 }
 
 /// Makes the whole delivery; the report's last lines.

@@ -95,7 +95,8 @@ impl Mailbox {
         let Some(dir) = plan.only_maildir().map(<[u8]>::to_vec) else {
             return Err(tell(run::follow(job, letter, plan)));
         };
-        Self::open(dir, plan).map_err(|stop| tell(Err(stop)))
+        let place = plan.place();
+        Self::open(dir, plan).map_err(|stop| tell(Err(place.of(job, stop))))
     }
 
     fn open(dir: Vec<u8>, first: Plan) -> Result<Self, Stop> {
@@ -154,7 +155,10 @@ impl Mailbox {
         letter: &S,
     ) -> Result<Staged, Stop> {
         match self.first.take().map_or_else(|| run::plan(job, letter), Ok) {
-            Ok(plan) => self.write(slot, job, &plan, letter),
+            Ok(plan) => {
+                let written = self.write(slot, job, &plan, letter);
+                written.map_err(|stop| plan.place().of(job, stop))
+            }
             Err(_) => Ok(Staged::Moved),
         }
     }
