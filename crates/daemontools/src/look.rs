@@ -58,7 +58,7 @@ pub(crate) fn listens(dir: &Path) -> io::Result<bool> {
     file::has_reader(dir.join("supervise/ok"))
 }
 
-/// ENXIO, 6 on every Linux: a FIFO that nobody has open for reading.
+/// A FIFO that nobody has open for reading.
 pub(crate) fn no_reader(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(6)
+    error.raw_os_error() == Some(sys::errno::ENXIO)
 }
