@@ -23,6 +23,7 @@ pub(super) fn look(walk: &mut Walk<'_>) {
             linked(walk, name, &dir);
         }
         service(walk, &dir, name);
+        written(walk, &dir, name);
     }
     for path in facts::scanned(places).unwrap_or_default() {
         if !names.iter().any(|name| path.ends_with(name)) {
@@ -46,6 +47,19 @@ fn service(walk: &mut Walk<'_>, dir: &Path, name: &str) {
             // There is nothing below it.
             return;
         }
+    }
+}
+
+/// The directory of its log, where its logger, who may not make it, writes.
+fn written(walk: &mut Walk<'_>, dir: &Path, name: &str) {
+    let log = walk.places.log(name);
+    // Of what is above it has been told.
+    let alone = log.parent().is_some_and(Path::is_dir) && !log.exists();
+    let writes = fs::read_to_string(dir.join("log/run"));
+    if alone && writes.is_ok_and(|text| text.contains(&*log.to_string_lossy())) {
+        let what = format!("{}: the log is not written", gone(&log));
+        let mend = walk.qmailctl("setup");
+        walk.tell(At::Service("log"), Finding::new(&log, &what, mend));
     }
 }
 
