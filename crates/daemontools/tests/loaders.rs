@@ -25,7 +25,7 @@ fn envdir_sets_removes_and_empties() {
     stage.write("env/GONE", "");
     stage.write("env/EMPTY", "\n");
     stage.write("env/.hidden", "x");
-    std::os::unix::fs::symlink("nowhere", stage.path("env/DANGLING")).unwrap();
+    stage.link("nowhere", "env/DANGLING");
     let shell = "echo \"[$ONE][${GONE-unset}][${EMPTY-unset}][${DANGLING-unset}]\"; pwd";
     let mut command = stage.command(&["envdir", "env", "sh", "-c", shell]);
     let said: Said = command.env("GONE", "x").env("DANGLING", "x").output().unwrap().into();

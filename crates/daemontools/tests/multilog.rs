@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 mod stage;
 
-use stage::{Stage, assert_complete, at_rest, eventually, kill, logged, millis, quick_once};
-use std::io::Write;
+use stage::{
+    Stage, assert_complete, at_rest, eventually, finished, kill, logged, millis, quick_once,
+};
+use std::io::{PipeReader, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
+use std::thread::JoinHandle;
 
 fn mode(stage: &Stage, name: &str) -> u32 {
     std::fs::metadata(stage.path(name)).unwrap().permissions().mode() & 0o777
@@ -22,6 +25,45 @@ fn log(stage: &Stage, actions: &[&str], input: &[u8]) -> stage::Said {
     let mut child = start(stage, &words, Stdio::piped());
     child.stdin.take().unwrap().write_all(input).unwrap();
     child.wait_with_output().unwrap().into()
+}
+
+/// Numbers from one to another, a line each.
+fn numbers(numbers: std::ops::RangeInclusive<u64>) -> String {
+    numbers.map(|number| format!("{number}\n")).collect()
+}
+
+/// Starts and kills multilog as often as said, after so many milliseconds, while `writer` writes to the
+/// pipe; then lets one read the rest. All the numbers up to the last are to be in its log.
+fn killed(
+    stage: &Stage,
+    words: &[&str],
+    (read, writer): (PipeReader, JoinHandle<()>),
+    lives: impl Iterator<Item = u64>,
+    last: u64,
+) {
+    for life in lives {
+        let mut child = start(stage, words, OwnedFd::from(read.try_clone().unwrap()));
+        millis(life);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // A processor that was left alone may still write to `processed`.
+        millis(5);
+    }
+    let mut heir = start(stage, words, OwnedFd::from(read));
+    writer.join().unwrap();
+    assert!(heir.wait().unwrap().success());
+    assert_complete(&logged(&stage.path("a")), last);
+}
+
+/// A pipe into which another thread writes the numbers from one to another.
+fn counted(last: u64) -> (PipeReader, JoinHandle<()>) {
+    let (read, mut write) = std::io::pipe().unwrap();
+    let count = move || {
+        for number in 1..=last {
+            write.write_all(format!("{number}\n").as_bytes()).unwrap();
+        }
+    };
+    (read, std::thread::spawn(count))
 }
 
 #[test]
@@ -77,12 +119,7 @@ fn old_logs_are_few_safe_and_processed() {
     let stage = Stage::new("rotate");
     let input = "0123456789abcde\n".repeat(2000);
     log(&stage, &["s4096", "n3", "!tr 0 N; echo state >&5", "./a"], input.as_bytes());
-    let old: Vec<String> = std::fs::read_dir(stage.path("a"))
-        .unwrap()
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| name.starts_with('@'))
-        .collect();
+    let old = finished(&stage.path("a"));
     assert_eq!(old.len(), 2, "{old:?}");
     for name in &old {
         assert!(name.ends_with(".s"));
@@ -136,23 +173,8 @@ fn term_ends_at_a_line_end_and_leaves_the_rest_to_the_next() {
 #[test]
 fn killed_at_any_moment_it_loses_no_line() {
     let stage = Stage::new("kill");
-    let (read, mut write) = std::io::pipe().unwrap();
-    let writer = std::thread::spawn(move || {
-        for number in 1..=200_000 {
-            write.write_all(format!("{number}\n").as_bytes()).unwrap();
-        }
-    });
     let words = ["multilog", "s50000", "n1000", "./a"];
-    for round in 0..60 {
-        let mut child = start(&stage, &words, OwnedFd::from(read.try_clone().unwrap()));
-        millis(round % 11);
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-    let mut last = start(&stage, &words, OwnedFd::from(read));
-    writer.join().unwrap();
-    assert!(last.wait().unwrap().success());
-    assert_complete(&logged(&stage.path("a")), 200_000);
+    killed(&stage, &words, counted(200_000), (0..60).map(|round| round % 11), 200_000);
 }
 
 #[test]
@@ -194,16 +216,7 @@ fn killed_while_lines_come_in_pieces_it_loses_none() {
         }
     });
     let words = ["multilog", "s50000", "n1000", "./a"];
-    for round in 0..100 {
-        let mut child = start(&stage, &words, OwnedFd::from(read.try_clone().unwrap()));
-        millis(5 + round % 11);
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-    let mut last = start(&stage, &words, OwnedFd::from(read));
-    writer.join().unwrap();
-    assert!(last.wait().unwrap().success());
-    assert_complete(&logged(&stage.path("a")), 20_000);
+    killed(&stage, &words, (read, writer), (0..100).map(|round| 5 + round % 11), 20_000);
 }
 
 #[test]
@@ -271,46 +284,11 @@ fn trouble_at_the_start_is_fatal_before_a_byte_is_read() {
     assert_eq!(said.err, "multilog: fatal: unable to create no/such: file does not exist\n");
 }
 
-/// The finished logs of a directory, by name.
-fn finished(stage: &Stage, dir: &str) -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(stage.path(dir))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| name.starts_with('@'))
-        .collect();
-    names.sort();
-    names
-}
-
-/// Numbers from one to another, a line each.
-fn numbers(numbers: std::ops::RangeInclusive<u64>) -> String {
-    numbers.map(|number| format!("{number}\n")).collect()
-}
-
 #[test]
 fn killed_at_any_moment_with_a_processor_it_loses_no_line_either() {
     let stage = Stage::new("killproc");
-    let (read, mut write) = std::io::pipe().unwrap();
-    let writer = std::thread::spawn(move || {
-        for number in 1..=60_000 {
-            write.write_all(format!("{number}\n").as_bytes()).unwrap();
-        }
-    });
     let words = ["multilog", "s4096", "n1000", "!cat; echo >&5", "./a"];
-    for round in 0..40 {
-        let mut child = start(&stage, &words, OwnedFd::from(read.try_clone().unwrap()));
-        millis(round % 23);
-        child.kill().unwrap();
-        child.wait().unwrap();
-        // A processor that was left alone may still write to `processed`.
-        millis(5);
-    }
-    let mut last = start(&stage, &words, OwnedFd::from(read));
-    writer.join().unwrap();
-    assert!(last.wait().unwrap().success());
-    assert_complete(&logged(&stage.path("a")), 60_000);
+    killed(&stage, &words, counted(60_000), (0..40).map(|round| round % 23), 60_000);
 }
 
 #[test]
@@ -318,7 +296,7 @@ fn files_end_where_the_originals_do() {
     let stage = Stage::new("cut");
     let sizes = |stage: &Stage, dir: &str| -> Vec<u64> {
         let of = |name: &String| std::fs::metadata(stage.path(dir).join(name)).unwrap().len();
-        finished(stage, dir).iter().map(of).collect()
+        finished(&stage.path(dir)).iter().map(of).collect()
     };
     let line = |length: usize| format!("{}\n", "x".repeat(length - 1));
     stage.write("in", &line(32).repeat(400));
@@ -376,10 +354,10 @@ fn a_log_is_ended_by_its_age_and_removed_by_its_age() {
     let mut input = child.stdin.take().unwrap();
     let began = std::time::Instant::now();
     input.write_all(b"one\n").unwrap();
-    eventually("ended", || finished(&stage, "a").len() == 1);
+    eventually("ended", || finished(&stage.path("a")).len() == 1);
     assert_eq!(stage.read("a/current"), "");
     assert!(began.elapsed().as_millis() >= 900, "{:?}", began.elapsed());
-    eventually("removed", || finished(&stage, "a").is_empty());
+    eventually("removed", || finished(&stage.path("a")).is_empty());
     assert!(began.elapsed().as_secs() >= 5, "{:?}", began.elapsed());
     drop(input);
     assert!(child.wait().unwrap().success());
@@ -393,7 +371,7 @@ fn a_clock_set_back_does_not_make_the_newest_log_the_first_to_go() {
     let tomorrow = format!("@{:016x}00000000", (1_u64 << 62) + 10 + now + 86_400);
     stage.write(&format!("a/{tomorrow}.s"), "old\n");
     log(&stage, &["s4096", "n3", "./a"], numbers(1..=3_000).as_bytes());
-    let names = finished(&stage, "a");
+    let names = finished(&stage.path("a"));
     assert!(names.len() == 2 && names.iter().all(|name| *name > tomorrow), "{names:?}");
     let lines = logged(&stage.path("a"));
     assert_eq!(lines.last().map(String::as_str), Some("3000"));

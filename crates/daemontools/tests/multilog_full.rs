@@ -57,8 +57,7 @@ impl Full {
     }
 
     fn old(&self) -> usize {
-        let names = std::fs::read_dir(self.path("log")).unwrap().flatten();
-        names.filter(|entry| entry.file_name().to_string_lossy().starts_with('@')).count()
+        stage::finished(&self.path("log")).len()
     }
 
     fn err(&self) -> String {

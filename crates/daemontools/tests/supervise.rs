@@ -2,23 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 mod stage;
 
-use stage::{Stage, eventually, kill, millis, quick_once};
+use stage::{SLEEP, Stage, eventually, kill, millis, quick_once};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
-
-const SLEEP: &str = "exec sleep 1000";
 
 fn up(stage: &mut Stage, run: &str) -> std::process::Child {
     stage.script("s/run", run);
     let child = stage.start(&["supervise", "s"]);
     eventually("the service is up", || stage.pid("s").is_some());
     child
-}
-
-/// Ends the service and its supervise.
-fn leave(stage: &Stage, mut supervise: std::process::Child) {
-    stage.run(&["svc", "-dx", "s"]);
-    assert!(supervise.wait().unwrap().success());
 }
 
 #[test]
@@ -96,7 +88,7 @@ fn a_service_killed_is_back_at_once_and_within_its_first_second_after_a_second()
         millis(1100);
         next(&stage)
     });
-    leave(&stage, child);
+    stage.leave(child);
 }
 
 #[test]
@@ -149,7 +141,7 @@ fn down_once_pause_and_continue_do_as_they_say() {
     eventually("down", || line(&stage).starts_with("s: down "));
     millis(1200);
     assert!(line(&stage).starts_with("s: down "), "once means once");
-    leave(&stage, child);
+    stage.leave(child);
 }
 
 fn stage_state(pid: u32) -> char {
@@ -210,7 +202,7 @@ fn however_often_supervise_is_killed_the_service_never_runs_twice() {
         stage.run(&["svok", "s"]).code == Some(0) && stage.pid("s").is_some()
     });
     eventually("it has said so", || stage.read("s/starts").lines().count() >= 1);
-    leave(&stage, child);
+    stage.leave(child);
     assert_eq!(stage.read("s/trouble"), "");
 }
 
@@ -238,7 +230,7 @@ fn a_death_by_a_signal_nobody_asked_for_is_told_where_the_services_log_is() {
         String::from_utf8_lossy(&said[..n]),
         format!("supervise: warning: s: child {second} killed by signal 9\n")
     );
-    leave(&stage, child);
+    stage.leave(child);
 }
 
 #[test]
@@ -263,7 +255,7 @@ fn a_service_that_cannot_be_recorded_holds_the_lock_itself() {
         }
         stage.pid("s").is_some_and(|now| now != pid)
     });
-    leave(&stage, third);
+    stage.leave(third);
 }
 
 #[test]

@@ -2,19 +2,28 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 mod stage;
 
-use stage::{LATE, Stage, assert_complete, eventually, kill, logged, millis, quick_once};
+use stage::{
+    LATE, SLEEP, Stage, assert_complete, eventually, kill, logged, millis, quick_once, terminate,
+};
+use std::process::Child;
 use std::time::Duration;
 
 /// Counts as fast as a shell can until TERM; then says how far it came.
 const COUNTER: &str = "i=0\ntrap 'echo $n > last; exit 0' TERM\n\
      while :; do i=$((i+1)); echo $i; n=$i; done";
 
-fn counter(stage: &Stage) {
+/// A stage with a service that counts and logs, beside others that are there, and its svscan.
+fn counting(name: &str, more: impl Fn(&Stage)) -> (Stage, Child) {
+    let mut stage = Stage::new(name);
     stage.script("made/c/log/run", "exec multilog s100000 n1000 ./main");
     stage.script("made/c/run", COUNTER);
     stage.write("made/c/timeout-kill", LATE);
     std::fs::create_dir_all(stage.path("service")).unwrap();
-    std::os::unix::fs::symlink("../made/c", stage.path("service/c")).unwrap();
+    stage.link("../made/c", "service/c");
+    more(&stage);
+    let svscan = stage.start(&["svscan", "service"]);
+    eventually("lines are logged", || lines(&stage) > 1000);
+    (stage, svscan)
 }
 
 fn lines(stage: &Stage) -> usize {
@@ -32,7 +41,7 @@ fn pipe(pid: u32, fd: &str) -> Option<std::path::PathBuf> {
 }
 
 /// Waits until a svscan holds the pipe that a service writes to.
-fn takes_over(svscan: &std::process::Child, service: u32) {
+fn takes_over(svscan: &Child, service: u32) {
     let wanted = pipe(service, "1");
     eventually("the pipe is taken over", || {
         let fds = std::fs::read_dir(format!("/proc/{}/fd", svscan.id())).unwrap().flatten();
@@ -41,9 +50,8 @@ fn takes_over(svscan: &std::process::Child, service: u32) {
     });
 }
 
-fn end(stage: &Stage, mut svscan: std::process::Child) {
-    kill("TERM", svscan.id());
-    assert_eq!(svscan.wait().unwrap().code(), Some(0));
+fn end(stage: &Stage, svscan: Child) {
+    terminate(svscan);
     let last: u64 = stage.read("made/c/last").trim().parse().unwrap();
     assert_complete(&logged(&stage.path("made/c/log/main")), last);
     assert_eq!(stage.run(&["svok", "made/c"]).code, Some(100));
@@ -52,19 +60,13 @@ fn end(stage: &Stage, mut svscan: std::process::Child) {
 
 #[test]
 fn an_orderly_end_stops_services_then_logs_and_keeps_every_line() {
-    let mut stage = Stage::new("end");
-    counter(&stage);
-    let svscan = stage.start(&["svscan", "service"]);
-    eventually("lines are logged", || lines(&stage) > 1000);
+    let (stage, svscan) = counting("end", |_| ());
     end(&stage, svscan);
 }
 
 #[test]
 fn a_logger_killed_again_and_again_loses_no_line() {
-    let mut stage = Stage::new("logger");
-    counter(&stage);
-    let svscan = stage.start(&["svscan", "service"]);
-    eventually("lines are logged", || lines(&stage) > 1000);
+    let (stage, svscan) = counting("logger", |_| ());
     for _ in 0..4 {
         let pid = both(&stage)[1].unwrap();
         kill("KILL", pid);
@@ -85,10 +87,7 @@ fn another_supervise(stage: &Stage, dir: &str) -> Duration {
 
 #[test]
 fn killed_supervises_lose_no_line_and_start_nothing_twice() {
-    let mut stage = Stage::new("supervises");
-    counter(&stage);
-    let svscan = stage.start(&["svscan", "service"]);
-    eventually("lines are logged", || lines(&stage) > 1000);
+    let (stage, svscan) = counting("supervises", |_| ());
     let pids = both(&stage);
     for dir in ["made/c", "made/c/log", "made/c"] {
         // At once, or a second after the last, and not with the next look at the directory.
@@ -100,10 +99,7 @@ fn killed_supervises_lose_no_line_and_start_nothing_twice() {
 
 #[test]
 fn a_killed_svscan_is_succeeded_without_a_line_lost() {
-    let mut stage = Stage::new("svscan");
-    counter(&stage);
-    let mut svscan = stage.start(&["svscan", "service"]);
-    eventually("lines are logged", || lines(&stage) > 1000);
+    let (mut stage, mut svscan) = counting("svscan", |_| ());
     let pids = both(&stage);
     svscan.kill().unwrap();
     svscan.wait().unwrap();
@@ -134,8 +130,8 @@ fn access(pid: u32, fd: u32) -> u32 {
 fn a_service_can_only_write_its_log_and_a_logger_only_read_it() {
     let mut stage = Stage::new("ends");
     stage.script("service/s/run", "exec 2>&1\nexec sleep 1000");
-    stage.script("service/s/log/run", "exec sleep 1000");
-    let mut svscan = stage.start(&["svscan", "service"]);
+    stage.script("service/s/log/run", SLEEP);
+    let svscan = stage.start(&["svscan", "service"]);
     let pids = || [stage.pid("service/s"), stage.pid("service/s/log")];
     eventually("both are up", || pids().iter().all(Option::is_some));
     let [service, log] = pids().map(Option::unwrap);
@@ -145,16 +141,12 @@ fn a_service_can_only_write_its_log_and_a_logger_only_read_it() {
         one == two
     });
     assert_eq!([access(service, 1), access(service, 2), access(log, 0)], [1, 1, 0]);
-    kill("TERM", svscan.id());
-    assert_eq!(svscan.wait().unwrap().code(), Some(0));
+    terminate(svscan);
 }
 
 #[test]
 fn a_service_meets_no_broken_pipe_while_all_others_but_its_supervise_are_dead() {
-    let mut stage = Stage::new("alone");
-    counter(&stage);
-    let mut svscan = stage.start(&["svscan", "service"]);
-    eventually("lines are logged", || lines(&stage) > 1000);
+    let (mut stage, mut svscan) = counting("alone", |_| ());
     let pids = both(&stage);
     svscan.kill().unwrap();
     svscan.wait().unwrap();
@@ -172,11 +164,10 @@ fn a_service_meets_no_broken_pipe_while_all_others_but_its_supervise_are_dead() 
 fn a_service_dropped_in_is_up_within_a_second() {
     let mut stage = Stage::new("dropin");
     std::fs::create_dir(stage.path("service")).unwrap();
-    let mut svscan = stage.start(&["svscan", "service"]);
+    let svscan = stage.start(&["svscan", "service"]);
     let drop_in = |name: &str| {
-        stage.script(&format!("made/{name}/run"), "exec sleep 1000");
-        let link = stage.path("service").join(name);
-        std::os::unix::fs::symlink(format!("../made/{name}"), link).unwrap();
+        stage.script(&format!("made/{name}/run"), SLEEP);
+        stage.link(&format!("../made/{name}"), &format!("service/{name}"));
         eventually("up", || stage.pid(&format!("service/{name}")).is_some())
     };
     drop_in("s");
@@ -195,8 +186,7 @@ fn a_service_dropped_in_is_up_within_a_second() {
     eventually("gone", || stage.run(&["svok", "made/s"]).code == Some(100));
     millis(1300);
     assert_eq!(stage.run(&["svok", "made/s"]).code, Some(100), "and not started again");
-    kill("TERM", svscan.id());
-    assert_eq!(svscan.wait().unwrap().code(), Some(0));
+    terminate(svscan);
 }
 
 #[test]
@@ -223,10 +213,7 @@ fn a_missing_directory_is_named() {
 
 #[test]
 fn a_second_svscan_gives_up_at_once_and_the_first_goes_on() {
-    let mut stage = Stage::new("second");
-    counter(&stage);
-    let svscan = stage.start(&["svscan", "service"]);
-    eventually("lines are logged", || lines(&stage) > 1000);
+    let (stage, svscan) = counting("second", |_| ());
     let pids = both(&stage);
     let second = stage.run(&["svscan", "service"]);
     let words = format!("svscan: fatal: already running in this directory, pid {}\n", svscan.id());
@@ -237,11 +224,7 @@ fn a_second_svscan_gives_up_at_once_and_the_first_goes_on() {
 
 #[test]
 fn hup_ends_services_that_are_no_longer_there_and_then_their_logs() {
-    let mut stage = Stage::new("hup");
-    counter(&stage);
-    stage.script("service/other/run", "exec sleep 1000");
-    let mut svscan = stage.start(&["svscan", "service"]);
-    eventually("lines are logged", || lines(&stage) > 1000);
+    let (stage, svscan) = counting("hup", |stage| stage.script("service/other/run", SLEEP));
     let other = Some(stage.recorded("service/other"));
     std::fs::remove_file(stage.path("service/c")).unwrap();
     kill("HUP", svscan.id());
@@ -252,10 +235,9 @@ fn hup_ends_services_that_are_no_longer_there_and_then_their_logs() {
     assert_complete(&logged(&stage.path("made/c/log/main")), last);
     assert_eq!(stage.pid("service/other"), other);
     // It may come back.
-    std::os::unix::fs::symlink("../made/c", stage.path("service/c")).unwrap();
+    stage.link("../made/c", "service/c");
     eventually("up again", || stage.pid("made/c").is_some());
-    kill("TERM", svscan.id());
-    assert_eq!(svscan.wait().unwrap().code(), Some(0));
+    terminate(svscan);
     assert_eq!(stage.read("err"), "");
 }
 
@@ -263,9 +245,9 @@ fn hup_ends_services_that_are_no_longer_there_and_then_their_logs() {
 fn trouble_with_a_name_is_told_once_however_often_it_is_looked_at() {
     let mut stage = Stage::new("told");
     std::fs::create_dir(stage.path("service")).unwrap();
-    std::os::unix::fs::symlink("nowhere", stage.path("service/dangling")).unwrap();
+    stage.link("nowhere", "service/dangling");
     stage.write("service/file", "");
-    let mut svscan = stage.start(&["svscan", "service"]);
+    let svscan = stage.start(&["svscan", "service"]);
     let told =
         |name: &str| format!("svscan: warning: unable to stat {name}: file does not exist\n");
     let line = told("dangling");
@@ -276,21 +258,20 @@ fn trouble_with_a_name_is_told_once_however_often_it_is_looked_at() {
     }
     // What is put there now tells us that the directory was read after this.
     std::fs::remove_file(stage.path("service/dangling")).unwrap();
-    std::os::unix::fs::symlink("nowhere", stage.path("service/other")).unwrap();
+    stage.link("nowhere", "service/other");
     kill("ALRM", svscan.id());
     let both = [line.clone(), told("other")].concat();
     eventually("another trouble", || stage.read("err") == both);
-    std::os::unix::fs::symlink("nowhere", stage.path("service/dangling")).unwrap();
+    stage.link("nowhere", "service/dangling");
     kill("ALRM", svscan.id());
     eventually("the trouble is back", || stage.read("err") == [both.as_str(), &line].concat());
-    kill("TERM", svscan.id());
-    assert_eq!(svscan.wait().unwrap().code(), Some(0));
+    terminate(svscan);
 }
 
 #[test]
 fn a_signal_runs_the_program_of_its_name() {
     let mut stage = Stage::new("signals");
-    stage.script("service/s/run", "exec sleep 1000");
+    stage.script("service/s/run", SLEEP);
     stage.script("service/.svscan/SIGUSR1", "echo usr1 >> ../heard");
     stage.script("service/.svscan/SIGHUP", "echo hup >> ../heard");
     let mut svscan = stage.start(&["svscan", "service"]);
@@ -304,8 +285,7 @@ fn a_signal_runs_the_program_of_its_name() {
     kill("USR2", svscan.id());
     millis(500);
     assert!(stage.pid("s").is_some() && svscan.try_wait().unwrap().is_none());
-    kill("TERM", svscan.id());
-    assert_eq!(svscan.wait().unwrap().code(), Some(0));
+    terminate(svscan);
     assert!(stage.pid("s").is_none(), "a service that was moved away is ended as well");
 }
 
@@ -314,10 +294,9 @@ fn a_service_has_as_long_to_end_as_its_file_gives_it() {
     let mut stage = Stage::new("patience");
     stage.script("service/s/run", "trap '' TERM\necho deaf > deaf\nwhile :; do sleep 0.1; done");
     stage.write("service/s/timeout-kill", "500");
-    let mut svscan = stage.start(&["svscan", "service"]);
+    let svscan = stage.start(&["svscan", "service"]);
     eventually("it is deaf", || stage.read("service/s/deaf") == "deaf\n");
-    kill("TERM", svscan.id());
-    assert_eq!(svscan.wait().unwrap().code(), Some(0));
+    terminate(svscan);
     // Without the file nobody but svscan would have killed it.
     assert!(stage.read("err").contains("s: run did not end in its time (timeout-kill): killed"));
 }
@@ -336,19 +315,18 @@ fn a_service_that_others_need_ends_after_them() {
     }
     stage.write("service/needed/ends-last", "");
     stage.write("service/slow/timeout-down", "60000");
-    let mut svscan = stage.start(&["svscan", "service"]);
+    let svscan = stage.start(&["svscan", "service"]);
     for name in ["needed", "slow", "quick"] {
         eventually("it is up", || stage.read(&format!("{name}-up")) == "up\n");
     }
-    kill("TERM", svscan.id());
-    assert_eq!(svscan.wait().unwrap().code(), Some(0));
+    terminate(svscan);
     assert_eq!(stage.read("order"), "quick\nslow\nneeded\n");
 }
 
 #[test]
 fn a_service_whose_directory_is_removed_is_ended_with_the_others() {
     let mut stage = Stage::new("rmdir");
-    stage.script("service/s/run", "exec sleep 1000");
+    stage.script("service/s/run", SLEEP);
     stage.script("service/s/log/run", "exec cat > /dev/null");
     let mut svscan = stage.start(&["svscan", "service"]);
     let pids = [stage.recorded("service/s"), stage.recorded("service/s/log")];
@@ -366,9 +344,9 @@ fn a_service_whose_directory_is_removed_is_ended_with_the_others() {
 fn svscanboot_becomes_svscan_and_shows_its_log_to_ps() {
     let mut stage = Stage::new("boot");
     stage.script("service/s/run", "env > ../../new; mv ../../new ../../env\nexec sleep 1000");
-    std::os::unix::fs::symlink("nowhere", stage.path("service/dangling")).unwrap();
+    stage.link("nowhere", "service/dangling");
     let dir = stage.path("service").to_string_lossy().into_owned();
-    let mut boot = stage.start(&["svscanboot", &dir]);
+    let boot = stage.start(&["svscanboot", &dir]);
     eventually("up", || stage.pid("service/s").is_some());
     let name = std::fs::read(format!("/proc/{}/cmdline", boot.id())).unwrap();
     assert!(name.starts_with(b"svscan\0"), "{name:?}");
@@ -393,8 +371,7 @@ fn svscanboot_becomes_svscan_and_shows_its_log_to_ps() {
     // The stage's own scripts put a directory in front.
     assert!(env.contains(&path) && env.contains(":/command:/usr/local/bin:"), "{env}");
     assert!(!env.contains("HOME="), "{env}");
-    kill("TERM", boot.id());
-    assert_eq!(boot.wait().unwrap().code(), Some(0));
+    terminate(boot);
     assert_eq!(stage.run(&["svok", "service/s"]).code, Some(100));
 }
 
@@ -446,21 +423,20 @@ fn as_process_1_it_buries_orphans_and_takes_nobody_by_surprise() {
 fn services_for_whose_pipes_there_are_no_descriptors_do_not_keep_others_from_starting() {
     let stage = Stage::new("descriptors");
     for n in 0..20 {
-        stage.script(&format!("service/s{n}/run"), "exec sleep 1000");
+        stage.script(&format!("service/s{n}/run"), SLEEP);
         stage.script(&format!("service/s{n}/log/run"), "exec cat > /dev/null");
     }
     stage.script("few", "ulimit -n 32\nexec svscan service");
     let few = stage.path("few");
     let err = std::fs::File::create(stage.path("err")).unwrap();
     let mut svscan = std::process::Command::new(few);
-    let mut svscan = svscan.current_dir(&stage.dir).stderr(err).spawn().unwrap();
+    let svscan = svscan.current_dir(&stage.dir).stderr(err).spawn().unwrap();
     eventually("there are none left", || stage.read("err").contains("cannot open more files"));
-    stage.script("made/late/run", "exec sleep 1000");
-    std::os::unix::fs::symlink("../made/late", stage.path("service/late")).unwrap();
+    stage.script("made/late/run", SLEEP);
+    stage.link("../made/late", "service/late");
     eventually("one without a log is up", || stage.pid("made/late").is_some());
     let said = stage.read("err");
     let refused = "unable to create pipe for s";
     assert!(said.lines().all(|line| line.contains(refused)) && said.lines().count() < 20, "{said}");
-    kill("TERM", svscan.id());
-    assert_eq!(svscan.wait().unwrap().code(), Some(0));
+    terminate(svscan);
 }

@@ -2,27 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 mod stage;
 
-use stage::{LATE, Stage, at_rest, eventually, kill, millis, quick_once};
-use std::process::Child;
+use stage::{LATE, SLEEP, Stage, at_rest, eventually, kill, millis, quick_once};
 use std::time::{Duration, Instant};
 
-const SLEEP: &str = "exec sleep 1000";
 /// Deaf to TERM when it has said so, and easily killed.
 const DEAF: &str = "trap '' TERM\necho deaf > deaf\nwhile :; do sleep 0.1; done";
 /// Less than the five seconds after which those who wait look by themselves.
 const WOKEN: Duration = Duration::from_millis(4500);
-
-/// A supervise of `s` that listens.
-fn supervise(stage: &mut Stage) -> Child {
-    let child = stage.start(&["supervise", "s"]);
-    eventually("supervise listens", || stage.run(&["svok", "s"]).code == Some(0));
-    child
-}
-
-fn leave(stage: &Stage, mut supervise: Child) {
-    stage.run(&["svc", "-dx", "s"]);
-    assert!(supervise.wait().unwrap().success());
-}
 
 /// Runs a program that is to end with this code; how long it took.
 fn timed(stage: &Stage, words: &[&str], code: i32) -> Duration {
@@ -41,7 +27,7 @@ fn a_service_is_ready_when_it_says_so_and_who_waits_hears_it() {
     let mut stage = Stage::new("ready");
     stage.script("s/run", "while test ! -e go; do sleep 0.05; done\necho >&3\nexec sleep 1000");
     stage.write("s/notification-fd", "3\n");
-    let child = supervise(&mut stage);
+    let child = stage.supervise();
     timed(&stage, &["svwait", "-u", "-t", LATE, "s"], 0);
     assert!(json(&stage).contains("\"ready\":false"), "{}", json(&stage));
     stage.write("s/go", "");
@@ -63,7 +49,7 @@ fn a_service_is_ready_when_it_says_so_and_who_waits_hears_it() {
         assert_eq!(waits.wait().unwrap().code(), Some(0));
         began.elapsed()
     });
-    leave(&stage, child);
+    stage.leave(child);
 }
 
 #[test]
@@ -71,7 +57,7 @@ fn a_wait_ends_when_its_time_is_up() {
     let mut stage = Stage::new("late");
     stage.script("s/run", SLEEP);
     stage.write("s/notification-fd", "3");
-    let child = supervise(&mut stage);
+    let child = stage.supervise();
     let said = stage.run(&["svwait", "-U", "-t", "300", "s"]);
     let words = "svwait: fatal: s is not ready in time\n";
     assert_eq!((said.code, said.err.as_str()), (Some(99), words));
@@ -80,7 +66,7 @@ fn a_wait_ends_when_its_time_is_up() {
         assert!(took >= Duration::from_millis(300), "{took:?}");
         took
     });
-    leave(&stage, child);
+    stage.leave(child);
     assert_eq!(stage.run(&["svwait", "-u"]).code, Some(100));
     assert_eq!(stage.run(&["svwait", "-t", "soon", "s"]).code, Some(100));
     assert_eq!(stage.run(&["svc", "-wx", "s"]).code, Some(100));
@@ -95,12 +81,12 @@ fn a_wait_ends_when_its_time_is_up() {
 fn a_service_that_does_not_say_when_it_is_ready_is_waited_for_until_it_is_up() {
     let mut stage = Stage::new("mute");
     stage.script("s/run", SLEEP);
-    let child = supervise(&mut stage);
+    let child = stage.supervise();
     let said = stage.run(&["svc", "-u", "-wU", "-T", LATE, "s"]);
     let words = "svc: warning: s does not say when it is ready (no notification-fd)\n";
     assert_eq!((said.code, said.err.as_str()), (Some(0), words));
     assert!(json(&stage).contains("\"ready\":null"));
-    leave(&stage, child);
+    stage.leave(child);
 }
 
 #[test]
@@ -109,14 +95,14 @@ fn any_of_several_or_all_of_them() {
     stage.script("s/run", SLEEP);
     stage.script("t/run", SLEEP);
     stage.write("t/down", "");
-    let child = supervise(&mut stage);
+    let child = stage.supervise();
     let other = stage.start(&["supervise", "t"]);
     eventually("both listen", || stage.run(&["svok", "t"]).code == Some(0));
     timed(&stage, &["svwait", "-u", "-o", "-t", LATE, "s", "t"], 0);
     timed(&stage, &["svwait", "-u", "-a", "-t", "300", "s", "t"], 99);
     stage.run(&["svc", "-u", "t"]);
     timed(&stage, &["svwait", "-u", "-t", LATE, "s", "t"], 0);
-    leave(&stage, child);
+    stage.leave(child);
     stage.run(&["svc", "-dx", "t"]);
     drop(other);
 }
@@ -125,22 +111,22 @@ fn any_of_several_or_all_of_them() {
 fn who_waits_does_not_wait_for_ever_for_a_supervise_that_was_killed() {
     let mut stage = Stage::new("alone");
     stage.script("s/run", SLEEP);
-    let mut child = supervise(&mut stage);
+    let mut child = stage.supervise();
     timed(&stage, &["svwait", "-u", "-t", LATE, "s"], 0);
     child.kill().unwrap();
     child.wait().unwrap();
     let took = timed(&stage, &["svwait", "-d", "-t", LATE, "s"], 111);
     assert!(took.as_secs() >= 4, "{took:?}");
     // Its heir is heard as it was.
-    let mut heir = supervise(&mut stage);
+    let mut heir = stage.supervise();
     let mut waiting = stage.command(&["svwait", "-d", "-t", LATE, "s"]).spawn().unwrap();
     at_rest(waiting.id());
     heir.kill().unwrap();
     heir.wait().unwrap();
-    let heir = supervise(&mut stage);
+    let heir = stage.supervise();
     stage.run(&["svc", "-d", "s"]);
     assert_eq!(waiting.wait().unwrap().code(), Some(0));
-    leave(&stage, heir);
+    stage.leave(heir);
 }
 
 #[test]
@@ -154,7 +140,7 @@ fn finish_is_told_how_run_ended_and_ends_before_the_next_life() {
     );
     stage
         .script("s/finish", "while test -e hold; do sleep 0.05; done\necho finish \"$@\" >> order");
-    let child = supervise(&mut stage);
+    let child = stage.supervise();
     let said = |words: &str| eventually(words, || stage.read("s/order") == words);
     said("run\n");
     timed(&stage, &["svc", "-t", "-wr", "-T", LATE, "s"], 0);
@@ -175,7 +161,7 @@ fn finish_is_told_how_run_ended_and_ends_before_the_next_life() {
         "{}",
         json(&stage)
     );
-    leave(&stage, child);
+    stage.leave(child);
 }
 
 #[test]
@@ -184,7 +170,7 @@ fn finish_has_its_time_and_can_say_never_again() {
     stage.script("s/run", SLEEP);
     stage.script("s/finish", "test -e never && exit 125\nsleep 1000");
     stage.write("s/timeout-finish", "300");
-    let child = supervise(&mut stage);
+    let child = stage.supervise();
     timed(&stage, &["svwait", "-u", "-t", LATE, "s"], 0);
     let first = stage.pid("s").unwrap();
     // Without the file it has five seconds.
@@ -206,7 +192,7 @@ fn finish_has_its_time_and_can_say_never_again() {
     millis(1200);
     let line = stage.run(&["svstat", "s"]).out;
     assert!(line.starts_with("s: down ") && line.ends_with(", normally up\n"), "{line}");
-    leave(&stage, child);
+    stage.leave(child);
 }
 
 #[test]
@@ -214,7 +200,7 @@ fn a_service_deaf_to_term_is_killed_when_its_file_says_so() {
     let mut stage = Stage::new("deafness");
     stage.script("s/run", DEAF);
     stage.write("s/timeout-kill", "500\n");
-    let child = supervise(&mut stage);
+    let child = stage.supervise();
     timed(&stage, &["svwait", "-u", "-t", LATE, "s"], 0);
     // The shell needs a moment to become deaf.
     eventually("it is deaf", || stage.read("s/deaf") == "deaf\n");
@@ -222,7 +208,7 @@ fn a_service_deaf_to_term_is_killed_when_its_file_says_so() {
     assert!(took >= Duration::from_millis(450), "{took:?}");
     let said = "s: run did not end in its time (timeout-kill): killed\n";
     assert!(stage.read("err").contains(said), "{}", stage.read("err"));
-    leave(&stage, child);
+    stage.leave(child);
 }
 
 #[test]
@@ -230,9 +216,9 @@ fn a_file_that_says_nothing_of_use_is_named_once() {
     let mut stage = Stage::new("settings");
     stage.script("s/run", "echo >> starts\nexit 1");
     stage.write("s/notification-fd", "two");
-    let child = supervise(&mut stage);
+    let child = stage.supervise();
     eventually("three lives", || stage.read("s/starts").lines().count() >= 3);
-    leave(&stage, child);
+    stage.leave(child);
     let line = "supervise: warning: s/notification-fd: is not the number of a descriptor from 3 to \
                 1023; going on without it\n";
     assert_eq!(stage.read("err"), line);
@@ -242,7 +228,7 @@ fn a_file_that_says_nothing_of_use_is_named_once() {
 fn a_run_that_cannot_be_run_is_told_once_for_each_reason_and_the_service_is_down() {
     let mut stage = Stage::new("norun");
     std::fs::create_dir(stage.path("s")).unwrap();
-    let child = supervise(&mut stage);
+    let child = stage.supervise();
     let missing = "supervise: fatal: unable to start s/run: file does not exist\n";
     eventually("the reason", || stage.read("err") == missing);
     millis(2300);
@@ -254,14 +240,14 @@ fn a_run_that_cannot_be_run_is_told_once_for_each_reason_and_the_service_is_down
     eventually("the other reason", || stage.read("err") == [missing, denied].concat());
     stage.script("s/run", SLEEP);
     timed(&stage, &["svwait", "-u", "-t", LATE, "s"], 0);
-    leave(&stage, child);
+    stage.leave(child);
 }
 
 #[test]
 fn nonsense_in_the_control_fifo_is_ignored_and_what_follows_is_not() {
     let mut stage = Stage::new("nonsense");
     stage.script("s/run", SLEEP);
-    let child = supervise(&mut stage);
+    let child = stage.supervise();
     timed(&stage, &["svwait", "-u", "-t", LATE, "s"], 0);
     let first = stage.pid("s");
     let noise: Vec<u8> = (0..=255).filter(|byte| !b"udopchaitkx".contains(byte)).collect();
@@ -272,14 +258,14 @@ fn nonsense_in_the_control_fifo_is_ignored_and_what_follows_is_not() {
     eventually("paused", || stage.run(&["svstat", "s"]).out.ends_with(", paused\n"));
     assert_eq!(stage.pid("s"), first);
     assert_eq!(stage.read("err"), "");
-    leave(&stage, child);
+    stage.leave(child);
 }
 
 #[test]
 fn a_supervise_whose_directory_is_removed_leaves_when_its_service_has_ended() {
     let mut stage = Stage::new("removed");
     stage.script("s/run", SLEEP);
-    let mut child = supervise(&mut stage);
+    let mut child = stage.supervise();
     let pid = stage.recorded("s");
     std::fs::remove_dir_all(stage.path("s")).unwrap();
     millis(200);
@@ -295,7 +281,7 @@ fn a_supervise_whose_directory_is_removed_leaves_when_its_service_has_ended() {
 fn a_renamed_service_directory_is_the_same_service() {
     let mut stage = Stage::new("renamed");
     stage.script("s/run", SLEEP);
-    let mut child = supervise(&mut stage);
+    let mut child = stage.supervise();
     timed(&stage, &["svwait", "-u", "-t", LATE, "s"], 0);
     let pid = stage.pid("s");
     std::fs::rename(stage.path("s"), stage.path("r")).unwrap();
@@ -310,16 +296,16 @@ fn a_service_can_say_that_it_is_ready_to_the_heir_of_its_supervise() {
     let mut stage = Stage::new("heirready");
     stage.script("s/run", "while test ! -e go; do sleep 0.05; done\necho >&7\nexec sleep 1000");
     stage.write("s/notification-fd", "7");
-    let mut child = supervise(&mut stage);
+    let mut child = stage.supervise();
     let pid = Some(stage.recorded("s"));
     child.kill().unwrap();
     child.wait().unwrap();
-    let heir = supervise(&mut stage);
+    let heir = stage.supervise();
     assert!(stage.pid("s") == pid && json(&stage).contains("\"ready\":false"));
     stage.write("s/go", "");
     timed(&stage, &["svwait", "-U", "-t", LATE, "s"], 0);
     assert!(json(&stage).contains("\"starts\":1,"), "{}", json(&stage));
-    leave(&stage, heir);
+    stage.leave(heir);
 }
 
 #[test]
@@ -327,18 +313,18 @@ fn the_heir_of_a_supervise_waits_for_the_finish_it_left() {
     let mut stage = Stage::new("heirfinish");
     stage.script("s/run", "echo run >> order\nexec sleep 1000");
     stage.script("s/finish", "while test ! -e go; do sleep 0.05; done\necho finish >> order");
-    let mut child = supervise(&mut stage);
+    let mut child = stage.supervise();
     eventually("run", || stage.read("s/order") == "run\n");
     stage.run(&["svc", "-t", "s"]);
     eventually("finish runs", || json(&stage).contains("\"finishing\":true"));
     child.kill().unwrap();
     child.wait().unwrap();
-    let heir = supervise(&mut stage);
+    let heir = stage.supervise();
     assert!(json(&stage).contains("\"finishing\":true"), "{}", json(&stage));
     stage.write("s/go", "");
     timed(&stage, &["svwait", "-u", "-t", LATE, "s"], 0);
     eventually("run again", || stage.read("s/order") == "run\nfinish\nrun\n");
-    leave(&stage, heir);
+    stage.leave(heir);
 }
 
 #[test]

@@ -18,6 +18,9 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 /// [`LONG`] for a program's option, in milliseconds.
 pub const LATE: &str = "60000";
 
+/// A service that does nothing.
+pub const SLEEP: &str = "exec sleep 1000";
+
 /// The directory and what runs in it.
 pub struct Stage {
     pub dir: PathBuf,
@@ -89,6 +92,11 @@ impl Stage {
         fs::write(path, text).unwrap();
     }
 
+    /// A link under `name`.
+    pub fn link(&self, to: &str, name: &str) {
+        symlink(to, self.path(name)).unwrap();
+    }
+
     pub fn read(&self, name: &str) -> String {
         String::from_utf8_lossy(&fs::read(self.path(name)).unwrap_or_default()).into_owned()
     }
@@ -123,6 +131,19 @@ impl Stage {
         let child = self.command(words).stdout(Stdio::null()).stderr(err).spawn().unwrap();
         self.children.push(child.id());
         child
+    }
+
+    /// A supervise of the service `s` that listens.
+    pub fn supervise(&mut self) -> Child {
+        let child = self.start(&["supervise", "s"]);
+        eventually("supervise listens", || self.run(&["svok", "s"]).code == Some(0));
+        child
+    }
+
+    /// Ends that service and its supervise.
+    pub fn leave(&self, mut supervise: Child) {
+        self.run(&["svc", "-dx", "s"]);
+        assert!(supervise.wait().unwrap().success());
     }
 
     /// The pid svstat tells, if the service is up.
@@ -210,19 +231,32 @@ pub fn skipped(why: &str) {
     std::io::Write::write_all(&mut std::io::stdout().lock(), line.as_bytes()).unwrap();
 }
 
+/// Sends a program TERM, at which it is to end with 0.
+pub fn terminate(mut child: Child) {
+    kill("TERM", child.id());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// The names in a directory, if there is one.
+fn names(dir: &Path) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
+}
+
+/// The finished logs of a directory, the oldest first.
+pub fn finished(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = names(dir).filter(|name| name.starts_with('@')).collect();
+    names.sort();
+    names
+}
+
 /// All lines multilog keeps in a directory, the oldest first.
 pub fn logged(dir: &Path) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| name.starts_with('@') || name == "current" || name == "previous")
-        .collect();
-    // `@…` sorts before `current`, and `previous` is older than `current`.
-    names.sort_by_key(|name| (name == "current", name == "previous", name.clone()));
+    let mut kept = finished(dir);
+    kept.extend(names(dir).filter(|name| name == "previous"));
+    kept.extend(names(dir).filter(|name| name == "current"));
     let mut lines = Vec::new();
-    for name in names {
+    for name in kept {
         let text = fs::read(dir.join(name)).unwrap_or_default();
         lines.extend(String::from_utf8_lossy(&text).lines().map(str::to_owned));
     }
