@@ -223,6 +223,13 @@ impl Server {
             // Its bounce is in the queue already; the answer was lost on the way.
             return Some((Until::Synced(self.last()), Some(Answer::Accepted(old))));
         }
+        if let Origin::Import { mark, .. } = gathering.origin
+            && let Some(id) = self.queue.index().held_as(mark)
+        {
+            // An import that was killed had handed it in, and we took it after the next had asked
+            // what is here; or it is here, and was not on disk then.
+            return Some((Until::Synced(self.last()), Some(Answer::Accepted(id))));
+        }
         match gathering.bytes {
             Gathered::Refused(text) => {
                 Some((Until::Now, Some(Answer::Refused(Outcome::Later, text))))

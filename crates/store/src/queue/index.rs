@@ -83,6 +83,8 @@ pub struct Index {
     apart: BTreeMap<u64, Apart>,
     /// Letters that nobody may deliver yet, or any more.
     held: BTreeMap<u64, Mark>,
+    /// The same by what they are held for.
+    held_as: BTreeMap<Mark, u64>,
     usage: BTreeMap<u64, Usage>,
     /// Bytes of all records that matter.
     bytes: u64,
@@ -198,11 +200,22 @@ impl Index {
         self.held.range(from).next().map(|(id, mark)| (*id, *mark))
     }
 
+    /// The letter that is held by this mark.
+    pub fn held_as(&self, mark: Mark) -> Option<u64> {
+        self.held_as.get(&mark).copied()
+    }
+
     fn set_mark(&mut self, id: u64, mark: Option<Mark>) {
-        match mark {
+        let was = match mark {
             Some(mark) => self.held.insert(id, mark),
             None => self.held.remove(&id),
         };
+        if let Some(was) = was.filter(|was| self.held_as(*was) == Some(id)) {
+            self.held_as.remove(&was);
+        }
+        if let Some(mark) = mark {
+            self.held_as.insert(mark, id);
+        }
     }
 
     /// How many letters there are.
@@ -326,7 +339,7 @@ impl Index {
             }
         }
         let kept = self.letters.remove(&id)?;
-        self.held.remove(&id);
+        self.set_mark(id, None);
         self.release(kept.place);
         if kept.progress == TRIED {
             self.many.remove(&id);

@@ -54,6 +54,23 @@ fn a_letter_from_another_queue_brings_its_past_and_waits_to_be_let_go() {
 }
 
 #[test]
+fn a_letter_that_an_import_hands_in_again_is_one_while_it_is_held() {
+    let queued = Running::start();
+    queued.serve();
+    // The first import is killed, and the second has asked what is here too early to know of it.
+    let id = import(&mut queued.client(), b"hello");
+    let mut client = queued.client();
+    assert_eq!(import(&mut client, b"hello"), id);
+    assert_eq!(import(&mut client, &vec![b'x'; 400_000]), id, "its file is dropped");
+    let mut seen = Vec::new();
+    client.held(|_, entry| seen.push(entry.id)).unwrap();
+    assert_eq!(seen, [id]);
+    assert_eq!(read_back(&mut client, id), b"hello");
+    released(&mut client, id);
+    assert!(import(&mut client, b"hello") > id, "what was let go is for the import to know");
+}
+
+#[test]
 fn a_follower_hears_of_a_letter_once_when_it_is_let_go() {
     let queued = Running::start();
     queued.serve();

@@ -37,6 +37,7 @@ fn an_adopted_letter_is_there_with_its_past_and_held_until_it_is_let_go() {
     is_adopted(&mut queue, id);
     assert_eq!(queue.index().mark(id), Some(MARK));
     assert_eq!(queue.index().held_after(0), Some((id, MARK)));
+    assert_eq!(queue.index().held_as(MARK), Some(id));
     assert!(matches!(queue.hold(id, None).unwrap(), Held::At(_)));
     assert!(!queue.is_on_disk(id));
     queue.commit().unwrap();
@@ -44,6 +45,7 @@ fn an_adopted_letter_is_there_with_its_past_and_held_until_it_is_let_go() {
     let mut queue = open(&sim);
     is_adopted(&mut queue, id);
     assert_eq!((queue.index().mark(id), queue.index().held_after(0)), (None, None));
+    assert_eq!(queue.index().held_as(MARK), None);
     assert!(accept(&mut queue, b"next") > id);
     assert!(matches!(queue.hold(id + 999, None).unwrap(), Held::Missing));
 }
