@@ -1,0 +1,156 @@
+//! A directory for one test: nobody can guess its name or has been there before, and it goes when
+//! the test ends, also by a panic.
+#![forbid(unsafe_code)]
+#![allow(clippy::panic, reason = "a test says what it expects by failing")]
+
+use std::ffi::OsStr;
+use std::fs::Permissions;
+use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::{Builder, TempDir};
+
+/// How often it is tried to remove a directory.
+const TRIES: u32 = 20;
+
+/// A fresh directory, removed with all that is in it when this is dropped.
+#[derive(Debug)]
+pub struct Yard {
+    dir: TempDir,
+    maker: u32,
+}
+
+impl Yard {
+    /// An empty directory below the one for temporary files, its name beginning with `name`
+    /// (short: the paths of UNIX sockets end at 107 bytes). Everybody may enter it, as tests of
+    /// root's become other users; only its maker may write there.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let mode = Permissions::from_mode(0o755);
+        let made = Builder::new().prefix(&format!("{name}-")).permissions(mode).tempdir();
+        match made {
+            Ok(dir) => Self { dir, maker: std::process::id() },
+            Err(why) => panic!("no directory for the test {name}: {why}"),
+        }
+    }
+
+    /// Ties something that stands in the directory to it.
+    pub fn keep<T>(self, what: T) -> Kept<T> {
+        Kept { what, yard: self }
+    }
+}
+
+impl Drop for Yard {
+    /// A child that a test forked leaves its parent's directory alone.
+    fn drop(&mut self) {
+        if std::process::id() != self.maker {
+            self.dir.disable_cleanup(true);
+            return;
+        }
+        // What a test leaves running may make a file while all others are being removed.
+        let gone = || std::fs::remove_dir_all(&self.dir).is_ok() || !self.exists();
+        let _gone = (0..TRIES).any(|_| gone() || sleep());
+    }
+}
+
+impl Deref for Yard {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl AsRef<Path> for Yard {
+    fn as_ref(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl AsRef<OsStr> for Yard {
+    fn as_ref(&self) -> &OsStr {
+        self.dir.path().as_os_str()
+    }
+}
+
+/// Waits until it may be tried again.
+fn sleep() -> bool {
+    std::thread::sleep(Duration::from_millis(20));
+    false
+}
+
+/// Something that stands in a yard, and is used as if it stood alone; both go together.
+#[derive(Debug)]
+pub struct Kept<T> {
+    what: T,
+    yard: Yard,
+}
+
+impl<T> Kept<T> {
+    /// Where it stands.
+    #[must_use]
+    pub fn yard(&self) -> &Yard {
+        &self.yard
+    }
+}
+
+impl<T> Deref for Kept<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.what
+    }
+}
+
+impl<T> DerefMut for Kept<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.what
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    #[test]
+    fn a_yard_goes_with_what_is_in_it_and_no_two_are_one() {
+        let (one, two) = (Yard::new("yard"), Yard::new("yard"));
+        assert_ne!(*one, *two);
+        assert_eq!(one.metadata().unwrap().permissions().mode() & 0o777, 0o755);
+        let path = one.to_path_buf();
+        let kept = one.keep(path.join("below/file"));
+        std::fs::create_dir(kept.yard().join("below")).unwrap();
+        std::fs::write(&*kept, "x").unwrap();
+        drop(kept);
+        assert!(!path.exists() && two.exists());
+    }
+
+    #[test]
+    fn a_file_made_while_it_goes_does_not_keep_it() {
+        let yard = Yard::new("yard");
+        let path = yard.to_path_buf();
+        std::thread::scope(|scope| {
+            let made = |n| std::fs::write(path.join(format!("{n}")), "x").is_ok();
+            let busy = scope.spawn(move || (0_u64..).take_while(|n| made(*n)).count());
+            while !path.join("50").exists() {
+                std::thread::yield_now();
+            }
+            drop(yard);
+            assert!(busy.join().unwrap() > 50);
+        });
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_test_that_fails_leaves_nothing() {
+        let path = std::thread::spawn(|| {
+            let yard = Yard::new("yard");
+            std::panic::panic_any(yard.to_path_buf());
+        });
+        let path = *path.join().unwrap_err().downcast::<PathBuf>().unwrap();
+        assert!(path.starts_with(std::env::temp_dir()) && !path.exists());
+    }
+}
