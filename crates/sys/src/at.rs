@@ -275,11 +275,11 @@ pub fn truncate(file: impl AsFd, len: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::Yard;
 
     #[test]
     fn a_link_is_not_followed_and_a_new_file_is_new() {
-        let path = std::env::temp_dir().join(format!("sys-at-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
+        let path = Yard::new("sys-at");
         let at = At::open(&path).unwrap();
         let file = at.file(Path::new("a"), Opening::New).unwrap();
         assert!(at.file(Path::new("a"), Opening::New).is_err());
@@ -309,12 +309,11 @@ mod tests {
         assert_eq!(at.owner(Path::new("d")).unwrap(), mine);
         std::fs::remove_file(path.join("d")).unwrap();
         assert_eq!(at.names(Path::new("")).unwrap(), ["a", "l"]);
-        std::fs::remove_dir_all(&path).unwrap();
     }
 
     #[test]
     fn a_walk_follows_roots_links_alone_and_asks_about_what_is_not_there() {
-        let path = std::env::temp_dir().join(format!("sys-at-walk-{}", std::process::id()));
+        let path = Yard::new("sys-at-walk");
         std::fs::create_dir_all(path.join("a/b")).unwrap();
         std::os::unix::fs::symlink("a", path.join("l")).unwrap();
         let at = At::open(&path).unwrap();
@@ -335,6 +334,5 @@ mod tests {
             std::os::unix::fs::lchown(path.join("l"), Some(47_794), None).unwrap();
             assert!(at.deep(Path::new("l/b")).is_err());
         }
-        std::fs::remove_dir_all(&path).unwrap();
     }
 }

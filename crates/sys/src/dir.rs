@@ -189,11 +189,11 @@ impl Dir {
 mod tests {
     use super::*;
     use std::io::{Read, Write};
+    use yard::Yard;
 
     #[test]
     fn a_file_made_renamed_linked_and_removed_is_seen_in_the_directory() {
-        let path = std::env::temp_dir().join(format!("sys-dir-{}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
+        let path = Yard::new("sys-dir");
         let dir = Dir::open(&path).unwrap();
         dir.file("a", How::Truncate).unwrap().write_all(b"one").unwrap();
         dir.rename("a", "b").unwrap();
@@ -208,12 +208,11 @@ mod tests {
         dir.remove("b").unwrap();
         assert_eq!(dir.names(10).unwrap(), ["c"]);
         assert_eq!(dir.file("b", How::Write).unwrap_err().kind(), io::ErrorKind::NotFound);
-        std::fs::remove_dir_all(&path).unwrap();
     }
 
     #[test]
     fn a_large_directory_is_shown_whole_and_says_what_is_a_file() {
-        let path = std::env::temp_dir().join(format!("sys-entries-{}", std::process::id()));
+        let path = Yard::new("sys-entries");
         std::fs::create_dir_all(path.join("below")).unwrap();
         let names: Vec<String> = (0..1_000).map(|n| format!("{n:0>60}")).collect();
         names.iter().for_each(|name| std::fs::write(path.join(name), "").unwrap());
@@ -241,13 +240,11 @@ mod tests {
         })
         .unwrap();
         assert_eq!(shown, 5);
-        std::fs::remove_dir_all(&path).unwrap();
     }
 
     #[test]
     fn a_fifo_without_reader_is_refused_not_waited_for() {
-        let path = std::env::temp_dir().join(format!("sys-fifo-{}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
+        let path = Yard::new("sys-fifo");
         let dir = Dir::open(&path).unwrap();
         dir.make_fifo("f", 0o600).unwrap();
         let error = dir.file("f", How::Write).unwrap_err();
@@ -255,6 +252,5 @@ mod tests {
         let reader = dir.file("f", How::Read).unwrap();
         assert!(dir.file("f", How::Write).is_ok());
         drop(reader);
-        std::fs::remove_dir_all(&path).unwrap();
     }
 }

@@ -170,6 +170,7 @@ pub fn syncs_as_a_whole(fd: impl AsFd) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::Yard;
 
     #[test]
     fn a_files_name_is_synced_wherever_it_lies() {
@@ -181,8 +182,7 @@ mod tests {
 
     #[test]
     fn what_replaces_a_file_has_its_mode_whatever_was_left_beside_it() {
-        let dir = std::env::temp_dir().join(format!("replace-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        let dir = Yard::new("replace");
         let (path, tmp) = (dir.join("cdb"), dir.join("cdb.tmp"));
         // As a writer with umask 077 leaves it.
         std::fs::write(&tmp, "old and longer").unwrap();
@@ -198,6 +198,5 @@ mod tests {
         assert!(!dir.join("secret").exists() && !tmp.exists());
         std::fs::create_dir(&tmp).unwrap();
         assert_eq!(replace(&path, &tmp, 0o600, b"").unwrap_err().0, Step::Open);
-        std::fs::remove_dir_all(dir).unwrap();
     }
 }

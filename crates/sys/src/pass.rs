@@ -225,6 +225,7 @@ mod tests {
     use crate::fd;
     use crate::rlimit::{self, Resource};
     use crate::spawn::{Fork, Status, exit, fork, wait};
+    use yard::Yard;
 
     #[test]
     fn a_descriptor_crosses_with_its_message() {
@@ -270,8 +271,7 @@ mod tests {
 
     #[test]
     fn a_listener_knows_its_peer_and_a_dead_socket_is_replaced() {
-        let dir = std::env::temp_dir().join(format!("sys-pass-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        let dir = Yard::new("sys-pass");
         let path = dir.join("socket");
         drop(listen(&path, Kind::Stream, 0o600, 5).unwrap());
         let listener = listen(&path, Kind::Stream, 0o600, 5).unwrap();
@@ -280,6 +280,5 @@ mod tests {
         let _client = connect(&path, Kind::Stream).unwrap();
         let peer = peer(accept(&listener).unwrap()).unwrap();
         assert_eq!((peer.pid, peer.uid), (std::process::id(), crate::user::euid()));
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

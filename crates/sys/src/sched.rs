@@ -40,6 +40,7 @@ fn set(policy: i32) -> bool {
 mod tests {
     use super::*;
     use crate::spawn::Command;
+    use yard::Yard;
 
     /// Field 41 of `/proc/PID/stat` (proc(5)).
     fn policy(stat: &str) -> &str {
@@ -53,12 +54,12 @@ mod tests {
             let before = policy(&own()).to_owned();
             gather();
             assert_eq!((&*before, policy(&own())), ("0", "3"));
-            let dir = std::env::temp_dir().join(format!("sched-{}", std::process::id()));
-            let program = format!("cat /proc/self/stat > {}", dir.display());
+            let yard = Yard::new("sched");
+            let file = yard.join("stat");
+            let program = format!("cat /proc/self/stat > {}", file.display());
             let pid = Command::new("/bin/sh").args(["-c", &*program]).spawn().unwrap();
             crate::spawn::wait(pid).unwrap();
-            let theirs = std::fs::read_to_string(&dir).unwrap();
-            std::fs::remove_file(&dir).unwrap();
+            let theirs = std::fs::read_to_string(&file).unwrap();
             assert_eq!(policy(&theirs), "0");
         })
         .join()

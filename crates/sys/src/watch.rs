@@ -64,11 +64,11 @@ fn names() -> WatchFlags {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::Yard;
 
     #[test]
     fn a_new_name_is_heard_once() {
-        let path = std::env::temp_dir().join(format!("sys-watch-{}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
+        let path = Yard::new("sys-watch");
         let watch = Watch::on(&path).unwrap();
         assert!(!watch.drain());
         std::fs::create_dir(path.join("new")).unwrap();
@@ -80,6 +80,5 @@ mod tests {
         std::fs::write(path.join("file"), "new").unwrap();
         assert!(contents.drain());
         assert!(!watch.drain());
-        std::fs::remove_dir_all(&path).unwrap();
     }
 }

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 use probe::{Act, Outcome, REFUSED, attempt, killed, left, refused};
 use sys::sandbox::{Calls, Fence};
+use yard::Yard;
 
 fn main() {
-    let dir = std::env::temp_dir().join(format!("sandbox-{}", std::process::id()));
+    let dir = Yard::new("sandbox");
     for name in ["ours", "other"] {
         std::fs::create_dir_all(dir.join(name)).unwrap();
         std::fs::write(dir.join(name).join("file"), "x").unwrap();
@@ -20,7 +21,6 @@ fn main() {
     files_are_fenced(&dir);
     ports_are_fenced();
     unix_sockets_processes_and_programs_are_left_if_they_are_asked_for(&dir);
-    std::fs::remove_dir_all(&dir).unwrap();
 }
 
 fn paths(dir: &Path, name: &str) -> [PathBuf; 3] {
