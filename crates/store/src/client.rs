@@ -233,6 +233,7 @@ mod tests {
     use base::wire::queue::{Envelope, Origin};
 
     use super::*;
+    use yard::Yard;
 
     fn pair() -> (QueueClient, OwnedFd) {
         let (socket, other) = pass::pair(Kind::Stream).unwrap();
@@ -247,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_queued_that_is_just_being_started_is_waited_for() {
-        let dir = std::env::temp_dir().join(format!("client-soon-{}", std::process::id()));
+        let dir = Yard::new("client-soon");
         std::fs::create_dir_all(dir.join("queue")).unwrap();
         let home = Home::at(&dir).unwrap();
         assert_eq!(QueueClient::connect(&home).unwrap_err().kind(), io::ErrorKind::NotFound);
@@ -258,7 +259,6 @@ mod tests {
             let _listener = pass::listen(&socket, Kind::Stream, 0o600, 8).unwrap();
             assert!(connected.join().unwrap());
         });
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
@@ -296,8 +296,7 @@ mod tests {
 
     #[test]
     fn a_small_letter_that_nobody_has_read_goes_to_the_successor() {
-        let dir = std::env::temp_dir().join(format!("client-again-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        let dir = Yard::new("client-again");
         let at = dir.join("queued");
         let old = pass::listen(&at, Kind::Stream, 0o600, 8).unwrap();
         let client = || {
@@ -324,7 +323,6 @@ mod tests {
             drop(second);
             assert_eq!(queued.join().unwrap().unwrap_err().outcome, Outcome::Later);
         });
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

@@ -334,17 +334,15 @@ fn digits(line: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::{Kept, Yard};
 
-    fn control(files: &[(&str, &[u8])]) -> Control {
-        use std::sync::atomic::{AtomicU32, Ordering};
-        static N: AtomicU32 = AtomicU32::new(0);
-        let n = N.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("control-{}-{n}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+    fn control(files: &[(&str, &[u8])]) -> Kept<Control> {
+        let dir = Yard::new("control");
         for (name, text) in files {
             std::fs::write(dir.join(name), text).unwrap();
         }
-        Control::at(dir)
+        let control = Control::at(&*dir);
+        dir.keep(control)
     }
 
     #[test]

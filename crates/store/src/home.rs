@@ -287,6 +287,7 @@ pub fn bytes(path: &Path) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::Yard;
 
     #[test]
     fn the_variable_wins_and_an_empty_one_does_not_count() {
@@ -299,9 +300,9 @@ mod tests {
 
     #[test]
     fn a_program_in_a_homes_bin_finds_that_home() {
-        let dir = std::env::temp_dir().join(format!("home-test-{}", std::process::id()));
+        let dir = Yard::new("home-test");
         std::fs::create_dir_all(dir.join("control")).unwrap();
-        assert_eq!(choose(None, Some(&dir.join("bin/qmail"))), dir);
+        assert_eq!(choose(None, Some(&dir.join("bin/qmail"))), &*dir);
         assert_eq!(choose(None, Some(&dir.join("sbin/qmail"))), Path::new(DEFAULT));
         let home = Home::at(&dir).unwrap();
         assert_eq!(home.owner(), std::fs::metadata(&dir).unwrap().uid());

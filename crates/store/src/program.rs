@@ -146,13 +146,11 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     /// Starts a script in qmail-queue's place.
-    fn start(script: &str, patience: Duration) -> (Program, std::path::PathBuf) {
-        static N: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let n = N.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let home = crate::users::tests::home(&format!("program-{n}"));
+    fn start(script: &str, patience: Duration) -> (Program, yard::Kept<Home>) {
+        let home = crate::users::tests::home("program");
         let command = Command::new("/bin/sh").args(["-c", script]);
         let program = Program::start(command, &home, patience).unwrap();
-        (program, home.root().to_owned())
+        (program, home)
     }
 
     #[test]
@@ -168,8 +166,8 @@ mod tests {
         program.chunk(&letter);
         program.chunk(b"end\n");
         assert_eq!(program.commit(b"a@b\0c@d\0"), Ok(()));
-        assert_eq!(std::fs::read(home.join("l")).unwrap(), [&letter[..], b"end\n"].concat());
-        assert_eq!(std::fs::read(home.join("e")).unwrap(), b"Fa@b\0Tc@d\0\0");
+        assert_eq!(std::fs::read(home.path("l")).unwrap(), [&letter[..], b"end\n"].concat());
+        assert_eq!(std::fs::read(home.path("e")).unwrap(), b"Fa@b\0Tc@d\0\0");
     }
 
     #[test]
@@ -204,7 +202,7 @@ mod tests {
                 rejected message (#5.3.0)",
             ),
         ] {
-            let (mut program, _) = start(&script, PATIENCE);
+            let (mut program, _home) = start(&script, PATIENCE);
             program.chunk(b"x\n");
             let refusal = program.commit(b"a\0b\0").unwrap_err();
             assert_eq!((refusal.outcome, refusal.to_string()), (outcome, text.to_owned()));
@@ -213,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_program_that_stops_reading_has_not_queued_anything() {
-        let (mut program, _) = start("exec 0<&- 1>&-; exit 0", PATIENCE);
+        let (mut program, _home) = start("exec 0<&- 1>&-; exit 0", PATIENCE);
         program.chunk(&vec![b'x'; 200_000]);
         assert_eq!(program.commit(b"a\0b\0").unwrap_err().text, b"qq read error (#4.3.0)");
     }
@@ -221,7 +219,7 @@ mod tests {
     #[test]
     fn one_that_does_not_end_is_ended() {
         // It closes 6, so that only its end is waited for.
-        let (program, _) =
+        let (program, _home) =
             start("exec 6>&-; cat >l; cat <&1 >e; exec sleep 60", Duration::from_millis(200));
         assert_eq!(program.commit(b"a\0b\0").unwrap_err().text, b"qq timeout (#4.3.0)");
     }
@@ -231,7 +229,7 @@ mod tests {
         let (mut program, home) = start("cat >l; cat <&1 >e; echo over >o", PATIENCE);
         program.chunk(b"x\n");
         program.abort();
-        assert_eq!(std::fs::read(home.join("e")).unwrap(), b"");
-        assert_eq!(std::fs::read(home.join("o")).unwrap(), b"over\n");
+        assert_eq!(std::fs::read(home.path("e")).unwrap(), b"");
+        assert_eq!(std::fs::read(home.path("o")).unwrap(), b"over\n");
     }
 }

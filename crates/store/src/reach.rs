@@ -65,10 +65,11 @@ fn place(line: &str) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::Yard;
 
     #[test]
     fn what_was_noted_covers_what_is_there_until_a_directory_is_replaced() {
-        let root = std::env::temp_dir().join(format!("reach-{}", std::process::id()));
+        let root = Yard::new("reach");
         for dir in ["control", "elsewhere", "third", "queue/lock"] {
             std::fs::create_dir_all(root.join(dir)).unwrap();
         }
@@ -95,6 +96,5 @@ mod tests {
         assert!(!covered());
         Reach::note(&mutex, None).unwrap();
         assert!(covered() && mutex.metadata().unwrap().len() == 0);
-        std::fs::remove_dir_all(&root).unwrap();
     }
 }

@@ -119,11 +119,11 @@ impl Disk for Kernel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::Yard;
 
     #[test]
     fn a_file_lives_through_its_names() {
-        let dir = std::env::temp_dir().join(format!("kernel-disk-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        let dir = Yard::new("kernel-disk");
         let disk = Kernel::at(&dir).unwrap();
         disk.make_dir(Path::new("d")).unwrap();
         let file = disk.create(Path::new("d/a")).unwrap();
@@ -141,6 +141,5 @@ mod tests {
         assert_eq!(&buf[..8], b"\0\0\0hello");
         disk.truncate(&file, 4).unwrap();
         assert_eq!(disk.len(&again).unwrap(), 4);
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -172,12 +172,13 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+    use yard::{Kept, Yard};
 
-    fn home(tag: &str) -> Home {
-        let dir = std::env::temp_dir().join(format!("passwords-{tag}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&dir);
+    fn home(tag: &str) -> Kept<Home> {
+        let dir = Yard::new(&format!("passwords-{tag}"));
         std::fs::create_dir_all(dir.join("users")).unwrap();
-        Home::at(dir).unwrap()
+        let home = Home::at(&dir).unwrap();
+        dir.keep(home)
     }
 
     #[test]

@@ -5,6 +5,7 @@ use base::wire::queue::Progress;
 use super::*;
 use crate::control::{Map, Set};
 use crate::users::Routing;
+use yard::Yard;
 
 fn routing() -> Routing {
     let virtuals: [&[u8]; 3] = [b"v.org:a", b"one@w.org:u", b".sub.org:s"];
@@ -118,8 +119,8 @@ fn a_recipient_that_would_go_astray_keeps_its_letter_where_it_is_unless_told_oth
 }
 
 /// A queue with a letter, and a secret beside it.
-fn queue(name: &str) -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("stock-{}-{name}", std::process::id()));
+fn queue(name: &str) -> Yard {
+    let dir = Yard::new(&format!("stock-{name}"));
     for part in ["mess/0", "info/0", "local/0", "remote/0", "todo"] {
         std::fs::create_dir_all(dir.join(part)).unwrap();
     }
@@ -147,7 +148,6 @@ fn a_letter_that_is_a_link_or_behind_one_is_not_read() {
         there("info").unwrap();
     }
     assert!(Stock::open(&dir).is_err());
-    std::fs::remove_dir_all(&dir).unwrap();
 }
 
 #[test]
@@ -160,5 +160,4 @@ fn a_file_of_somebody_else_than_its_directorys_owner_is_not_read() {
         std::os::unix::fs::chown(dir.join("mess/0/23"), Some(48_001), None).unwrap();
         assert!(Stock::open(&dir).unwrap().content(23).is_ok());
     }
-    std::fs::remove_dir_all(&dir).unwrap();
 }

@@ -205,7 +205,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     /// A home with our programs, and with this script in qmail-getpw's place.
-    fn with(tag: &str, script: Option<&str>) -> Home {
+    fn with(tag: &str, script: Option<&str>) -> yard::Kept<Home> {
         let home = home(tag);
         std::fs::create_dir_all(home.path("bin")).unwrap();
         std::fs::write(home.path("bin/qmail"), "").unwrap();
@@ -220,14 +220,7 @@ mod tests {
                 std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
             }
         }
-        open_to_qmailp(&home);
         home
-    }
-
-    /// The program runs as another user.
-    fn open_to_qmailp(home: &Home) {
-        let mode = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(home.root(), mode).unwrap();
     }
 
     #[test]

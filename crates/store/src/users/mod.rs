@@ -246,11 +246,11 @@ impl Directory {
 pub(crate) mod tests {
     use super::*;
     use crate::home::bytes;
+    use yard::{Kept, Yard};
 
     /// A private home of its own for a test.
-    pub(crate) fn home(tag: &str) -> Home {
-        let dir = std::env::temp_dir().join(format!("users-{tag}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&dir);
+    pub(crate) fn home(tag: &str) -> Kept<Home> {
+        let dir = Yard::new(&format!("users-{tag}"));
         for below in ["control", "users", "alias"] {
             std::fs::create_dir_all(dir.join(below)).unwrap();
         }
@@ -260,7 +260,8 @@ pub(crate) mod tests {
             .map(|name| format!("{name}:47790:42108\n"))
             .collect();
         std::fs::write(dir.join("users/roles"), roles).unwrap();
-        Home::at(dir).unwrap()
+        let home = Home::at(&dir).unwrap();
+        dir.keep(home)
     }
 
     #[test]

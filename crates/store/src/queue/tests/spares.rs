@@ -8,6 +8,7 @@ use super::{accept, letter, open};
 use crate::disk::kernel::Kernel;
 use crate::disk::sim::{Fault, Sim};
 use crate::queue::{Config, Content, Done, Helper, Lane, Queue, Work, Worker};
+use yard::Yard;
 
 #[test]
 fn starts_without_letters_between_them_leave_no_files_behind() {
@@ -116,7 +117,7 @@ impl Helper<OwnedFd> for Stuck {
 
 #[test]
 fn the_log_gets_its_spare_segments_while_a_large_letter_keeps_the_disk_busy() {
-    let dir = std::env::temp_dir().join(format!("queue-stuck-{}", std::process::id()));
+    let dir = Yard::new("queue-stuck");
     for below in ["log", "big"] {
         std::fs::create_dir_all(dir.join(below)).unwrap();
     }
@@ -133,5 +134,4 @@ fn the_log_gets_its_spare_segments_while_a_large_letter_keeps_the_disk_busy() {
         queue.commit().unwrap();
     }
     assert!(queue.log.live.len() > 5 && queue.take_secured().is_empty());
-    std::fs::remove_dir_all(&dir).unwrap();
 }
