@@ -108,10 +108,11 @@ fn whole_lines(path: &Path) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::Yard;
 
     #[test]
     fn a_line_is_put_behind_all_that_are_there_or_in_their_place() {
-        let dir = std::env::temp_dir().join(format!("config-fast-{}", std::process::id()));
+        let dir = Yard::new("config-fast");
         std::fs::create_dir_all(dir.join("control")).unwrap();
         let home = Home::at(&dir).unwrap();
         let locals = || std::fs::read_to_string(dir.join("control/locals")).unwrap();
@@ -122,6 +123,5 @@ mod tests {
         put(&home, "locals", "d\n", Add::Anew).unwrap();
         assert_eq!(locals(), "d\n");
         assert_eq!(std::fs::read_dir(dir.join("control")).unwrap().count(), 1);
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -61,16 +61,11 @@ fn wait(file: &File, until: Duration) -> Result<(), NoLock> {
 mod tests {
     use super::*;
     use std::io::Write;
-
-    fn dir(name: &str) -> std::path::PathBuf {
-        let dir = std::env::temp_dir().join(format!("mbox-lock-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        dir
-    }
+    use yard::Yard;
 
     #[test]
     fn a_file_that_was_replaced_while_we_waited_is_not_the_one_written_to() {
-        let dir = dir("replaced");
+        let dir = Yard::new("mbox-lock");
         let name = dir.join("Mailbox");
         let held = append(&name).unwrap();
         std::thread::scope(|scope| {
@@ -82,7 +77,6 @@ mod tests {
             waiting.join().unwrap();
         });
         assert_eq!(std::fs::read(&name).unwrap(), b"before\nlater\n");
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

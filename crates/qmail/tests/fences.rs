@@ -5,15 +5,15 @@
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
 
 use probe::{Act, REFUSED, killed, left, refused};
+use yard::Yard;
 
 #[path = "../src/fences.rs"]
 mod fences;
 
 fn main() {
-    let home = std::env::temp_dir().join(format!("fences-{}", std::process::id()));
+    let home = Yard::new("fences");
     for dir in ["control", "users", "queue/log", "Maildir/new", "big"] {
         std::fs::create_dir_all(home.join(dir)).unwrap();
         std::fs::write(home.join(dir).join("file"), "x").unwrap();
@@ -70,5 +70,4 @@ fn main() {
     left("a mailbox's worker", &mailbox, &[Act::Write(file("Maildir/new/1"))]);
     refused("a mailbox's worker", &mailbox, &[unix, Act::Write(file("queue/log/file")), Act::Fork]);
     out("a mailbox's worker", &mailbox);
-    let _gone = std::fs::remove_dir_all(Path::new(&home));
 }

@@ -71,11 +71,11 @@ mod tests {
     use crate::local::environment::tests::job;
     use base::time::Moment;
     use std::io::Read;
+    use yard::Yard;
 
     #[test]
     fn a_letter_is_appended_with_its_three_lines() {
-        let dir = std::env::temp_dir().join(format!("mbox-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        let dir = Yard::new("mbox");
         let name = dir.join("Mailbox");
         std::fs::write(dir.join("letter"), b"Subject: x\n\nFrom here").unwrap();
         let letter = File::open(dir.join("letter")).unwrap();
@@ -88,6 +88,5 @@ mod tests {
         let one = "From a-b@x Thu Jan 01 00:00:00 1970\nReturn-Path: <\"a b\"@x>\n\
                    Delivered-To: tuser-virt-A.B-C%d@virt.org\nSubject: x\n\n>From here\n\n";
         assert_eq!(text, format!("{one}{one}"));
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

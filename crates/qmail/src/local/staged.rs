@@ -298,10 +298,11 @@ fn read(letter: &File, size: u64, into: &mut Vec<u8>) -> Result<(), Stop> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::Yard;
 
     #[test]
     fn a_letter_that_another_has_shown_since_the_list_was_made_is_found() {
-        let dir = std::env::temp_dir().join(format!("staged-since-{}", std::process::id()));
+        let dir = Yard::new("staged-since");
         for below in ["tmp", "new", "cur"] {
             std::fs::create_dir_all(dir.join(below)).unwrap();
         }
@@ -334,6 +335,5 @@ mod tests {
         File::create(dir.join("cur/4.late")).unwrap();
         hours_ago(0);
         assert!(has("4.late"));
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -340,6 +340,7 @@ fn nowhere() -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::Yard;
 
     fn account(uid: u32, gid: u32) -> Account {
         let (user, home) = (b"joe".to_vec(), b"/home/joe".to_vec());
@@ -357,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_root_group_found_in_users_assign_stays_one_whatever_becomes_of_the_file() {
-        let dir = std::env::temp_dir().join(format!("lspawn-root-{}", std::process::id()));
+        let dir = Yard::new("lspawn-root");
         std::fs::create_dir_all(dir.join("users")).unwrap();
         let home = Home::at(&dir).unwrap();
         let line = b"=joe:joe:5:0:/home/joe:::\n.\n";
@@ -369,6 +370,5 @@ mod tests {
         assert!(assigned && users.lookup_from(b"joe").is_err());
         let why = is_root(&home, &account, assigned, b"joe");
         assert_eq!(why.is_some(), !home.is_private(), "{why:?}");
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -46,10 +46,11 @@ impl Files {
 mod tests {
     use super::*;
     use std::fs;
+    use yard::Yard;
 
     #[test]
     fn a_file_that_is_replaced_changes_the_state_and_a_foreign_program_ends_it() {
-        let dir = std::env::temp_dir().join(format!("pspawn-files-{}", std::process::id()));
+        let dir = Yard::new("pspawn-files");
         for below in ["users", "control"] {
             fs::create_dir_all(dir.join(below)).unwrap();
         }
@@ -62,6 +63,5 @@ mod tests {
         assert_ne!(files.state(), Some(before));
         fs::write(dir.join("control/checkpassword"), "").unwrap();
         assert_eq!(files.state(), None);
-        fs::remove_dir_all(&dir).unwrap();
     }
 }

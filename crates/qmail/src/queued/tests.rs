@@ -2,8 +2,6 @@
 
 use std::io::Read;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,25 +12,23 @@ use base::wire::queue::{Answer, Envelope, Note, Origin, Progress, Request};
 use store::client::QueueClient;
 use store::home::{Home, Roles};
 use sys::poll::Event;
+use yard::Yard;
 
 use super::*;
 
 mod moving;
 
-static SERIAL: AtomicU32 = AtomicU32::new(0);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A queued in a thread of its own, in a directory that goes when it goes. Signals of a test's
 /// process cannot be used, so it is never stopped; each has its own directory.
 struct Running {
-    dir: PathBuf,
+    dir: Yard,
 }
 
 impl Running {
     fn start() -> Self {
-        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("queued-{}-{serial}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&dir);
+        let dir = Yard::new("queued");
         std::fs::create_dir_all(dir.join("queue")).unwrap();
         Self { dir }
     }
@@ -51,12 +47,6 @@ impl Running {
 
     fn client(&self) -> QueueClient {
         QueueClient::connect_at(&self.dir.join("queue/queued")).unwrap()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 

@@ -167,6 +167,7 @@ impl Away {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::Yard;
 
     #[test]
     fn attempts_come_every_second_at_last_and_the_absence_is_told_once() {
@@ -184,7 +185,8 @@ mod tests {
     }
     #[test]
     fn a_queued_that_takes_no_connections_is_not_waited_for() {
-        let path = std::env::temp_dir().join(format!("send-link-{}", std::process::id()));
+        let yard = Yard::new("send-link");
+        let path = yard.join("socket");
         let _listener = pass::listen(&path, Kind::Stream, 0o600, 0).unwrap();
         let mut taken = Vec::new();
         while let Ok(sock) = pass::connect_now(&path, Kind::Stream) {
@@ -193,6 +195,5 @@ mod tests {
         let (mut link, begun) = (Link::new(path.clone(), 1, FIRST), std::time::Instant::now());
         assert!(!link.mend(&Poller::new().unwrap(), FIRST));
         assert!(begun.elapsed() < Duration::from_secs(60) && link.due().is_some());
-        std::fs::remove_file(&path).unwrap();
     }
 }

@@ -232,6 +232,7 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::Yard;
 
     #[test]
     fn a_domain_counts_before_its_suffixes_and_those_before_nothing() {
@@ -262,8 +263,7 @@ mod tests {
 
     #[test]
     fn a_name_that_nobody_can_have_is_named_too_and_a_dot_behind_one_says_nothing() {
-        let dir = std::env::temp_dir().join(format!("policy-names-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        let dir = Yard::new("policy-names");
         let load = |name: &str, text: &str| {
             std::fs::write(dir.join(name), text).unwrap();
             let policy = Policy::load(&Control::at(&dir));
@@ -289,19 +289,16 @@ mod tests {
         }
         let policy = load("priority", "news*@b.org:people\n").unwrap();
         assert_eq!(policy.class(b"news*@b.org.", 99), Class::People);
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
     fn what_cannot_be_meant_is_named_with_its_file() {
-        let dir = std::env::temp_dir().join(format!("policy-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        let dir = Yard::new("policy");
         std::fs::write(dir.join("priority"), "# ours\na.org:poeple\n").unwrap();
         let bad = Policy::load(&Control::at(&dir)).unwrap_err();
         assert_eq!(bad.file, "control/priority");
         let mend =
             "/priority line 2 says a.org:poeple: write people, lists or bounces after the colon";
         assert!(bad.why.ends_with(mend), "{}", bad.why);
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -60,14 +60,15 @@ impl Settings {
 mod tests {
     use super::*;
     use store::users::{Route, resolve};
+    use yard::{Kept, Yard};
 
-    fn control(name: &str, files: &[(&str, &str)]) -> Control {
-        let dir = std::env::temp_dir().join(format!("send-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+    fn control(name: &str, files: &[(&str, &str)]) -> Kept<Control> {
+        let dir = Yard::new(&format!("send-{name}"));
         for (file, text) in files {
             std::fs::write(dir.join(file), text).unwrap();
         }
-        Control::at(dir)
+        let control = Control::at(&*dir);
+        dir.keep(control)
     }
 
     #[test]

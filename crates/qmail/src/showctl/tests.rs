@@ -1,9 +1,10 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use yard::{Kept, Yard};
 
-fn home(label: &str, files: &[(&str, &str)]) -> Home {
-    let root = std::env::temp_dir().join(format!("showctl-{label}-{}", std::process::id()));
+fn home(label: &str, files: &[(&str, &str)]) -> Kept<Home> {
+    let root = Yard::new(&format!("showctl-{label}"));
     for dir in ["control", "users"] {
         std::fs::create_dir_all(root.join(dir)).unwrap();
     }
@@ -12,7 +13,8 @@ fn home(label: &str, files: &[(&str, &str)]) -> Home {
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
     }
-    Home::at(root).unwrap()
+    let home = Home::at(&root).unwrap();
+    root.keep(home)
 }
 
 fn found(home: &Home) -> Vec<String> {
@@ -28,7 +30,6 @@ fn a_sound_home_has_no_troubles() {
         &[("control/me", "mx.example.org\n"), ("control/rcpthosts", "example.org\n")],
     );
     assert_eq!(found(&home), [""; 0]);
-    std::fs::remove_dir_all(home.root()).unwrap();
 }
 
 #[test]
@@ -73,7 +74,6 @@ fn every_slip_is_named_with_its_file_and_line() {
         );
     }
     assert_eq!(said.len(), 17, "{said:#?}");
-    std::fs::remove_dir_all(home.root()).unwrap();
 }
 
 #[test]
@@ -99,13 +99,11 @@ fn what_programs_do_not_start_with_or_take_otherwise_is_named_each_alone() {
         let home = home(&format!("judged-{at}"), &[&sound[..], &[(&path, &text)]].concat());
         let said = found(&home);
         assert!(said.len() == 1 && said[0].contains(want), "{file}: {said:?}");
-        std::fs::remove_dir_all(home.root()).unwrap();
     }
     let home = home("judged", &[&sound[..], &[("control/databyte", "1\n")]].concat());
     let unknown = troubles::unknown(&files::all(&home.path("control")).unwrap());
     assert!(unknown.len() == 1 && unknown[0].contains("control/databyte is no setting"));
     assert_eq!(found(&home), [""; 0]);
-    std::fs::remove_dir_all(home.root()).unwrap();
 }
 
 #[test]
@@ -125,7 +123,6 @@ fn a_password_is_not_shown_and_is_not_for_everybody() {
     let mode = std::fs::Permissions::from_mode(0o640);
     std::fs::set_permissions(home.path("control/smtproutes"), mode).unwrap();
     assert_eq!(found(&home), [""; 0]);
-    std::fs::remove_dir_all(home.root()).unwrap();
 }
 
 #[test]

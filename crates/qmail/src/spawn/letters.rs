@@ -174,6 +174,7 @@ mod tests {
     use base::outcome::Outcome;
     use base::time::Moment;
     use sys::pass::{self, Kind};
+    use yard::Yard;
 
     fn order(slot: u32) -> Order {
         let (sender, recipient) = (Vec::new(), b"a@b".to_vec());
@@ -183,8 +184,7 @@ mod tests {
 
     #[test]
     fn a_queued_that_stays_away_is_waited_for_once_and_not_for_every_letter() {
-        let nobody = std::env::temp_dir().join(format!("spawn-away-{}", std::process::id()));
-        std::fs::create_dir_all(&nobody).unwrap();
+        let nobody = Yard::new("spawn-away");
         let mut letters = Letters::new(Home::at(&nobody).unwrap(), true);
         let poller = Poller::new().unwrap();
         let mut now = Duration::from_secs(100);
@@ -203,12 +203,11 @@ mod tests {
         };
         assert!(waited(1) >= QUEUED_BACK);
         assert!(waited(2) < QUEUED_BACK / 2);
-        std::fs::remove_dir_all(&nobody).unwrap();
     }
 
     #[test]
     fn a_queued_that_goes_away_again_is_waited_for_again_but_not_without_end() {
-        let dir = std::env::temp_dir().join(format!("spawn-again-{}", std::process::id()));
+        let dir = Yard::new("spawn-again");
         std::fs::create_dir_all(dir.join("queue")).unwrap();
         let mut letters = Letters::new(Home::at(&dir).unwrap(), false);
         let poller = Poller::new().unwrap();
@@ -227,6 +226,5 @@ mod tests {
             let next = letters.next(now, &poller);
             assert_eq!(next.is_some(), life == LIVES, "life {life}");
         }
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -17,13 +17,14 @@ use store::client::QueueClient;
 use sys::fd;
 use sys::signal::{Signal, kill};
 use sys::spawn::{Command, Status, wait};
+use yard::Yard;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_qmail");
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A home of its own.
 pub(crate) struct Place {
-    pub(crate) home: PathBuf,
+    pub(crate) home: Yard,
     /// joe's uid.
     pub(crate) uid: u32,
     queued: u32,
@@ -31,8 +32,7 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new(name: &str) -> Self {
-        let home = std::env::temp_dir().join(format!("qd-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&home);
+        let home = Yard::new(&format!("qd-{name}"));
         let joe = home.join("mail/joe");
         for dir in ["control", "users", "queue/lock", "bin", "alias"] {
             fs::create_dir_all(home.join(dir)).unwrap();
@@ -136,7 +136,6 @@ impl Drop for Place {
     fn drop(&mut self) {
         let _ = kill(self.queued, Signal::Kill);
         let _ = wait(self.queued);
-        let _ = fs::remove_dir_all(&self.home);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use base::outcome::Outcome;
@@ -17,6 +17,7 @@ use store::queue::{Config, Content, NewLetter, Queue};
 use sys::fd;
 use sys::signal::{Signal, kill};
 use sys::spawn::{Command, Status, wait};
+use yard::Yard;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_qmail");
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -108,14 +109,13 @@ impl Spawner {
 
 /// A home of its own with a queue.
 pub(crate) struct Place {
-    pub(crate) home: PathBuf,
+    pub(crate) home: Yard,
     queued: Option<u32>,
 }
 
 impl Place {
     pub(crate) fn new(name: &str) -> Self {
-        let home = std::env::temp_dir().join(format!("qs-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&home);
+        let home = Yard::new(&format!("qs-{name}"));
         for dir in ["control", "users", "queue/lock"] {
             fs::create_dir_all(home.join(dir)).unwrap();
         }
@@ -202,7 +202,6 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.kill_queued();
-        let _ = fs::remove_dir_all(&self.home);
     }
 }
 

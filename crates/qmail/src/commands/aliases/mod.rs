@@ -150,10 +150,12 @@ fn judged(code: i32) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::Yard;
 
     #[test]
     fn who_makes_the_same_file_anew_is_noticed() {
-        let path = std::env::temp_dir().join(format!("aliases-tmp-{}", std::process::id()));
+        let yard = Yard::new("aliases-tmp");
+        let path = yard.join("tmp");
         let mine = new_file(path.as_os_str()).unwrap();
         assert!(is_at(&mine, path.as_os_str()));
         let other = new_file(path.as_os_str()).unwrap();

@@ -213,11 +213,11 @@ mod tests {
     use sys::pass;
 
     use super::*;
+    use yard::Yard;
 
     /// A server with one peer, in a directory of its own.
-    fn with_peer(name: &str) -> (std::path::PathBuf, Server, OwnedFd) {
-        let dir = std::env::temp_dir().join(format!("pspawn-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+    fn with_peer(name: &str) -> (Yard, Server, OwnedFd) {
+        let dir = Yard::new(&format!("pspawn-{name}"));
         let path = dir.join("socket");
         let kind = pass::Kind::Seqpacket;
         let listener = pass::listen(&path, kind, 0o600, 5).unwrap();
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_client_whose_program_has_given_up_is_not_served() {
-        let (dir, mut server, peer) = with_peer("left");
+        let (_dir, mut server, peer) = with_peer("left");
         let mut message = Vec::new();
         let login = Login { verb: Verb::Open, name: b"joe", secret: b"x", timestamp: b"<1@h>" };
         login.encode(&mut message);
@@ -242,7 +242,6 @@ mod tests {
         drop(peer);
         server.begin();
         assert!(server.waiting.is_empty() && server.checks.is_empty() && server.peers.is_empty());
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
@@ -268,12 +267,11 @@ mod tests {
         server.poller.add(&server.listener, token, Interest::READ).unwrap();
         server.accept();
         assert!(server.deaf_until.is_some());
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
     fn a_full_house_is_waited_in_without_haste() {
-        let (dir, mut server, _peer) = with_peer("full");
+        let (_dir, mut server, _peer) = with_peer("full");
         let since = clock::monotonic();
         while server.peers.len() < PEERS {
             let (sock, _) = pass::pair(pass::Kind::Seqpacket).unwrap();
@@ -288,7 +286,6 @@ mod tests {
         assert_eq!(server.limit(), Some(Duration::ZERO));
         server.enforce(clock::monotonic());
         assert!(server.deaf_until.is_none());
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
@@ -332,7 +329,6 @@ mod tests {
                 signal::kill(check.pid, Signal::Kill).unwrap();
             });
             drop(peer);
-            std::fs::remove_dir_all(&dir).unwrap();
         }
     }
 
@@ -347,16 +343,14 @@ mod tests {
             std::fs::write(dir.join("control/checkpassword"), line).unwrap();
             assert_eq!(server.most(), most, "{line:?}");
         }
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
     fn a_peer_that_does_not_read_its_answers_is_dropped() {
-        let (dir, mut server, _deaf) = with_peer("deaf");
+        let (_dir, mut server, _deaf) = with_peer("deaf");
         for _ in 0..100_000 {
             server.answer(1, &Verdict::Refused);
         }
         assert!(server.peers.is_empty());
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 }
