@@ -84,10 +84,11 @@ pub(crate) fn make_way(name: &str, dir: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::Yard;
 
     #[test]
     fn a_directory_that_is_replaced_is_noticed_and_one_that_changes_is_not() {
-        let root = std::env::temp_dir().join(format!("grounds-{}", std::process::id()));
+        let root = Yard::new("grounds");
         std::fs::create_dir_all(root.join("control")).unwrap();
         std::fs::create_dir_all(root.join("new")).unwrap();
         let home = Home::at(&root).unwrap();
@@ -110,6 +111,5 @@ mod tests {
         std::fs::remove_dir(home.path("users")).unwrap();
         assert!(!parent.refresh(false) && parent.is_obsolete());
         assert_eq!(parent.child(b"", Vec::new()), 7);
-        std::fs::remove_dir_all(&root).unwrap();
     }
 }

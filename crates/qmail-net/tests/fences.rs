@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 
 use probe::{Act, REFUSED, killed, left, refused};
 use sys::sandbox::Fence;
+use yard::Yard;
 
 #[path = "../src/fences.rs"]
 mod fences;
 
 fn main() {
-    let home = std::env::temp_dir().join(format!("fences-net-{}", std::process::id()));
+    let home = Yard::new("fences-net");
     for dir in ["control", "users", "queue/lock", "queue/log", "Maildir/new", "elsewhere"] {
         std::fs::create_dir_all(home.join(dir)).unwrap();
         std::fs::write(home.join(dir).join("file"), "x").unwrap();
@@ -31,7 +32,6 @@ fn main() {
     qmqpd(&home, &connect, &socket);
     pop3d(&home, &connect, &socket);
     remote(&home, &connect, &socket);
-    std::fs::remove_dir_all(&home).unwrap();
 }
 
 fn read(home: &Path, name: &str) -> Act {

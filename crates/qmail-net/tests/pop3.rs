@@ -22,6 +22,7 @@ use store::maildir::{self, Mark};
 use sys::brood::{Brood, Event};
 use sys::pass::{self, Kind};
 use sys::user::Ids;
+use yard::Yard;
 
 /// Under whom a test that runs as root lets the servers run.
 const NOBODY: u32 = 47_790;
@@ -43,7 +44,7 @@ fn root() -> bool {
 
 /// A home with the accounts of one script.
 struct House {
-    root: PathBuf,
+    root: Yard,
     me: String,
     /// Login names, and the password and directory of each.
     users: Arc<Mutex<HashMap<String, (String, PathBuf)>>>,
@@ -51,8 +52,7 @@ struct House {
 
 impl House {
     fn new(name: &str) -> Self {
-        let root = std::env::temp_dir().join(format!("pop3-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&root);
+        let root = Yard::new(&format!("pop3-{name}"));
         fs::create_dir_all(root.join("pspawn")).unwrap();
         // Another process writes it: what other tests fork just then would hold a file of ours open,
         // and what is open for writing cannot be executed.
@@ -148,14 +148,6 @@ impl House {
     }
 }
 
-impl Drop for House {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            let _ = fs::remove_dir_all(&self.root);
-        }
-    }
-}
-
 /// qmail-pop3d in an account's home.
 fn serve(dir: &Path, connection: OwnedFd) {
     let mut command = as_nobody(Command::new(PROGRAM));
@@ -228,7 +220,7 @@ fn pspawn_takes_the_connection_over_with_what_is_still_in_it() {
 fn a_clean_parent_answers_as_the_files_say() {
     let mut house = House::new("brood");
     house.pspawn();
-    let env = [("QMAILHOME".into(), house.root.clone().into_os_string())];
+    let env = [("QMAILHOME".into(), house.root.as_os_str().to_owned())];
     let ids = root().then(|| Ids { uid: NOBODY, gid: NOBODY, groups: vec![NOBODY] });
     let args = ["qmail-popup".into(), "mail.example.org".into()];
     let brood = Brood::spawn(PROGRAM.as_ref(), &args, &env, ids.as_ref()).unwrap();

@@ -21,6 +21,7 @@ use base::wire::queue::{Answer, MAX_REQUEST, Origin, Request};
 use house::{House, NOBODY, without_trace};
 use session::{Queued, Script, Server, Wire, play};
 use sys::brood::{Brood, Event};
+use yard::Yard;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_qmail-net");
 
@@ -176,7 +177,7 @@ fn clean_parent(house: &House) -> Brood {
 }
 
 fn clean_parent_of(program: &str, house: &House) -> Brood {
-    let env = [("QMAILHOME".into(), house.root.clone().into_os_string())];
+    let env = [("QMAILHOME".into(), house.root.as_os_str().to_owned())];
     let args = [program.into()];
     Brood::spawn(PROGRAM.as_ref(), &args, &env, House::ids().as_ref()).unwrap()
 }
@@ -347,7 +348,7 @@ fn root_does_not_listen_to_strangers() {
     if sys::user::euid() != 0 {
         return house::skipped("only root can be refused to root");
     }
-    let root = std::env::temp_dir().join(format!("sessions-{}-root", std::process::id()));
+    let root = Yard::new("sessions-root");
     std::fs::create_dir_all(root.join("control")).unwrap();
     let mut command = Command::new(PROGRAM);
     command.arg("qmail-smtpd").env("QMAILHOME", &root).stdin(Stdio::null());
@@ -356,7 +357,6 @@ fn root_does_not_listen_to_strangers() {
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(111));
     assert!(said.contains("refusing to run as root"), "{said}");
-    std::fs::remove_dir_all(root).unwrap();
 }
 
 #[test]

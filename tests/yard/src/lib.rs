@@ -4,6 +4,7 @@
 #![allow(clippy::panic, reason = "a test says what it expects by failing")]
 
 use std::ffi::OsStr;
+use std::fmt::{self, Display, Formatter};
 use std::fs::Permissions;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::PermissionsExt;
@@ -72,6 +73,12 @@ impl AsRef<Path> for Yard {
 impl AsRef<OsStr> for Yard {
     fn as_ref(&self) -> &OsStr {
         self.dir.path().as_os_str()
+    }
+}
+
+impl<T: Display> Display for Kept<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.what.fmt(f)
     }
 }
 

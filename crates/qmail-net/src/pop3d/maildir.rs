@@ -327,13 +327,14 @@ fn changed(path: &Path) -> (u64, u64) {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use yard::Yard;
 
     /// A Maildir of these files, removed afterwards.
-    pub(in super::super) struct Mailbox(pub(in super::super) PathBuf);
+    pub(in super::super) struct Mailbox(pub(in super::super) Yard);
 
     impl Mailbox {
         pub(in super::super) fn with(test: &str, files: &[(&str, &str)]) -> Self {
-            let path = std::env::temp_dir().join(format!("pop3d-{test}-{}", std::process::id()));
+            let path = Yard::new(&format!("pop3d-{test}"));
             for dir in ["new", "cur", "tmp"] {
                 fs::create_dir_all(path.join(dir)).unwrap();
             }
@@ -353,12 +354,6 @@ pub(super) mod tests {
                 names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect();
             names.sort();
             names
-        }
-    }
-
-    impl Drop for Mailbox {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).unwrap();
         }
     }
 

@@ -3,8 +3,6 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,6 +12,7 @@ use sys::pass::{self, Kind};
 use sys::{fd, poll};
 
 use super::jobs;
+use yard::Yard;
 
 /// What is waited for, and what is said then. Behind the last the connection is closed.
 type Script = Vec<(&'static str, &'static str)>;
@@ -61,7 +60,7 @@ fn play(client: &mut TcpStream, script: &Script) -> String {
 struct Child {
     channel: OwnedFd,
     thread: JoinHandle<i32>,
-    home: PathBuf,
+    home: Yard,
 }
 
 impl Child {
@@ -72,9 +71,7 @@ impl Child {
 
     /// The same, and with so many seconds for each answer.
     fn start_within(port: u16, letter: &[u8], seconds: u32) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let home = std::env::temp_dir().join(format!("remote-{}-{n}", std::process::id()));
+        let home = Yard::new("remote");
         std::fs::create_dir_all(home.join("control")).unwrap();
         let write = |name: &str, text: &str| std::fs::write(home.join(name), text).unwrap();
         write("control/me", "me.test\n");
@@ -114,9 +111,7 @@ impl Child {
     /// Its exit code, once it has ended without another word.
     fn end(self) -> i32 {
         assert_eq!(self.hear(), "");
-        let code = self.thread.join().unwrap();
-        std::fs::remove_dir_all(self.home).unwrap();
-        code
+        self.thread.join().unwrap()
     }
 }
 

@@ -293,33 +293,24 @@ fn now() -> u64 {
 mod tests {
     use super::*;
     use std::net::Ipv4Addr;
+    use yard::{Kept, Yard};
 
     const HOSTS: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
 
     /// Tables in a directory of their own, with these failures on record.
-    fn tables(count: u8, age: u64) -> Tcpto {
-        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let n = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("tcpto-{}-{n}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+    fn tables(count: u8, age: u64) -> Kept<Tcpto> {
+        let dir = Yard::new("tcpto");
         for host in HOSTS {
             let ip: IpAddr = host.parse().unwrap();
             let entry = Entry { ip, count, refused: false, time: now() - age };
             std::fs::write(dir.join(Family::of(ip).file()), entry.encode()).unwrap();
         }
-        Tcpto { dir, is_held: Cell::new(false) }
+        let tables = Tcpto { dir: dir.to_path_buf(), is_held: Cell::new(false) };
+        dir.keep(tables)
     }
 
     fn slow(tables: &Tcpto) -> [bool; 2] {
         HOSTS.map(|host| tables.is_slow(host.parse().unwrap()))
-    }
-
-    impl Drop for Tcpto {
-        fn drop(&mut self) {
-            if self.dir.starts_with(std::env::temp_dir()) {
-                let _ = std::fs::remove_dir_all(&self.dir);
-            }
-        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use session::{Queued, Script, Setting};
 use sys::user::Ids;
+use yard::Yard;
 
 /// Under whom a test that runs as root lets the server run.
 pub(crate) const NOBODY: u32 = 47_790;
@@ -36,14 +37,13 @@ pub(crate) fn skipped(why: &str) {
 
 /// A home that belongs to one script.
 pub(crate) struct House {
-    pub(crate) root: PathBuf,
+    pub(crate) root: Yard,
     pub(crate) env: Vec<(String, String)>,
 }
 
 impl House {
     pub(crate) fn new(name: &str) -> Self {
-        let root = std::env::temp_dir().join(format!("sessions-{}-{name}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&root);
+        let root = Yard::new(&format!("sessions-{name}"));
         for dir in ["control", "users", "queue", "alias"] {
             std::fs::create_dir_all(root.join(dir)).unwrap();
         }
@@ -123,14 +123,6 @@ impl House {
             .collect();
         paths.sort();
         paths.iter().filter_map(|path| kept(path)).collect()
-    }
-}
-
-impl Drop for House {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            let _ = std::fs::remove_dir_all(&self.root);
-        }
     }
 }
 
