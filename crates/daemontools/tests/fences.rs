@@ -4,12 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
 use probe::{Act, REFUSED, killed, left, refused};
+use yard::Yard;
 
 #[path = "../src/fences.rs"]
 mod fences;
 
 fn main() {
-    let dir = std::env::temp_dir().join(format!("fences-multilog-{}", std::process::id()));
+    let dir = Yard::new("fences-multilog");
     for name in ["main", "alerts", "other"] {
         std::fs::create_dir_all(dir.join(name)).unwrap();
         std::fs::write(dir.join(name).join("current"), "x").unwrap();
@@ -47,5 +48,4 @@ fn main() {
     refused("splogger", &splogger, &[Act::Exec("/bin/true".into()), Act::Fork]);
     refused("splogger", &splogger, &REFUSED);
     killed("splogger", &splogger);
-    std::fs::remove_dir_all(&dir).unwrap();
 }

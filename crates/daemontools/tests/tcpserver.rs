@@ -11,11 +11,11 @@ mod listener;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use listener::{BINARY, LONG, Server};
+use yard::{Kept, Yard};
 
 fn start(options: &[&str], program: &[&str]) -> Server {
     at("127.0.0.1", options, program)
@@ -36,26 +36,24 @@ fn said(mut conn: TcpStream) -> String {
     text
 }
 
-/// A directory of its own for one test.
-fn dir(name: &str) -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("tcpserver-{}-{name}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
-    dir
+/// A rules database.
+fn rules(name: &str, text: &str) -> Kept<String> {
+    let dir = Yard::new(&format!("tcpserver-{name}"));
+    let cdb = dir.join("rules.cdb").to_str().unwrap().to_owned();
+    compile(&cdb, text);
+    dir.keep(cdb)
 }
 
-/// A rules database.
-fn rules(name: &str, text: &str) -> String {
-    let dir = dir(name);
-    let cdb = dir.join("rules.cdb");
+/// Makes it anew.
+fn compile(cdb: &str, text: &str) {
     let mut child = Command::new(BINARY)
         .arg("tcprules")
-        .args([&cdb, &dir.join("rules.tmp")])
+        .args([cdb, &format!("{cdb}.tmp")])
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
-    cdb.to_str().unwrap().to_owned()
 }
 
 /// A log line with its pid replaced by P.
@@ -129,7 +127,7 @@ fn rules_set_variables_deny_and_are_read_anew() {
     for _ in 0..5 {
         server.line();
     }
-    rules("rules", "127.:deny\n");
+    compile(&cdb, "127.:deny\n");
     assert_eq!(talk(&server), "Hi ");
     server.line();
     server.line();
@@ -139,7 +137,7 @@ fn rules_set_variables_deny_and_are_read_anew() {
 
 #[test]
 fn a_missing_rules_file_drops_unless_it_may_be_missing_and_a_damaged_one_drops() {
-    let dir = dir("missing");
+    let dir = Yard::new("tcpserver-missing");
     let none = dir.join("none").to_str().unwrap().to_owned();
     let mut server = start(&["-RHl0", "-x", &none], &["echo", "in"]);
     assert_eq!(talk(&server), "");
@@ -185,7 +183,7 @@ fn one_address_has_only_its_share() {
 
 #[test]
 fn a_network_has_only_its_share_and_limits_may_be_files() {
-    let dir = dir("limits");
+    let dir = Yard::new("tcpserver-limits");
     let file = dir.join("network");
     std::fs::write(&file, "2\n").unwrap();
     let (each, all) = (dir.join("none"), file.to_str().unwrap());
@@ -217,7 +215,8 @@ fn a_network_has_only_its_share_and_limits_may_be_files() {
 
 #[test]
 fn a_limit_of_0_in_a_file_is_over_when_the_file_says_more() {
-    let file = dir("zero").join("concurrency");
+    let dir = Yard::new("tcpserver-zero");
+    let file = dir.join("concurrency");
     std::fs::write(&file, "0\n").unwrap();
     let server = start(&["-RHl0", "-c", file.to_str().unwrap()], &["echo", "in"]);
     let mut conn = server.connect();
@@ -258,7 +257,8 @@ fn a_thousand_too_many_from_one_address_are_said_once_and_counted() {
 
 #[test]
 fn rules_that_cannot_be_read_are_said_once_and_drop_everybody() {
-    let none = dir("unread").join("none.cdb");
+    let dir = Yard::new("tcpserver-unread");
+    let none = dir.join("none.cdb");
     let none = none.to_str().unwrap();
     let mut server = start(&["-RHl0", "-x", none], &["echo", "in"]);
     for _ in 0..50 {
@@ -374,7 +374,7 @@ fn a_proxy_without_a_header_is_dropped_and_holds_up_nobody() {
     let mut server = start(&["-RHl0", "-A60", "-a", &cdb], &["echo", "here"]);
     assert_eq!(proxied(&server, [127, 0, 0, 2], &[b"EHLO x\r\n"]), "");
     assert!(server.line().ends_with("proxy 127.0.0.2 did not begin with a PROXY header"));
-    std::fs::remove_file(&cdb).unwrap();
+    std::fs::remove_file(&*cdb).unwrap();
     assert_eq!(talk(&server), "");
     let line = format!(
         "tcpserver: warning: dropping connection, unable to read {cdb}: file does not exist"

@@ -16,6 +16,7 @@ use listener::{LONG, Server, myself};
 use sys::brood::{self, CleanParent, Greeting, Serve};
 use sys::fd;
 use sys::watch::Watch;
+use yard::Yard;
 
 const HERE: [u8; 4] = [127, 0, 0, 1];
 const THERE: [u8; 4] = [127, 0, 0, 2];
@@ -134,15 +135,14 @@ fn session(server: &mut Server, from: [u8; 4], line: &str) -> Told {
     Told { pid, times }
 }
 
-fn start() -> (Server, PathBuf) {
-    let files = std::env::temp_dir().join(format!("tcpserver-again-{}", std::process::id()));
-    std::fs::create_dir_all(&files).unwrap();
+fn start() -> (Server, Yard) {
+    let files = Yard::new("tcpserver-again");
     let server = Server::start("0", &["-fv"], &myself(), &[(FILES, files.to_str().unwrap())]);
     (server, files)
 }
 
 fn a_client_that_keeps_coming_is_served_by_one_process_until_its_second_is_over() {
-    let (mut server, _) = start();
+    let (mut server, _files) = start();
     // The first is a stranger's; the end of its process makes it known.
     let stranger = session(&mut server, HERE, "x\n");
     let first = session(&mut server, HERE, "x\n");
@@ -157,7 +157,7 @@ fn a_client_that_keeps_coming_is_served_by_one_process_until_its_second_is_over(
 }
 
 fn no_other_client_is_served_by_it() {
-    let (mut server, _) = start();
+    let (mut server, _files) = start();
     session(&mut server, HERE, "x\n");
     session(&mut server, THERE, "x\n");
     let here = session(&mut server, HERE, "x\n");
@@ -168,7 +168,7 @@ fn no_other_client_is_served_by_it() {
 }
 
 fn a_session_that_ends_badly_is_its_process_s_last() {
-    let (mut server, _) = start();
+    let (mut server, _files) = start();
     session(&mut server, HERE, "x\n");
     let known = session(&mut server, HERE, "x\n");
     assert_eq!(session(&mut server, HERE, "bad\n"), Told { times: 2, ..known });
@@ -176,7 +176,7 @@ fn a_session_that_ends_badly_is_its_process_s_last() {
 }
 
 fn a_killed_child_ends_its_session_once() {
-    let (mut server, _) = start();
+    let (mut server, _files) = start();
     session(&mut server, HERE, "x\n");
     let known = session(&mut server, HERE, "x\n");
     assert_eq!(session(&mut server, HERE, "die\n"), Told { times: 2, ..known });
@@ -197,5 +197,4 @@ fn what_the_program_reads_anew_counts_for_the_next_connection() {
     let after = session(&mut server, HERE, "x\n");
     assert_eq!(after.times, 1);
     assert_ne!(after.pid, before.pid);
-    std::fs::remove_dir_all(&files).unwrap();
 }

@@ -5,12 +5,11 @@ mod listener;
 use listener::Server;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use yard::Yard;
 
 /// A server of `cat` with these rules, which lie in the directory. Nobody knows any name.
-fn start(name: &str, options: &str, rules: &[(&str, &str)]) -> (Server, PathBuf) {
-    let dir = std::env::temp_dir().join(format!("tcpserver-{}-{name}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
+fn start(name: &str, options: &str, rules: &[(&str, &str)]) -> (Server, Yard) {
+    let dir = Yard::new(&format!("tcpserver-{name}"));
     let cdb = dir.join("rules.cdb");
     std::fs::write(&cdb, base::cdb::build(rules.iter().copied()).unwrap()).unwrap();
     let options = [options, "-x", cdb.to_str().unwrap()];
@@ -44,7 +43,7 @@ fn a_rule_allows_its_clients_addresses_so_many_and_another_rule_more() {
     // With a name to look up a process finds out, without one the listener itself.
     for options in ["-vRHl0", "-vRl0"] {
         let rules = [("127.0.0.9", "+MAXCONNIP=3\0"), ("", "+MAXCONNIP=1\0")];
-        let (mut server, dir) = start("address", options, &rules);
+        let (mut server, _dir) = start("address", options, &rules);
         let first = hold(&server, 1);
         assert!(first.is_some() && hold(&server, 1).is_none());
         refused(&mut server, "127.0.0.1", " ip connection limit:1 exceeded");
@@ -53,15 +52,13 @@ fn a_rule_allows_its_clients_addresses_so_many_and_another_rule_more() {
         refused(&mut server, "127.0.0.9", " ip connection limit:3 exceeded");
         end(&mut server, first);
         assert!(hold(&server, 1).is_some(), "there is a place again");
-        std::fs::remove_dir_all(dir).unwrap();
     }
 }
 
 #[test]
 fn a_rule_allows_its_clients_networks_so_many() {
-    let (mut server, dir) = start("network", "-vRHl0", &[("", "+MAXCONNC=2\0+MAXCONIP=9\0")]);
+    let (mut server, _dir) = start("network", "-vRHl0", &[("", "+MAXCONNC=2\0+MAXCONIP=9\0")]);
     let held = [hold(&server, 1), hold(&server, 2)];
     assert!(held.iter().all(Option::is_some) && hold(&server, 3).is_none());
     refused(&mut server, "127.0.0.3", " network connection limit:2 exceeded");
-    std::fs::remove_dir_all(dir).unwrap();
 }

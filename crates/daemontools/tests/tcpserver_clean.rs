@@ -14,6 +14,7 @@ use std::time::Duration;
 use listener::{Server, eventually, myself};
 use sys::brood::{self, Serve};
 use sys::{fd, signal, spawn};
+use yard::Yard;
 
 /// Jobs after which the program's clean parent retires.
 const RETIRE: u64 = 4;
@@ -133,39 +134,40 @@ fn a_dead_clean_parent_is_replaced() {
 }
 
 fn a_denied_client_gets_the_banner_only() {
-    let cdb = rule("D\0");
+    let dir = Yard::new("tcpserver-clean");
+    let cdb = rule(&dir, "D\0");
     let mut server = start(&["-BHi", "-x", &cdb]);
     assert_eq!(talk(server.connect(), "x\n"), "Hi");
     server.line_of("tcpserver: deny ");
     assert_eq!(server.line(), "tcpserver: status: 0/40");
-    std::fs::remove_file(cdb).unwrap();
 }
 
 /// A database of one rule, for everybody here.
-fn rule(value: &str) -> String {
-    let cdb = std::env::temp_dir().join(format!("tcpserver-clean-{}.cdb", std::process::id()));
+fn rule(dir: &Yard, value: &str) -> String {
+    let cdb = dir.join("rules.cdb");
     std::fs::write(&cdb, base::cdb::build([("127.", value)]).unwrap()).unwrap();
     cdb.to_str().unwrap().to_owned()
 }
 
 fn a_rules_limit_is_for_who_comes_and_not_for_who_is_in() {
-    let cdb = rule("+MAXCONNIP=2\0");
+    let dir = Yard::new("tcpserver-clean");
+    let cdb = rule(&dir, "+MAXCONNIP=2\0");
     let mut server = start(&["-x", &cdb]);
     let held = [server.connect(), server.connect()];
     assert_eq!(talk(server.connect(), "x\n"), "");
     let line = server.line_of("tcpserver: deny ");
     assert!(line.ends_with(" ip connection limit:2 exceeded"), "{line}");
-    rule("+MAXCONNIP=1\0");
+    rule(&dir, "+MAXCONNIP=1\0");
     for conn in held {
         assert!(talk(conn, "x\n").starts_with("PROTO=TCP\0"));
     }
     server.line_of("tcpserver: status: 0/40");
     assert!(talk(server.connect(), "x\n").starts_with("PROTO=TCP\0"));
-    std::fs::remove_file(cdb).unwrap();
 }
 
 fn a_program_that_dies_at_once_lets_connections_wait() {
-    let births = std::env::temp_dir().join(format!("tcpserver-births-{}", std::process::id()));
+    let dir = Yard::new("tcpserver-births");
+    let births = dir.join("births");
     let mut server = start_with(&[], &[("STILLBORN", births.to_str().unwrap())]);
     let conn = server.connect();
     conn.set_read_timeout(Some(Duration::from_millis(1500))).unwrap();
@@ -180,7 +182,6 @@ fn a_program_that_dies_at_once_lets_connections_wait() {
     assert!(line.contains(" ended before it was ready"), "{line}");
     let line = server.line();
     assert!(line.contains(" times more ") && line.contains(" ended before it was ready"), "{line}");
-    std::fs::remove_file(&births).unwrap();
 }
 
 fn a_running_child_outlives_the_listener() {

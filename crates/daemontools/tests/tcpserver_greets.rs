@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use listener::{Server, myself};
 use sys::brood::{self, CleanParent, Greeting, Serve};
 use sys::{fd, signal};
+use yard::Yard;
 
 fn main() {
     if let Some(sock) = brood::requested() {
@@ -253,8 +254,7 @@ fn who_comes_when_places_are_short_is_hurried() {
 }
 
 fn a_rule_can_have_the_program_greet_by_itself() {
-    let dir = std::env::temp_dir().join(format!("tcpserver-greets-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
+    let dir = Yard::new("tcpserver-greets");
     let cdb = dir.join("rules.cdb");
     let write = |rules: [(&str, &str); 1]| {
         std::fs::write(&cdb, base::cdb::build(rules).unwrap()).unwrap();
@@ -267,12 +267,10 @@ fn a_rule_can_have_the_program_greet_by_itself() {
     write([("127.0.0.1", "+GREETED=\0")]);
     assert_eq!(from(&server, [127, 0, 0, 1]).line(), "myself\n");
     assert!(from(&server, [127, 0, 0, 2]).line().starts_with("+OK"));
-    std::fs::remove_dir_all(&dir).unwrap();
 }
 
 fn who_waits_is_judged_by_the_last_rules_that_could_be_read() {
-    let dir = std::env::temp_dir().join(format!("tcpserver-seated-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
+    let dir = Yard::new("tcpserver-seated");
     let cdb = dir.join("rules.cdb");
     let write = |rules: [(&str, &str); 1]| {
         std::fs::write(&cdb, base::cdb::build(rules).unwrap()).unwrap();
@@ -301,12 +299,10 @@ fn who_waits_is_judged_by_the_last_rules_that_could_be_read() {
     assert_eq!(connect(&server).rest(), "");
     third.say("what\n");
     assert_eq!(third.rest(), "");
-    std::fs::remove_dir_all(&dir).unwrap();
 }
 
 fn a_file_of_limits_counts_again_for_those_who_wait() {
-    let dir = std::env::temp_dir().join(format!("tcpserver-zero-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
+    let dir = Yard::new("tcpserver-zero");
     let file = dir.join("concurrency");
     std::fs::write(&file, "0\n").unwrap();
     let server = start(&["-c", file.to_str().unwrap()]);
@@ -317,7 +313,6 @@ fn a_file_of_limits_counts_again_for_those_who_wait() {
     assert!(!client.is_closed());
     std::fs::write(&file, "5\n").unwrap();
     assert!(client.rest().contains("TCPREMOTEIP=127.0.0.1"));
-    std::fs::remove_dir_all(&dir).unwrap();
 }
 
 fn an_address_has_its_share_of_silent_and_served_together() {
@@ -356,8 +351,7 @@ fn a_session_counts_although_its_clean_parent_is_gone() {
 }
 
 fn a_proxys_client_is_greeted_and_served_as_itself() {
-    let dir = std::env::temp_dir().join(format!("tcpserver-proxied-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
+    let dir = Yard::new("tcpserver-proxied");
     let cdb = dir.join("proxies.cdb");
     std::fs::write(&cdb, base::cdb::build([("127.0.0.2", "")]).unwrap()).unwrap();
     let mut server = start(&["-A1", "-a", cdb.to_str().unwrap()]);
@@ -379,5 +373,4 @@ fn a_proxys_client_is_greeted_and_served_as_itself() {
         assert!(told.contains(&format!("{variable}\0")), "{told:?}");
     }
     assert!(server.line_of("tcpserver: ok ").ends_with(":198.51.100.2:25 :192.0.2.1::123"));
-    std::fs::remove_dir_all(&dir).unwrap();
 }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use listener::{LONG, Server, at_rest, eventually, myself};
 use sys::brood::{self, CleanParent, Greeting, Serve};
 use sys::{fd, signal, spawn};
+use yard::Yard;
 
 /// The variable that names the file a clean parent reads its greeting from.
 const GREETING: &str = "GREETING_FILE";
@@ -65,25 +66,17 @@ impl CleanParent for Program {
 }
 
 /// A directory with a greeting in it, removed when dropped.
-struct Dir(PathBuf);
+struct Dir(Yard);
 
 impl Dir {
     fn new(name: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("tcpserver-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        Self(dir)
+        Self(Yard::new(&format!("tcpserver-{name}")))
     }
 
     fn greet_with(&self, text: &str) -> PathBuf {
         let file = self.0.join("greeting");
         std::fs::write(&file, text).unwrap();
         file
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -103,6 +103,7 @@ mod tests {
     use super::*;
     use base::time::Moment;
     use std::os::unix::net::UnixDatagram;
+    use yard::Yard;
 
     fn post(path: PathBuf) -> Post {
         let clock = LocalClock::in_zone(b"UTC0");
@@ -117,10 +118,8 @@ mod tests {
 
     #[test]
     fn a_line_is_a_packet_as_the_c_library_writes_it() {
-        let dir = std::env::temp_dir().join(format!("splogger-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        let dir = Yard::new("splogger");
         let path = dir.join("log");
-        let _ = std::fs::remove_file(&path);
         let mut post = post(path.clone());
         say(&mut post, b"gone one\ngone two\n");
         let syslog = UnixDatagram::bind(&path).unwrap();
@@ -135,7 +134,6 @@ mod tests {
         assert_eq!(hear(), format!("<17>{at} alert: oh no"));
         assert_eq!(hear(), format!("<20>{at} warning: hm"));
         assert_eq!(hear(), format!("<22>{at} new msg 1"));
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

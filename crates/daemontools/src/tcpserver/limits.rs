@@ -96,11 +96,11 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::Yard;
 
     #[test]
     fn a_word_with_a_slash_is_a_file_and_without_the_file_nothing_is_limited() {
-        let dir = std::env::temp_dir().join(format!("tcpserver-limits-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        let dir = Yard::new("tcpserver-limits");
         let file = dir.join("concurrency");
         let limit = Limit::of(file.as_os_str(), 7);
         let read = || limit.read().map_err(|(_, error)| error.kind());
@@ -113,7 +113,6 @@ mod tests {
             std::fs::write(&file, text).unwrap();
             assert_eq!(read(), Err(ErrorKind::InvalidData), "{text}");
         }
-        std::fs::remove_dir_all(&dir).unwrap();
         assert_eq!(Limit::of(OsStr::new("12a"), 7).read().unwrap(), 12);
     }
 }

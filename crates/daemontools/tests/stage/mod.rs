@@ -6,14 +6,12 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use yard::Yard;
 
 #[path = "../patience/mod.rs"]
 mod patience;
 
 pub use patience::{LONG, at_rest, eventually, millis, quick_once};
-
-static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// [`LONG`] for a program's option, in milliseconds.
 pub const LATE: &str = "60000";
@@ -23,7 +21,7 @@ pub const SLEEP: &str = "exec sleep 1000";
 
 /// The directory and what runs in it.
 pub struct Stage {
-    pub dir: PathBuf,
+    pub dir: Yard,
     children: Vec<u32>,
 }
 
@@ -47,10 +45,7 @@ impl From<Output> for Said {
 
 impl Stage {
     pub fn new(name: &str) -> Stage {
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir()
-            .join(format!("daemontools-{name}-{}-{number}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
+        let dir = Yard::new(&format!("daemontools-{name}"));
         fs::create_dir_all(dir.join("bin")).unwrap();
         let binary = Path::new(env!("CARGO_BIN_EXE_daemontools"));
         for program in [
@@ -197,9 +192,6 @@ impl Drop for Stage {
                     kill("KILL", pid);
                 }
             }
-        }
-        if !std::thread::panicking() {
-            let _ = fs::remove_dir_all(&self.dir);
         }
     }
 }
