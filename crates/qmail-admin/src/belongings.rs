@@ -267,17 +267,19 @@ fn give_file(path: &Path, mode: u32, owner: &Ids) -> Result<(), Trouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::{Kept, Yard};
 
-    fn tree(name: &str) -> Belongings {
-        let dir = std::env::temp_dir().join(format!("belongings-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+    fn tree(name: &str) -> Kept<Belongings> {
+        let yard = Yard::new(&format!("belongings-{name}"));
+        let dir = yard.join("tree");
+        std::fs::create_dir(&dir).unwrap();
         let there = std::fs::metadata(&dir).unwrap();
         let (uid, gid) = match there.uid() {
             0 => (47_794, 42_107),
             uid => (uid, there.gid()),
         };
         let owner = Ids { uid, gid, groups: vec![gid] };
-        Belongings { dir, owner, mode: 0o700, keeps_group: false, files: Some(0o600) }
+        yard.keep(Belongings { dir, owner, mode: 0o700, keeps_group: false, files: Some(0o600) })
     }
 
     fn put(tree: &Belongings, name: &str, mode: u32) {
@@ -299,7 +301,6 @@ mod tests {
             let there = std::fs::metadata(tree.dir.join(name)).unwrap();
             assert_eq!((there.uid(), there.gid()), (tree.owner.uid, tree.owner.gid), "{name}");
         }
-        std::fs::remove_dir_all(&tree.dir).unwrap();
     }
 
     fn theirs(tree: &Belongings) -> PathBuf {
@@ -324,8 +325,6 @@ mod tests {
         let before = looks();
         assert!(tree.mend().unwrap_err().contains("2 has other names"));
         assert_eq!(looks(), before);
-        std::fs::remove_dir_all(&tree.dir).unwrap();
-        std::fs::remove_file(theirs).unwrap();
     }
 
     #[test]
@@ -338,8 +337,6 @@ mod tests {
         assert_eq!(tree.look(true), [format!("{} has wrong type", tree.dir.join("1").display())]);
         let after = std::fs::metadata(&theirs).unwrap();
         assert_eq!((before.uid(), before.mode()), (after.uid(), after.mode()));
-        std::fs::remove_dir_all(&tree.dir).unwrap();
-        std::fs::remove_file(theirs).unwrap();
     }
 
     #[test]

@@ -220,12 +220,10 @@ fn uid(at: &At) -> io::Result<u32> {
 mod tests {
     use super::*;
     use std::os::unix::fs::{chown, symlink};
-    use std::path::PathBuf;
+    use yard::Yard;
 
-    fn scratch(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("mailbox-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        dir
+    fn scratch(name: &str) -> Yard {
+        Yard::new(&format!("mailbox-{name}"))
     }
 
     fn me() -> Ids {
@@ -256,7 +254,6 @@ mod tests {
         for part in PARTS {
             assert_eq!(looks(&mail.join(part)), (true, ids.uid, ids.gid, 0o700), "{part}");
         }
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
@@ -279,7 +276,6 @@ mod tests {
         assert!(make(&domain, &mail, &me(), &ids).is_err());
         assert_eq!(std::fs::metadata(&victim).unwrap().uid(), me().uid);
         assert_eq!(std::fs::read_dir(&victim).unwrap().count(), 0);
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
@@ -301,6 +297,5 @@ mod tests {
         chown(&mail, Some(48_008), None).unwrap();
         let why = make(&domain, &mail, &me(), &ids).unwrap_err();
         assert!(why.contains("bob is there and belongs to uid 48008"), "{why}");
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -131,11 +131,10 @@ pub(crate) fn unless_there(path: &Path, text: &str) -> Result<(), Trouble> {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+    use yard::Yard;
 
-    fn scratch(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("permissions-{}-{name}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        dir
+    fn scratch(name: &str) -> Yard {
+        Yard::new(&format!("permissions-{name}"))
     }
 
     fn role() -> Ids {
@@ -160,7 +159,6 @@ mod tests {
         let there = fs::metadata(&secret).unwrap();
         assert_eq!((there.uid(), there.mode() & 0o7777), (0, 0o700));
         assert_eq!(fs::read_dir(&secret).unwrap().count(), 0);
-        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
@@ -175,7 +173,6 @@ mod tests {
         directory(&dir.join("queue/log"), 0o700, &owner).unwrap();
         let there = fs::metadata(dir.join("disk/log")).unwrap();
         assert_eq!((there.uid(), there.mode() & 0o7777), (owner.uid, 0o700));
-        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
@@ -192,6 +189,5 @@ mod tests {
         fs::hard_link(dir.join("upgrade"), dir.join("second")).unwrap();
         assert!(add("second", me).is_err());
         assert_eq!(read("upgrade"), "line\nline\n");
-        fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -105,11 +105,12 @@ pub(crate) fn scanned_here() -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::{Kept, Yard};
 
-    fn home(name: &str) -> Home {
-        let root = std::env::temp_dir().join(format!("places-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&root).unwrap();
-        Home::at(root).unwrap()
+    fn home(name: &str) -> Kept<Home> {
+        let root = Yard::new(&format!("places-{name}"));
+        let home = Home::at(&root).unwrap();
+        root.keep(home)
     }
 
     #[test]
@@ -121,7 +122,6 @@ mod tests {
         let [cdb, tmp] = places.compiled();
         assert_eq!(cdb, home.path("service/qmail-smtpd/rules.cdb"));
         assert_eq!(tmp, home.path("service/qmail-smtpd/rules.tmp"));
-        std::fs::remove_dir_all(home.root()).unwrap();
     }
 
     #[test]
@@ -139,7 +139,6 @@ mod tests {
         assert_eq!(logs, wanted.map(PathBuf::from));
         let files = ["/etc/tcp.smtp.cdb", "/etc/tcp.smtp.tmp"].map(PathBuf::from);
         assert_eq!(places.compiled(), files);
-        std::fs::remove_dir_all(home.root()).unwrap();
     }
 
     #[test]
@@ -147,6 +146,5 @@ mod tests {
         let home = home("moved");
         std::os::unix::fs::symlink("/srv/service", home.path("service")).unwrap();
         assert!(!Places::of(&home).guided);
-        std::fs::remove_dir_all(home.root()).unwrap();
     }
 }

@@ -85,11 +85,11 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::{MetadataExt, symlink};
+    use yard::Yard;
 
     #[test]
     fn a_postmasters_file_is_aliass_and_no_link_is_followed_or_given_away() {
-        let dir = std::env::temp_dir().join(format!("postmasters-{}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
+        let dir = Yard::new("postmasters");
         let (secret, file) = (dir.join("secret"), dir.join(".qmail-example:org-abuse"));
         fs::write(&secret, "secret").unwrap();
         let me = fs::metadata(&secret).unwrap();
@@ -108,6 +108,5 @@ mod tests {
         assert!(link.is_symlink());
         let now = fs::metadata(&secret).unwrap();
         assert_eq!((now.uid(), now.gid(), now.len()), (me.uid(), me.gid(), 6));
-        fs::remove_dir_all(&dir).unwrap();
     }
 }

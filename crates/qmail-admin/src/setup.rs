@@ -67,13 +67,8 @@ impl Setup {
             say!("{kept}");
         }
         self.complete(&root)?;
-        let sendmail = root.join("bin/sendmail");
-        let linked = std::fs::canonicalize(SENDMAIL).ok();
-        if sys::user::euid() == 0 && linked != std::fs::canonicalize(&sendmail).ok() {
-            let (home, sendmail) = (root.display(), sendmail.display());
-            say!(
-                "{SENDMAIL} does not lead to {sendmail}: qmailctl --home {home} install has it do so"
-            );
+        if let Some(hint) = sendmail_elsewhere(&root) {
+            say!("{hint}");
         }
         Ok(())
     }
@@ -395,9 +390,22 @@ fn caller() -> Result<String, Trouble> {
     Ok(if person { name.to_lowercase() } else { "postmaster".into() })
 }
 
+/// What is left to do where programs look for who sends the machine's mail. Any other home is one more
+/// beside the machine's own mail, which is to stay as it is.
+fn sendmail_elsewhere(root: &Path) -> Option<String> {
+    let ours = root.join("bin/sendmail");
+    let machines = root == Path::new(store::home::DEFAULT) && sys::user::euid() == 0;
+    let linked = std::fs::canonicalize(SENDMAIL).ok();
+    (machines && linked != std::fs::canonicalize(&ours).ok()).then(|| {
+        let ours = ours.display();
+        format!("{SENDMAIL} does not lead to {ours}: qmailctl install has it do so")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::Yard;
 
     fn given(smtp: Option<&str>, host: Option<&str>, scan: Option<&str>) -> Setup {
         let own = |word: Option<&str>| word.map(str::to_owned);
@@ -424,7 +432,7 @@ mod tests {
 
     #[test]
     fn a_name_given_to_a_home_that_has_one_is_told_and_left_out() {
-        let home = std::env::temp_dir().join(format!("setup-name-{}", std::process::id()));
+        let home = Yard::new("setup-name");
         std::fs::create_dir_all(home.join("control")).unwrap();
         let keep = |host: &str| given(None, Some(host), None).keep_name(&home);
         assert_eq!(keep("new.example.org"), None);
@@ -432,6 +440,5 @@ mod tests {
         let said = keep("new.example.org").unwrap();
         assert!(said.contains("old.example.org, which --host new.example.org does not"), "{said}");
         assert_eq!(keep("OLD.example.org"), None);
-        std::fs::remove_dir_all(&home).unwrap();
     }
 }

@@ -208,6 +208,7 @@ fn is_supervised(home: &Home) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::{Kept, Yard};
 
     #[test]
     fn the_texts_are_fitted_to_the_home() {
@@ -230,7 +231,6 @@ mod tests {
             std::fs::write(home.path(SAID), boot.said()).unwrap();
             assert_eq!(Boot::remembered(home.root()), Some(boot));
         }
-        std::fs::remove_dir_all(home.root()).unwrap();
     }
 
     #[test]
@@ -275,10 +275,11 @@ mod tests {
         assert!(!unit("/etcetera/service").contains("ReadWritePaths"));
     }
 
-    fn home(name: &str) -> Home {
-        let root = std::env::temp_dir().join(format!("boot-{}-{name}", std::process::id()));
+    fn home(name: &str) -> Kept<Home> {
+        let root = Yard::new(&format!("boot-{name}"));
         std::fs::create_dir_all(root.join("service/queued/supervise")).unwrap();
-        Home::at(root).unwrap()
+        let home = Home::at(&root).unwrap();
+        root.keep(home)
     }
 
     #[test]
@@ -306,7 +307,6 @@ mod tests {
         }
         std::fs::write(&lock, format!("{}\n", std::process::id())).unwrap();
         assert_eq!((found, svscan_pid(&home)), (vec![true, false], None));
-        std::fs::remove_dir_all(home.root()).unwrap();
     }
 
     #[test]
@@ -329,6 +329,5 @@ mod tests {
         }
         drop(supervise);
         assert!(!is_running(&home));
-        std::fs::remove_dir_all(home.root()).unwrap();
     }
 }

@@ -299,11 +299,11 @@ fn end(home: &Path) -> Result<(), Trouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::Yard;
 
     #[test]
     fn only_our_programs_and_links_to_them_go() {
-        let dir = std::env::temp_dir().join(format!("uninstall-{}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
+        let dir = Yard::new("uninstall");
         for name in ["qmail", "site-script"] {
             fs::write(dir.join(name), "").unwrap();
         }
@@ -312,7 +312,6 @@ mod tests {
         let ours = |name: &str| is_ours(&dir.join(name));
         assert!(ours("qmail") && ours("qmail-send"));
         assert!(!ours("site-script") && !ours("qmail-getpw"));
-        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
@@ -331,7 +330,7 @@ mod tests {
 
     #[test]
     fn only_our_pages_go() {
-        let man = std::env::temp_dir().join(format!("uninstall-man-{}", std::process::id()));
+        let man = Yard::new("uninstall-man");
         for dir in ["man1", "man8"] {
             fs::create_dir_all(man.join(dir)).unwrap();
         }
@@ -346,7 +345,6 @@ mod tests {
         assert_eq!(found, [man.join("man8/qmail-send.8")]);
         unpage(&man, &found).unwrap();
         assert!(man.join("man1/site.1").exists() && man.join("man8/qmail-start.8").exists());
-        fs::remove_dir_all(&man).unwrap();
     }
 
     #[test]
@@ -360,8 +358,7 @@ mod tests {
 
     #[test]
     fn only_links_to_our_services_are_retired() {
-        let root = std::env::temp_dir().join(format!("uninstall-lwq-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&root);
+        let root = Yard::new("uninstall-lwq");
         for dir in ["q/supervise/qmail-send", "q/supervise/site", "other", "scan"] {
             fs::create_dir_all(root.join(dir)).unwrap();
         }
@@ -378,15 +375,14 @@ mod tests {
         assert_eq!(*service, root.join("q/supervise/qmail-send"));
         carry(&steps[0]).unwrap();
         assert!(!link.is_symlink() && root.join("scan/qmail-smtpd").is_symlink());
-        fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]
     fn our_line_goes_and_every_other_stays() {
-        let path = std::env::temp_dir().join(format!("inittab-{}", std::process::id()));
+        let dir = Yard::new("inittab");
+        let path = dir.join("inittab");
         fs::write(&path, "id:2:initdefault:\nSV:123456:respawn:x\nca::ctrlaltdel:y").unwrap();
         unline(&path).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "id:2:initdefault:\nca::ctrlaltdel:y");
-        fs::remove_file(&path).unwrap();
     }
 }

@@ -303,6 +303,7 @@ fn is_in_runlevel() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::Yard;
 
     #[test]
     fn a_masked_unit_and_an_edited_one_are_somebodys() {
@@ -318,7 +319,7 @@ mod tests {
 
     #[test]
     fn what_was_kept_is_never_in_the_way_and_the_last_comes_back() {
-        let dir = std::env::temp_dir().join(format!("install-kept-{}", std::process::id()));
+        let dir = Yard::new("install-kept");
         std::fs::create_dir_all(dir.join("home/bin")).unwrap();
         let at = dir.join("sendmail");
         assert_eq!(last_kept(&at), Ok(None));
@@ -333,13 +334,11 @@ mod tests {
             std::fs::write(dir.join("home/bin").join(binary), "").unwrap();
         }
         assert!(is_a_home(&at, &to) && is_a_home(&at, Path::new("home/bin/sendmail")));
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
     fn what_stands_somewhere_is_told_apart() {
-        let dir = std::env::temp_dir().join(format!("install-look-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        let dir = Yard::new("install-look");
         std::fs::write(dir.join("file"), "x").unwrap();
         std::os::unix::fs::symlink("nowhere", dir.join("link")).unwrap();
         assert_eq!(found(&dir.join("file")), Ok(Found::File(b"x".into())));
@@ -351,6 +350,5 @@ mod tests {
             &dir.join("file"),
             &dir.join("../").join(dir.file_name().unwrap()).join("file")
         ));
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

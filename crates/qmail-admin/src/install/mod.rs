@@ -150,6 +150,7 @@ fn enter(root: Option<&Path>) -> Result<bool, Trouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::Yard;
 
     #[test]
     fn a_home_that_a_unit_could_not_name_is_refused() {
@@ -161,13 +162,11 @@ mod tests {
 
     #[test]
     fn somebodys_private_home_is_refused() {
-        let dir = std::env::temp_dir().join(format!("install-private-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        let dir = Yard::new("install-private");
         if sys::user::euid() == 0 {
             assert_eq!(is_roots(&dir), Ok(()));
             std::os::unix::fs::chown(&dir, Some(47_901), None).unwrap();
         }
         assert!(is_roots(&dir).unwrap_err().contains("private home"));
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

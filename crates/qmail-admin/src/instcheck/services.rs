@@ -139,6 +139,7 @@ mod tests {
 
     use super::*;
     use crate::places::Places;
+    use yard::Yard;
 
     fn script(path: &Path) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -148,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_service_that_svscan_does_not_see_is_named_where_links_lead_to_services() {
-        let root = std::env::temp_dir().join(format!("check-guided-{}", std::process::id()));
+        let root = Yard::new("check-guided");
         let scanned = root.join("scanned");
         fs::create_dir_all(&scanned).unwrap();
         let home = Home::at(&root).unwrap();
@@ -186,6 +187,5 @@ mod tests {
         // Whatever else a machine has in the guide's places for logs.
         let about = |line: &&String| line.contains("scanned/");
         assert_eq!(found.iter().filter(about).count(), wanted.len(), "{found:?}");
-        fs::remove_dir_all(&root).unwrap();
     }
 }

@@ -169,6 +169,7 @@ pub(super) fn forget(dir: &Path) -> Result<(), Trouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::Yard;
 
     const NEW: Sum = Sum(7, 0x8000_0001);
     const OLD: Sum = Sum(6, 2);
@@ -208,7 +209,7 @@ mod tests {
 
     #[test]
     fn one_under_way_is_not_unfinished_and_one_without_a_journal_goes_back() {
-        let root = std::env::temp_dir().join(format!("cut-{}", std::process::id()));
+        let root = Yard::new("cut");
         std::fs::create_dir_all(root.join("bin")).unwrap();
         let home = Home::at(&root).unwrap();
         assert_eq!((unfinished_upgrade(&home), found(&home).is_none()), (None, true));
@@ -221,6 +222,5 @@ mod tests {
         assert_eq!(unfinished_upgrade(&home), None);
         drop(lock);
         assert!(unfinished_upgrade(&home).is_some());
-        std::fs::remove_dir_all(&root).unwrap();
     }
 }

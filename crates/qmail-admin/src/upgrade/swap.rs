@@ -207,9 +207,10 @@ fn empty(dir: &Path) -> Result<(), Trouble> {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+    use yard::{Kept, Yard};
 
-    fn home(name: &str) -> Home {
-        let root = std::env::temp_dir().join(format!("swap-{}-{name}", std::process::id()));
+    fn home(name: &str) -> Kept<Home> {
+        let root = Yard::new(&format!("swap-{name}"));
         fs::create_dir_all(root.join("bin")).unwrap();
         for name in BINARIES {
             fs::write(root.join("bin").join(name), format!("old {name}")).unwrap();
@@ -217,7 +218,8 @@ mod tests {
         fs::write(root.join("bin/elq"), "stock's").unwrap();
         fs::write(root.join("bin/site"), "a site's").unwrap();
         symlink("qmail", root.join("bin/qmail-send")).unwrap();
-        Home::at(root).unwrap()
+        let home = Home::at(&root).unwrap();
+        root.keep(home)
     }
 
     fn read(path: &Path) -> String {
@@ -260,7 +262,6 @@ mod tests {
         assert_eq!(read(&home.path("bin/qmail")), "old qmail");
         assert_eq!(read(&home.path("bin/elq")), "stock's");
         assert_eq!(read(&home.path("bin/site")), "changed meanwhile");
-        fs::remove_dir_all(home.root()).unwrap();
     }
 
     #[test]
@@ -274,7 +275,6 @@ mod tests {
         assert_eq!(read(&home.path("bin/qmail")), "1 qmail");
         assert!(!below(&home, BEFORE).join(cut::JOURNAL).exists());
         assert_eq!(read(&below(&home, BEFORE).join("qmail")), "old qmail");
-        fs::remove_dir_all(home.root()).unwrap();
     }
 
     #[test]
@@ -290,7 +290,6 @@ mod tests {
         assert!(is_begun(&home), "its services may still be the new ones");
         forget(&home).unwrap();
         assert!(!is_begun(&home));
-        fs::remove_dir_all(home.root()).unwrap();
     }
 
     #[test]
@@ -305,6 +304,5 @@ mod tests {
         assert!(why.contains("bin/daemontools:") && why.contains(BEGUN), "{why}");
         assert_eq!(read(&home.path("bin/qmail-net")), "old qmail-net");
         assert!(is_begun(&home));
-        fs::remove_dir_all(home.root()).unwrap();
     }
 }
