@@ -1,9 +1,10 @@
 //! What an administrator or a user writes: control files, accounts, rules, instructions.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use store::control::{Control, Map, Set};
 use store::users::{Routing, assign, dotqmail, resolve};
+use yard::Yard;
 
 use crate::pick::{chunks, head};
 use crate::{programs, tai64n};
@@ -38,32 +39,19 @@ pub fn settings(data: &[u8]) {
     }
 }
 
-/// A directory with one file, to be read as a control file or a time zone; it goes when dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str, text: &[u8]) -> Self {
-        let shm = PathBuf::from("/dev/shm");
-        let dir = if shm.is_dir() { shm } else { std::env::temp_dir() };
-        let thread = format!("{:?}", std::thread::current().id());
-        let thread: String = thread.chars().filter(char::is_ascii_digit).collect();
-        let dir = dir.join(format!("qmail-rs-fuzz.{}.{thread}", std::process::id()));
-        std::fs::create_dir_all(&dir).expect("a scratch directory");
-        std::fs::write(dir.join(name), text).expect("a scratch file");
-        Self(dir)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+/// A directory with one file, to be read as a control file or a time zone.
+fn scratch(name: &str, text: &[u8]) -> Yard {
+    let (shm, prefix) = (Path::new("/dev/shm"), "qmail-rs-fuzz");
+    let dir = if shm.is_dir() { Yard::made_in(shm, prefix) } else { Yard::made(prefix) };
+    let dir = dir.expect("a scratch directory");
+    std::fs::write(dir.join(name), text).expect("a scratch file");
+    dir
 }
 
 fn control(text: &[u8]) {
     let name = "file";
-    let scratch = Scratch::new(name, text);
-    let control = Control::at(&scratch.0);
+    let scratch = scratch(name, text);
+    let control = Control::at(&*scratch);
     let list = control.list(name);
     if let Ok(line) = control.line(name) {
         let line = line.expect("the file is there");
@@ -131,8 +119,8 @@ fn routing(text: &[u8], address: &[u8]) {
 /// What an administrator says of destinations: a number of deliveries, a pause, a class.
 fn destinations(text: &[u8], domain: &[u8]) {
     for name in ["concurrencydestination", "pauses", "priority"] {
-        let scratch = Scratch::new(name, text);
-        if let Err(message) = programs::policy_of(&Control::at(&scratch.0), domain) {
+        let scratch = scratch(name, text);
+        if let Err(message) = programs::policy_of(&Control::at(&*scratch), domain) {
             assert!(message.contains(name), "it does not name the file");
         }
     }
@@ -166,8 +154,8 @@ fn zone(text: &[u8], asked: &[u8]) {
         }
     }
     let labels = b"@4000000037c219bf2ef02e94 a\n@ffffffffffffffffffffffff b\n@0 c\n@";
-    let scratch = Scratch::new("zone", text);
-    let path = scratch.0.join("zone");
+    let scratch = scratch("zone", text);
+    let path = scratch.join("zone");
     let tz = [b":", path.as_os_str().as_encoded_bytes()].concat();
     let one = tai64n::local_lines(&tz, &[labels]);
     assert_eq!(tai64n::local_lines(&tz, &chunks(labels, 4)), one);

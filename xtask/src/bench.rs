@@ -37,6 +37,7 @@ use crate::tally::Trouble;
 
 use self::account::median;
 use self::what::Stage;
+use yard::Yard;
 
 /// The measurements of ourselves alone.
 const IDLE: &str = "idle";
@@ -134,15 +135,20 @@ impl Bench {
             host::apt(&[&["install", "--yes", "--no-install-recommends"][..], &packages].concat());
         }
         let guard = guard::Guard::begin()?;
-        let dir = self.at.clone().unwrap_or_else(std::env::temp_dir);
-        let dir = dir.join(format!("qmail-rs-bench.{}", std::process::id()));
-        std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+        let dir = self.place().map_err(|e| format!("a place to measure: {e}"))?;
         let mount = if self.journal { Some(journal::Journal::mount(&dir)?) } else { None };
-        let place = mount.as_ref().map_or(dir.as_path(), |mount| mount.place());
+        let place = mount.as_ref().map_or(&*dir, |mount| mount.place());
         let done = guard.run("--within", place);
         drop(mount);
-        let _ = std::fs::remove_dir_all(&dir);
         done
+    }
+
+    /// A directory for all that is measured.
+    fn place(&self) -> std::io::Result<Yard> {
+        let name = "qmail-rs-bench";
+        let Some(at) = &self.at else { return Yard::made(name) };
+        std::fs::create_dir_all(at)?;
+        Yard::made_in(at, name)
     }
 
     /// Whether a measurement is among those asked for.

@@ -1,7 +1,6 @@
 //! Power cuts on real file systems: the real programs on a disk that keeps every write, which
 //! `qmailctl selftest powercut` cuts short; here it is told which file systems and how often.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -88,19 +87,12 @@ impl std::fmt::Display for Sum {
 }
 
 /// Where the programs lie; it goes with the run.
-struct Yard(PathBuf);
-
-impl Drop for Yard {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+struct Yard(yard::Yard);
 
 impl Yard {
     fn new() -> Result<Self, Trouble> {
         let binaries = build::release()?;
-        let yard =
-            Self(std::env::temp_dir().join(format!("qmail-rs-blocks.{}", std::process::id())));
+        let yard = Self(yard::Yard::made("qmail-rs-blocks").map_err(|e| e.to_string())?);
         build::install(&binaries, &yard.0)?;
         Ok(yard)
     }
@@ -112,7 +104,7 @@ impl Yard {
             let part = (states - sum.states).min(STATES_A_RUN).to_string();
             let seed = (sum.states + 1).to_string();
             let mut test = Command::new(self.0.join("qmail-admin"));
-            test.args(["qmailctl", "selftest", "powercut"]).arg(&self.0);
+            test.args(["qmailctl", "selftest", "powercut"]).arg(&*self.0);
             test.args(["--like", fs, "--mkfs", mkfs, "--states", &part, "--seed", &seed]);
             let last = last_line(&mut test).map_err(Refusal::Broke)?;
             if let Some(why) = last.strip_prefix("not tried: ") {

@@ -79,11 +79,9 @@ fn is_script(path: &Path) -> bool {
 /// A server in a home of its own, and where it hears.
 struct Yard {
     server: Server,
-    home: PathBuf,
+    home: yard::Yard,
     smtp: String,
     pop3: String,
-    /// A script failed: what it left is worth a look.
-    keep: bool,
     /// What else the scripts find in their environment.
     more: Vec<(String, String)>,
 }
@@ -95,10 +93,10 @@ impl Yard {
     }
 
     fn tried() -> Result<Self, Trouble> {
-        let home = std::env::temp_dir().join(format!("qmail-rs-clients.{}", std::process::id()));
+        let home = yard::Yard::made("qmail-rs-clients").map_err(|e| e.to_string())?;
         let (smtp, pop3) = (free_address()?, free_address()?);
         let server = Up::at(&home, smtp.clone(), pop3.clone()).start()?;
-        Ok(Self { server, home, smtp, pop3, keep: false, more: Vec::new() })
+        Ok(Self { server, home, smtp, pop3, more: Vec::new() })
     }
 
     /// Runs one script with what it needs to know in its environment.
@@ -115,13 +113,13 @@ impl Yard {
         command.envs(self.more.iter().map(|(name, value)| (name, value)));
         match limit::status(&mut command, SCRIPT) {
             Err(why) => {
-                self.keep = true;
+                self.home.leave();
                 Ending::Failed(format!("{why}; home kept in {}", self.home.display()))
             }
             Ok(status) if status.success() => Ending::Passed,
             Ok(status) if status.code() == Some(SKIP) => Ending::Skipped("see above".into()),
             Ok(status) => {
-                self.keep = true;
+                self.home.leave();
                 Ending::Failed(format!("{status}; home kept in {}", self.home.display()))
             }
         }
@@ -130,12 +128,11 @@ impl Yard {
     /// Stops the server; the home goes with it if it stopped cleanly.
     fn close(&mut self) -> Ending {
         match self.server.stop() {
-            Err(why) => Ending::Failed(why),
-            Ok(()) if self.keep => Ending::Passed,
-            Ok(()) => {
-                let _ = std::fs::remove_dir_all(&self.home);
-                Ending::Passed
+            Err(why) => {
+                self.home.leave();
+                Ending::Failed(format!("{why}; home kept in {}", self.home.display()))
             }
+            Ok(()) => Ending::Passed,
         }
     }
 }

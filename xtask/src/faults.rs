@@ -8,7 +8,7 @@ mod vdso;
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -274,13 +274,12 @@ impl std::fmt::Display for Table {
 /// A server in a home of its own; the home goes with it.
 struct Yard {
     session: Session,
-    home: PathBuf,
+    _home: yard::Yard,
 }
 
 impl Yard {
     fn end(self) {
         self.session.stop();
-        let _ = std::fs::remove_dir_all(&self.home);
     }
 }
 
@@ -292,13 +291,12 @@ fn yard() -> Result<Yard, Trouble> {
 
 /// Makes a home with the accounts a session needs, and starts the server.
 fn prepared() -> Result<Yard, Trouble> {
-    static NUMBER: AtomicUsize = AtomicUsize::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     // In memory it is quicker, where there is enough of that.
     let shm = Path::new("/dev/shm");
     let roomy = Dir::open(shm).and_then(|dir| dir.free()).is_ok_and(|free| free >= ROOM);
-    let parent = if roomy { shm.to_path_buf() } else { std::env::temp_dir() };
-    let home = parent.join(format!("qmail-rs-faults.{}.{number}", std::process::id()));
+    let name = "qmail-rs-faults";
+    let home = if roomy { yard::Yard::made_in(shm, name) } else { yard::Yard::made(name) };
+    let home = home.map_err(|e| e.to_string())?;
     let (smtp, pop3) = (free_address()?, free_address()?);
     Up::at(&home, smtp.clone(), pop3.clone()).prepare()?;
     let secret = "nobody guesses this";
@@ -308,9 +306,9 @@ fn prepared() -> Result<Yard, Trouble> {
     let host = "mail.example.org".to_owned();
     let broken = home.join("mail").join(&host).join("broken/.qmail");
     std::fs::write(&broken, "|exit 100\n").map_err(|e| e.to_string())?;
-    let site = Site { home: home.clone(), host, smtp, pop3 };
+    let site = Site { home: home.to_path_buf(), host, smtp, pop3 };
     let session = Session::start(site, secret.into())?;
-    Ok(Yard { session, home })
+    Ok(Yard { session, _home: home })
 }
 
 /// Adds an account with a password.

@@ -17,6 +17,7 @@ use crate::faults::add_account;
 use crate::faults::tracer::Tree;
 use crate::tally::{Ending, Tally, Trouble};
 use crate::up::Up;
+use yard::Yard;
 
 /// Clients at a time while the clock jumps.
 const SENDERS: u32 = 4;
@@ -59,14 +60,17 @@ impl Ledger {
 
 /// Lets the clock jump under a server whose clients keep a ledger.
 fn jumps(count: u32) -> Ending {
-    let home = std::env::temp_dir().join(format!("qmail-rs-ledger.{}", std::process::id()));
+    let mut home = match Yard::made("qmail-rs-ledger") {
+        Ok(home) => home,
+        Err(why) => return Ending::Failed(why.to_string()),
+    };
     let found = Jumping::start(&home).and_then(|jumping| jumping.play(count));
     match found {
-        Ok(()) => {
-            let _ = std::fs::remove_dir_all(&home);
-            Ending::Passed
+        Ok(()) => Ending::Passed,
+        Err(why) => {
+            home.leave();
+            Ending::Failed(format!("{why}; home kept in {}", home.display()))
         }
-        Err(why) => Ending::Failed(format!("{why}; home kept in {}", home.display())),
     }
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use sys::signal::{Signal, kill};
+use yard::Yard;
 
 use crate::tally::Trouble;
 
@@ -58,14 +58,11 @@ pub(crate) fn output(
     command: &mut Command,
     within: Duration,
 ) -> Result<(ExitStatus, String), Trouble> {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let name = format!("qmail-rs-said.{}.{number}", std::process::id());
-    let path = std::env::temp_dir().join(name);
+    let dir = Yard::made("qmail-rs-said").map_err(|e| e.to_string())?;
+    let path = dir.join("said");
     let file = File::create(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     let status = status(command.stdout(file), within);
     let said = std::fs::read(&path).unwrap_or_default();
-    let _ = std::fs::remove_file(&path);
     let said = String::from_utf8_lossy(&said).into_owned();
     match status {
         Ok(status) => Ok((status, said)),

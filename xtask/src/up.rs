@@ -300,6 +300,7 @@ fn greeted(address: &str, greeting: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::Yard;
 
     #[test]
     fn the_address_is_read_from_a_run_script() {
@@ -313,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_home_at_work_is_left_alone() {
-        let home = std::env::temp_dir().join(format!("up-{}", std::process::id()));
+        let home = Yard::new("up");
         std::fs::create_dir_all(home.join("service")).unwrap();
         assert_eq!(not_running(&home), Ok(()));
         let lock = home.join("service/.svscan.lock");
@@ -322,7 +323,6 @@ mod tests {
         assert_eq!(not_running(&home), Ok(()));
         held.lock().unwrap();
         assert!(not_running(&home).unwrap_err().contains("already running, pid 17"));
-        std::fs::remove_dir_all(&home).unwrap();
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter};
 use std::fs::Permissions;
+use std::io;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -20,7 +21,8 @@ const TRIES: u32 = 20;
 #[derive(Debug)]
 pub struct Yard {
     dir: TempDir,
-    maker: u32,
+    /// Who removes it.
+    maker: Option<u32>,
 }
 
 impl Yard {
@@ -29,12 +31,31 @@ impl Yard {
     /// root's become other users; only its maker may write there.
     #[must_use]
     pub fn new(name: &str) -> Self {
+        Self::made(name).unwrap_or_else(|why| panic!("no directory for the test {name}: {why}"))
+    }
+
+    /// [`Yard::new`] for who can say that it failed.
+    ///
+    /// # Errors
+    /// The directory cannot be made.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that others go to")]
+    pub fn made(name: &str) -> io::Result<Self> {
+        Self::made_in(&std::env::temp_dir(), name)
+    }
+
+    /// [`Yard::made`] below a directory of one's choice.
+    ///
+    /// # Errors
+    /// The directory cannot be made.
+    pub fn made_in(above: &Path, name: &str) -> io::Result<Self> {
         let mode = Permissions::from_mode(0o755);
-        let made = Builder::new().prefix(&format!("{name}-")).permissions(mode).tempdir();
-        match made {
-            Ok(dir) => Self { dir, maker: std::process::id() },
-            Err(why) => panic!("no directory for the test {name}: {why}"),
-        }
+        let dir = Builder::new().prefix(&format!("{name}-")).permissions(mode).tempdir_in(above)?;
+        Ok(Self { dir, maker: Some(std::process::id()) })
+    }
+
+    /// Leaves the directory where it is, for who looks why something failed.
+    pub fn leave(&mut self) {
+        self.maker = None;
     }
 
     /// Ties something that stands in the directory to it.
@@ -46,7 +67,7 @@ impl Yard {
 impl Drop for Yard {
     /// A child that a test forked leaves its parent's directory alone.
     fn drop(&mut self) {
-        if std::process::id() != self.maker {
+        if self.maker != Some(std::process::id()) {
             self.dir.disable_cleanup(true);
             return;
         }
@@ -152,12 +173,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_stays() {
+        let above = Yard::new("yard");
+        let mut left = Yard::made_in(&above, "left").unwrap();
+        let path = left.to_path_buf();
+        left.leave();
+        drop(left);
+        assert!(path.starts_with(&above) && path.exists());
+        assert!(Yard::made_in(&above.join("none"), "x").is_err());
+    }
+
+    #[test]
     fn a_test_that_fails_leaves_nothing() {
         let path = std::thread::spawn(|| {
             let yard = Yard::new("yard");
             std::panic::panic_any(yard.to_path_buf());
         });
         let path = *path.join().unwrap_err().downcast::<PathBuf>().unwrap();
-        assert!(path.starts_with(std::env::temp_dir()) && !path.exists());
+        assert!(path.is_absolute() && !path.exists());
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn all(tally: &mut Tally, binaries: &Path) {
 
 /// A yard with Debian's programs, if they can be had; what cannot be done without them is skipped,
 /// aloud.
-fn prepared(tally: &mut Tally, binaries: &Path) -> Option<(PathBuf, Option<Debian>)> {
+fn prepared(tally: &mut Tally, binaries: &Path) -> Option<(yard::Yard, Option<Debian>)> {
     let yard = match yard(binaries) {
         Ok(yard) => yard,
         Err(why) => {
@@ -89,7 +89,6 @@ fn steps(tally: &mut Tally, binaries: &Path, only: &str, sides: Sides) {
         Ok(files) => played(tally, &turns(&files, debian.as_ref(), sides), &yard, debian.as_ref()),
         Err(why) => tally.check("caretakers", || Ending::Failed(why)),
     }
-    let _ = std::fs::remove_dir_all(yard);
 }
 
 /// Who plays what. A file about what the original does not have is ours alone.
@@ -115,5 +114,4 @@ fn thousand(tally: &mut Tally, binaries: &Path, sides: Sides) {
     if let Some(debian) = debian.filter(|_| sides.debian) {
         tally.check("a thousand services, Debian's", || thousand::debians(&yard, &debian));
     }
-    let _ = std::fs::remove_dir_all(yard);
 }

@@ -31,6 +31,7 @@ use self::stage::{Stage, Whose};
 use self::steps::{Script, Step};
 use crate::build;
 use crate::tally::{Ending, Tally, Trouble};
+use yard::Yard;
 
 /// Files that are played at once: most of the time a step waits.
 const AT_ONCE: usize = 6;
@@ -145,7 +146,6 @@ pub(crate) fn all(tally: &mut Tally, binaries: &Path, only: &str) {
         (Ok(files), Ok(yard)) => {
             let turns: Vec<Turn<'_>> = files.iter().map(|file| (file, Whose::Ours)).collect();
             played(tally, &turns, &yard, None);
-            let _ = std::fs::remove_dir_all(yard);
             files
         }
         (Err(why), _) | (_, Err(why)) => {
@@ -308,7 +308,6 @@ fn against(original: &Original, binaries: &Path, only: &str) -> Result<(), Troub
             (_, Err(why)) => sums.unplayed(&file, &format!("ours: {why}")),
         }
     }
-    let _ = std::fs::remove_dir_all(yard);
     sums.close()
 }
 
@@ -335,14 +334,8 @@ fn read(suite: Suite, dir: &Path, name: String) -> Result<Read, Trouble> {
 /// A directory for the homes, which any user may pass through; our programs are in it, for the
 /// homes to link to. Copied while nothing else goes on: a program that somebody still holds for
 /// writing does not start.
-fn yard(binaries: &Path) -> Result<PathBuf, Trouble> {
-    let yard = std::env::temp_dir().join(format!("qmail-rs-compat.{}", std::process::id()));
-    stage::directory(&yard, 0o755)?;
-    match build::install(binaries, &yard.join("bin")) {
-        Ok(()) => Ok(yard),
-        Err(why) => {
-            let _ = std::fs::remove_dir_all(yard);
-            Err(why)
-        }
-    }
+fn yard(binaries: &Path) -> Result<Yard, Trouble> {
+    let yard = Yard::made("qmail-rs-compat").map_err(|e| e.to_string())?;
+    build::install(binaries, &yard.join("bin"))?;
+    Ok(yard)
 }

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use clap::Args;
+use yard::Yard;
 
 use super::{MAINTAINER, NEXT, build_package};
 use crate::compat::needs::apart;
@@ -98,7 +99,7 @@ fn exposure(text: &str) -> Option<u32> {
 
 /// A package, and the one of the next build.
 struct Packages {
-    dir: PathBuf,
+    dir: Yard,
     stage: PathBuf,
     now: PathBuf,
     next: PathBuf,
@@ -107,7 +108,7 @@ struct Packages {
 impl Packages {
     fn build() -> Result<Self, Trouble> {
         let stage = install::stage(&build::release()?)?;
-        let dir = std::env::temp_dir().join(format!("qmail-rs-package.{}", std::process::id()));
+        let dir = Yard::made("qmail-rs-package").map_err(|e| e.to_string())?;
         let pack = |stage: &Path, version: &str| {
             let to = dir.join(version);
             fs::create_dir_all(&to).map_err(|e| format!("{}: {e}", to.display()))?;
@@ -185,12 +186,6 @@ fn play(script: &str, words: &[&Path]) -> Ending {
     unshare.args(["--mount-proc", "sh", "-c", "python3 \"$@\"; exit $?", "sh"]);
     unshare.arg(crate::root().join("tests/package").join(script)).args(words);
     passes(&mut unshare)
-}
-
-impl Drop for Packages {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.dir);
-    }
 }
 
 /// Makes a small Debian from the packages this machine gets its own from.
