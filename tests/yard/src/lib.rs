@@ -48,8 +48,9 @@ impl Yard {
     /// # Errors
     /// The directory cannot be made.
     pub fn made_in(above: &Path, name: &str) -> io::Result<Self> {
-        let mode = Permissions::from_mode(0o755);
-        let dir = Builder::new().prefix(&format!("{name}-")).permissions(mode).tempdir_in(above)?;
+        let dir = Builder::new().prefix(&format!("{name}-")).tempdir_in(above)?;
+        // Whatever the umask is.
+        std::fs::set_permissions(&dir, Permissions::from_mode(0o755))?;
         Ok(Self { dir, maker: Some(std::process::id()) })
     }
 
