@@ -3,7 +3,8 @@
 mod stage;
 
 use stage::{
-    LATE, SLEEP, Stage, assert_complete, eventually, kill, logged, millis, quick_once, terminate,
+    LATE, SLEEP, Stage, assert_complete, at_rest, eventually, kill, logged, millis, quick_once,
+    terminate,
 };
 use std::process::Child;
 use std::time::Duration;
@@ -321,6 +322,35 @@ fn a_service_that_others_need_ends_after_them() {
     }
     terminate(svscan);
     assert_eq!(stage.read("order"), "quick\nslow\nneeded\n");
+}
+
+#[test]
+fn one_that_cannot_be_told_keeps_nobody_from_being_told() {
+    let mut stage = Stage::new("untold");
+    for name in ["needed", "untold", "quick"] {
+        let run = "trap 'echo ended > ended; exit' TERM\nwhile :; do sleep 0.1; done";
+        stage.script(&format!("service/{name}/run"), run);
+        stage.write(&format!("service/{name}/timeout-down"), "100");
+    }
+    stage.write("service/needed/ends-last", "");
+    let mut first = stage.start(&["svscan", "service"]);
+    for name in ["needed", "untold", "quick"] {
+        stage.recorded(&format!("service/{name}"));
+    }
+    first.kill().unwrap();
+    first.wait().unwrap();
+    // To its successor their supervises are strangers, which it can only write to.
+    let mut svscan = stage.start(&["svscan", "service"]);
+    at_rest(svscan.id());
+    std::fs::remove_file(stage.path("service/untold/supervise/control")).unwrap();
+    kill("TERM", svscan.id());
+    // That one is given all its time, and named.
+    assert_eq!(svscan.wait().unwrap().code(), Some(111));
+    let ended = |name: &str| !stage.read(&format!("service/{name}/ended")).is_empty();
+    assert_eq!(["quick", "needed", "untold"].map(ended), [true, true, false]);
+    let said = stage.read("err");
+    assert!(said.ends_with("svscan: warning: unable to end untold\n"), "{said}");
+    kill("TERM", stage.supervise_of("service/untold").unwrap());
 }
 
 #[test]

@@ -226,20 +226,18 @@ impl Svscan {
         }
     }
 
-    /// One step for each service on its way out; true while there is one. When one is gone the
-    /// directory is read again: it may have come back.
+    /// One step for each service on its way out; true while there is one to wait for. When one is gone
+    /// the directory is read again: it may have come back.
     fn part(&mut self) -> bool {
-        let mut parting = false;
-        let first =
-            |service: &Service| service.leaving() && !service.is_last() && !service.is_down();
-        let wait = self.services.values().any(first);
+        let (mut parting, now) = (false, monotonic());
+        let wait = self.services.values().any(|service| service.holds_up(now));
         for service in self.services.values_mut().filter(|service| service.leaving()) {
             if wait && service.is_last() {
                 parting = true;
             } else if step(service) {
                 self.next = Duration::ZERO;
             } else {
-                parting = true;
+                parting |= !service.overdue(now);
             }
         }
         parting

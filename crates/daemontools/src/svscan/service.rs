@@ -28,8 +28,8 @@ pub(super) struct Service {
     pipe: Option<Pipe>,
     /// How far its end is.
     stage: Stage,
-    /// It is to end.
-    leaving: bool,
+    /// It is to end, since this tick.
+    leaving: Option<Duration>,
     /// How long it may take to go down.
     patience: Duration,
     /// It goes down when the others are down.
@@ -57,7 +57,7 @@ impl Service {
             log: logged.then(|| Post::new(Part::Log, &place)),
             pipe,
             stage: Stage::Running,
-            leaving: false,
+            leaving: None,
             patience: Duration::ZERO,
             last: false,
             place,
@@ -74,7 +74,7 @@ impl Service {
 
     /// Starts what does not run but should.
     pub(super) fn keep(&mut self) {
-        if self.leaving {
+        if self.leaving() {
             return;
         }
         let pipe = self.pipe.as_ref();
@@ -91,7 +91,7 @@ impl Service {
 
     /// The tick at which something of it is to be started.
     pub(super) fn start_at(&self) -> Option<Duration> {
-        if !self.active || self.leaving {
+        if !self.active || self.leaving() {
             return None;
         }
         self.posts().filter_map(|post| post.keeper().start_at()).min()
@@ -128,7 +128,19 @@ impl Service {
 
     /// Whether it is on its way out.
     pub(super) fn leaving(&self) -> bool {
-        self.leaving
+        self.leaving.is_some()
+    }
+
+    /// Whether others wait for it to go down.
+    pub(super) fn holds_up(&self, now: Duration) -> bool {
+        self.leaving() && !self.last && !self.is_down() && !self.overdue(now)
+    }
+
+    /// Whether its end has taken longer than that takes at most: it cannot be told, or does not end.
+    /// One of those that end last waits for the others first, and so is never.
+    pub(super) fn overdue(&self, now: Duration) -> bool {
+        let late = |since| now.saturating_sub(since) >= farewell::longest(self.patience);
+        !self.last && self.leaving.is_some_and(late)
     }
 
     /// Whether it has come to its end.
@@ -148,8 +160,8 @@ impl Service {
 
     /// Sets it on its way out; how long that may take at most.
     pub(super) fn leave(&mut self) -> Duration {
-        if !self.leaving {
-            self.leaving = true;
+        if !self.leaving() {
+            self.leaving = Some(monotonic());
             self.patience = farewell::patience(&self.place);
             self.last = farewell::is_last(&self.place);
         }
