@@ -229,10 +229,29 @@ mod tests {
         let more = [b"=ann:ann:5:5:/a:::\n", TEXT].concat();
         assert_eq!(is_compiled(&more, &whole), Ok(false));
         assert_eq!(is_compiled(TEXT, &compile(&more).unwrap()), Ok(false));
-        // Another's may hold the same in another order.
-        let turned: Vec<u8> = whole.iter().map(|c| !c).collect();
-        assert_eq!(is_compiled(TEXT, &turned), Ok(false));
+        let garbage: Vec<u8> = whole.iter().map(|c| !c).collect();
+        assert_eq!(is_compiled(TEXT, &garbage), Ok(false));
         assert_eq!(is_compiled(b"=ann:\n.\n", &whole), Err(AssignError::Line(1)));
+    }
+
+    #[test]
+    fn a_table_of_the_same_records_in_another_order_is_what_the_text_says() {
+        let whole = compile(TEXT).unwrap();
+        let mut records: Vec<_> = Cdb::new(&whole).unwrap().records().map(Result::unwrap).collect();
+        // Of two records for joe.shmoe the first counts: they keep their order.
+        let first = records.iter().position(|(key, _)| key.starts_with(b"!joe.")).unwrap();
+        let last = records.iter().rposition(|(key, _)| key.starts_with(b"!joe.")).unwrap();
+        records.swap(first, last);
+        records.reverse();
+        let table = |records: &[_]| base::cdb::build(records.iter().copied()).unwrap();
+        assert_ne!(table(&records), whole);
+        assert_eq!(is_compiled(TEXT, &table(&records)), Ok(true));
+        let without = |name: &[u8]| {
+            let kept: Vec<_> = records.iter().filter(|(key, _)| *key != name).copied().collect();
+            assert_eq!(kept.len() + 1, records.len());
+            is_compiled(TEXT, &table(&kept))
+        };
+        assert_eq!([without(b"!joe-"), without(b"!j"), without(b"!")], [Ok(false); 3]);
     }
 
     fn got(local: &[u8]) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
