@@ -83,8 +83,9 @@ pub struct Index {
     apart: BTreeMap<u64, Apart>,
     /// Letters that nobody may deliver yet, or any more.
     held: BTreeMap<u64, Mark>,
-    /// The same by what they are held for.
-    held_as: BTreeMap<Mark, u64>,
+    /// Imported letters that are held, by their marks. No exported ones: all of one export have one
+    /// mark.
+    imported: BTreeMap<Mark, u64>,
     usage: BTreeMap<u64, Usage>,
     /// Bytes of all records that matter.
     bytes: u64,
@@ -200,9 +201,9 @@ impl Index {
         self.held.range(from).next().map(|(id, mark)| (*id, *mark))
     }
 
-    /// The letter that is held by this mark.
+    /// The imported letter that is held by this mark; none for an export's.
     pub fn held_as(&self, mark: Mark) -> Option<u64> {
-        self.held_as.get(&mark).copied()
+        self.imported.get(&mark).copied()
     }
 
     fn set_mark(&mut self, id: u64, mark: Option<Mark>) {
@@ -211,10 +212,10 @@ impl Index {
             None => self.held.remove(&id),
         };
         if let Some(was) = was.filter(|was| self.held_as(*was) == Some(id)) {
-            self.held_as.remove(&was);
+            self.imported.remove(&was);
         }
-        if let Some(mark) = mark {
-            self.held_as.insert(mark, id);
+        if let Some(mark) = mark.filter(|mark| !mark.is_export()) {
+            self.imported.insert(mark, id);
         }
     }
 

@@ -104,4 +104,5 @@ fn a_held_letter_stays_held_when_it_is_carried_forward() {
     assert_eq!([id, other].map(|id| queue.index().mark(id)), [Some(MARK), Some(out)]);
     queue.finish(id).unwrap();
     assert_eq!(queue.index().held_after(0), Some((other, out)));
+    assert_eq!([MARK, out].map(|mark| queue.index().held_as(mark)), [None; 2]);
 }
