@@ -16,8 +16,8 @@ use crate::tally::{Trouble, run};
 
 /// How long the programs may take to accept mail.
 const READY_WITHIN: Duration = Duration::from_secs(120);
-/// How long they may take to stop before they are told again, louder.
-const STOP_WITHIN: Duration = Duration::from_secs(120);
+/// How long they may take to stop before they are told again, louder: svscan has 122 s itself.
+const STOP_WITHIN: Duration = Duration::from_secs(130);
 
 /// Build, set up a home if there is none, and run everything in the foreground.
 #[derive(Args, Clone)]
