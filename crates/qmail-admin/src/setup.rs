@@ -67,7 +67,7 @@ impl Setup {
             say!("{kept}");
         }
         self.complete(&root)?;
-        if let Some(hint) = sendmail_elsewhere(&root) {
+        if let Some(hint) = sendmail_elsewhere(&root, sys::user::euid(), Path::new(SENDMAIL)) {
             say!("{hint}");
         }
         Ok(())
@@ -390,15 +390,15 @@ fn caller() -> Result<String, Trouble> {
     Ok(if person { name.to_lowercase() } else { "postmaster".into() })
 }
 
-/// What is left to do where programs look for who sends the machine's mail. Any other home is one more
-/// beside the machine's own mail, which is to stay as it is.
-fn sendmail_elsewhere(root: &Path) -> Option<String> {
+/// What is left for root to do where programs look for who sends the machine's mail. Any other home is
+/// one more beside the machine's own mail, which is to stay as it is.
+fn sendmail_elsewhere(root: &Path, uid: u32, sendmail: &Path) -> Option<String> {
     let ours = root.join("bin/sendmail");
-    let machines = root == Path::new(store::home::DEFAULT) && sys::user::euid() == 0;
-    let linked = std::fs::canonicalize(SENDMAIL).ok();
+    let machines = root == Path::new(store::home::DEFAULT) && uid == 0;
+    let linked = std::fs::canonicalize(sendmail).ok();
     (machines && linked != std::fs::canonicalize(&ours).ok()).then(|| {
-        let ours = ours.display();
-        format!("{SENDMAIL} does not lead to {ours}: qmailctl install has it do so")
+        let (sendmail, ours) = (sendmail.display(), ours.display());
+        format!("{sendmail} does not lead to {ours}: qmailctl install has it do so")
     })
 }
 
@@ -428,6 +428,21 @@ mod tests {
             assert!(refused(given(None, None, Some(dir))).contains("only letters"), "{dir}");
         }
         assert_eq!(given(Some("127.0.0.1:25"), Some("a.org"), Some("/srv/s")).check(), Ok(()));
+    }
+
+    #[test]
+    fn only_of_the_machines_own_mail_is_it_told_where_sendmail_leads() {
+        let yard = Yard::new("setup-sendmail");
+        let there = yard.join("sendmail");
+        std::fs::write(&there, "").unwrap();
+        let said = sendmail_elsewhere(Path::new(store::home::DEFAULT), 0, &there).unwrap();
+        assert!(
+            said.ends_with(
+                "does not lead to /var/qmail/bin/sendmail: qmailctl install has it do so"
+            )
+        );
+        assert_eq!(sendmail_elsewhere(Path::new(store::home::DEFAULT), 1000, &there), None);
+        assert_eq!(sendmail_elsewhere(Path::new("/srv/other"), 0, &there), None);
     }
 
     #[test]
