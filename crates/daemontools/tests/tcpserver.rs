@@ -436,3 +436,17 @@ fn a_program_that_does_not_run_drops_the_connection() {
     assert_eq!(server.line(), want);
     assert_eq!(nameless(&server.line()), "tcpserver: end P status 28416");
 }
+
+#[test]
+fn a_client_that_goes_while_it_has_to_wait_holds_no_place() {
+    const WAIT: Duration = Duration::from_secs(60);
+    let wait = WAIT.as_secs().to_string();
+    let mut server = start(&["-c", "2"], &[BINARY, "rblsmtpd", "-w", &wait, "true"]);
+    let begun = Instant::now();
+    let gone = [server.connect(), server.connect()];
+    gone.iter().for_each(|_| drop(server.line_of("rblsmtpd: ")));
+    drop(gone);
+    let _stays = server.connect();
+    assert!(server.line_of("rblsmtpd: ").ends_with(&format!("greetdelay: {wait}")));
+    assert!(begun.elapsed() < WAIT, "it had to wait for those who are gone");
+}

@@ -8,6 +8,8 @@ use base::plain;
 
 /// How much of a list's text is passed on.
 const TEXT: usize = 200;
+/// What a client hears when a list cannot say anything.
+const TROUBLE: &[u8] = b"temporary RBL lookup error";
 
 /// One option, as they stand on the command line: each is for those behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,16 @@ pub(super) enum Verdict {
     Reject(Vec<u8>),
     /// It gets its server, which is told this: what a list says of it, in one line.
     Report(Vec<u8>),
+    /// Nothing: it is gone.
+    Gone,
+}
+
+/// Why the lists are not asked any further.
+enum End {
+    /// One has the client: whether that is for good, and its text.
+    Listed(bool, Vec<u8>),
+    /// The client did not wait.
+    Gone,
 }
 
 /// Whom the lists are read of, and who waits.
@@ -41,8 +53,8 @@ pub(super) trait Lists {
     fn text(&mut self, name: &[u8]) -> io::Result<Vec<u8>>;
     /// Whether a name has an address.
     fn has(&mut self, name: &[u8]) -> io::Result<bool>;
-    /// Returns after so long.
-    fn wait(&mut self, time: Duration);
+    /// Returns after so long; at once, and false, when the client is gone.
+    fn wait(&mut self, time: Duration) -> bool;
 }
 
 /// Decides on the client at `ip`. `given` is `$RBLSMTPD`, which decides without any list; what a list
@@ -62,15 +74,15 @@ pub(super) fn decide(
         },
         None => match ask(&backwards(ip), steps, lists) {
             None => Verdict::Accept,
-            Some((_, text)) if judge => Verdict::Report(line(b"[RBL info] ", &text)),
-            Some((for_good, text)) => Verdict::Reject(message(for_good, &text)),
+            Some(End::Gone) => Verdict::Gone,
+            Some(End::Listed(_, text)) if judge => Verdict::Report(line(b"[RBL info] ", &text)),
+            Some(End::Listed(for_good, text)) => Verdict::Reject(message(for_good, &text)),
         },
     }
 }
 
-/// What the lists have against the client, asked one after the other: whether that is for good, and
-/// its text.
-fn ask(client: &[u8], steps: &[Step], lists: &mut dyn Lists) -> Option<(bool, Vec<u8>)> {
+/// What the lists have against the client, asked one after the other.
+fn ask(client: &[u8], steps: &[Step], lists: &mut dyn Lists) -> Option<End> {
     let (mut for_good, mut closed, mut trouble) = (false, false, false);
     for step in steps {
         match step {
@@ -78,8 +90,8 @@ fn ask(client: &[u8], steps: &[Step], lists: &mut dyn Lists) -> Option<(bool, Ve
             Step::Closed(is) => closed = *is,
             Step::Reject(base) => match lists.text(&[client, base].concat()) {
                 Ok(text) if text.is_empty() => {}
-                Ok(text) => return Some((for_good && !trouble, text)),
-                Err(_) if closed => return Some((false, b"temporary RBL lookup error".to_vec())),
+                Ok(text) => return Some(End::Listed(for_good && !trouble, text)),
+                Err(_) if closed => return Some(End::Listed(false, TROUBLE.to_vec())),
                 Err(_) => trouble = true,
             },
             Step::Accept(base) => match lists.has(&[client, base].concat()) {
@@ -88,7 +100,8 @@ fn ask(client: &[u8], steps: &[Step], lists: &mut dyn Lists) -> Option<(bool, Ve
                 Err(_) if closed => trouble = true,
                 Err(_) => return None,
             },
-            Step::Wait(time) => lists.wait(*time),
+            Step::Wait(time) if lists.wait(*time) => {}
+            Step::Wait(_) => return Some(End::Gone),
         }
     }
     None
@@ -130,6 +143,8 @@ mod tests {
         texts: BTreeMap<&'static str, Option<&'static str>>,
         asked: Vec<String>,
         waited: Duration,
+        /// How long the client waits; as long as it must, without.
+        patience: Option<Duration>,
     }
 
     impl Lists for Table {
@@ -148,8 +163,9 @@ mod tests {
             self.text(name).map(|text| !text.is_empty())
         }
 
-        fn wait(&mut self, time: Duration) {
+        fn wait(&mut self, time: Duration) -> bool {
             self.waited = self.waited.saturating_add(time);
+            self.patience.is_none_or(|patience| self.waited <= patience)
         }
     }
 
@@ -176,6 +192,7 @@ mod tests {
         let steps: Vec<_> = steps.collect();
         let text = match decide(None, b"192.0.2.1", &steps, judge, &mut table) {
             Verdict::Accept => "accept".to_owned(),
+            Verdict::Gone => "gone".to_owned(),
             Verdict::Reject(text) | Verdict::Report(text) => String::from_utf8(text).unwrap(),
         };
         (text, table.waited.as_secs())
@@ -212,6 +229,15 @@ mod tests {
         assert_eq!(judged("w2 rother w3", false), ("accept".to_owned(), 5));
         assert_eq!(judged("w2 rl w3", false), ("451 listed".to_owned(), 2));
         assert_eq!(judged("al w3", false), ("accept".to_owned(), 0));
+    }
+
+    #[test]
+    fn of_a_client_that_is_gone_nobody_is_asked() {
+        let mut table = Table { patience: Some(Duration::from_secs(2)), ..Table::default() };
+        let steps = [2, 1].map(|secs| Step::Wait(Duration::from_secs(secs)));
+        let steps = [&steps[..], &[Step::Reject(b"l".to_vec())]].concat();
+        assert_eq!(decide(None, b"192.0.2.1", &steps, false, &mut table), Verdict::Gone);
+        assert!(table.asked.is_empty());
     }
 
     #[test]

@@ -5,9 +5,10 @@
 //! server.
 
 mod decision;
+mod patience;
 mod session;
 
-use crate::message::{Voice, say};
+use crate::message::{PERMANENT, Voice, say};
 use crate::run::{Environment, run};
 use crate::tcpserver::names;
 use crate::ucspi::seconds;
@@ -28,7 +29,7 @@ const RBLSMTPD: &str = "RBLSMTPD";
 /// How long a client that is refused may talk, if `-t` does not say.
 const SESSION: Duration = Duration::from_secs(60);
 
-/// `rblsmtpd [options] smtpd [arg ...]`. Exit code the server's; 0 for a client that was refused; 100
+/// `rblsmtpd [options] smtpd [arg ...]`. Exit code the server's; 0 for a client that was refused or is gone; 100
 /// for misuse; 111 if the server cannot be run.
 pub(crate) fn main(args: &[OsString]) -> i32 {
     let (options, smtpd) = match VOICE.getopt(args, "bBcCit:r:a:w:W", USAGE) {
@@ -37,6 +38,11 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
     };
     if smtpd.is_empty() {
         return VOICE.usage(USAGE);
+    }
+    if let Some(Opt { letter, value }) = options.iter().find(is_no_number) {
+        let option = format!("-{} ", char::from(*letter));
+        VOICE.fatal(&[&option, value, &": write a number"], None);
+        return PERMANENT;
     }
     let steps: Vec<Step> = options.iter().filter_map(step).collect();
     let limit = options.iter().rev().find(|option| option.letter == b't');
@@ -47,6 +53,7 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
     let mut world = World { ip: &ip };
     match decision::decide(variable(RBLSMTPD).as_deref(), &ip, &steps, judge, &mut world) {
         Verdict::Accept => run(VOICE, smtpd, None),
+        Verdict::Gone => 0,
         Verdict::Reject(message) => refuse(&ip, &message, limit),
         Verdict::Report(text) => {
             tell(&ip, &text);
@@ -55,6 +62,12 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
             run(VOICE, smtpd, Some(&environment))
         }
     }
+}
+
+/// Whether it has a time that is none: it would be taken for 0, which nobody writes so.
+fn is_no_number(option: &&Opt) -> bool {
+    let begins = option.value.as_bytes().first().is_some_and(u8::is_ascii_digit);
+    matches!(option.letter, b't' | b'w') && !begins
 }
 
 fn step(option: &Opt) -> Option<Step> {
@@ -87,11 +100,12 @@ impl Lists for World<'_> {
         names::has_address(name)
     }
 
-    fn wait(&mut self, time: Duration) {
-        if !time.is_zero() {
-            tell(self.ip, format!("greetdelay: {}", time.as_secs()).as_bytes());
-            std::thread::sleep(time);
+    fn wait(&mut self, time: Duration) -> bool {
+        if time.is_zero() {
+            return true;
         }
+        tell(self.ip, format!("greetdelay: {}", time.as_secs()).as_bytes());
+        patience::stays(sys::fd::stdin(), time)
     }
 }
 
