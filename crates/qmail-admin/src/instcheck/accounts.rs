@@ -5,6 +5,7 @@ use std::path::Path;
 
 use sys::user::Ids;
 
+use super::mend::{become_user, is_kept};
 use super::rules::{At, RULES, Rule};
 use super::walk::{Walk, is_link};
 use crate::assign;
@@ -49,25 +50,30 @@ fn account(walk: &mut Walk<'_>, home: &Path, ours: bool) {
     }
 }
 
-/// The commands that make an empty one.
+/// The commands that make an empty one: what is in a user's own directory is made by that user, who
+/// could have put a link there meanwhile.
 fn anew(walk: &Walk<'_>, home: &Path, below: &str, ours: bool) -> String {
     if below.starts_with("Maildir") && is_link(&home.join("Maildir")) {
         return "put it back where Maildir leads to, if that is meant".to_owned();
     }
-    let Ids { uid, gid, .. } = walk.people.user;
-    let whose = if walk.people.private { String::new() } else { format!(" -o {uid} -g {gid}") };
-    let make = |mode: u32, paths: &[&str]| {
-        let paths: Vec<String> = paths
-            .iter()
-            .map(|below| quoted(&if below.is_empty() { home.into() } else { home.join(below) }))
-            .collect();
-        format!("install -d -m {mode:o}{whose} {}", paths.join(" "))
+    let user = &walk.people.user;
+    let (whose, before) = match walk.people.private {
+        true => (String::new(), String::new()),
+        false => (format!(" -o {} -g {}", user.uid, user.gid), become_user(user)),
+    };
+    if below.is_empty() && !walk.people.private && !is_kept(home, 0) {
+        return format!("put it back, or make an empty one that is {}'s", user.uid);
+    }
+    let dir = |mode: u32| format!("install -d -m {mode:o}{whose} {}", quoted(home));
+    let make = |parts: &[&str]| {
+        let paths: Vec<String> = parts.iter().map(|part| quoted(&home.join(part))).collect();
+        format!("{before}mkdir -m 700 {}", paths.join(" "))
     };
     let commands = match below {
-        "" if ours => vec![make(0o711, &[""]), make(0o700, &PARTS)],
-        "" => vec![make(0o700, &[""])],
-        "Maildir" => vec![make(0o700, &PARTS)],
-        part => vec![make(0o700, &[part])],
+        "" if ours => vec![dir(0o711), make(&PARTS)],
+        "" => vec![dir(0o700)],
+        "Maildir" => vec![make(&PARTS)],
+        part => vec![make(&[part])],
     };
     format!("put it back, or make an empty one: {}", commands.join(" && "))
 }

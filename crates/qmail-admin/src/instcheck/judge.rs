@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use sys::user::Ids;
 
 use super::Type;
+use super::mend::{Change, mend};
 use super::rules::{At, Owner, Rule, SECRET, SETID, User, WORLD};
-use crate::scripts::quoted;
 
 /// What is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,17 +72,19 @@ pub(super) fn judge(rule: &Rule, path: &Path, about: &Metadata, who: &People) ->
         return vec![Finding::new(path, &format!("is no {kind}{}", then(rule.so)), mend)];
     }
     let there = There { uid: about.uid(), gid: about.gid(), mode: about.mode() & 0o7777 };
-    // In a private home its owner can do nothing about what is another one's.
-    let before = if who.private && there.uid != who.owner.uid { "as root: " } else { "" };
-    let words = judged(rule, there, who);
     // In a directory of somebody else's a link may lead root astray, which follows it.
-    let theirs = matches!(rule.at, At::Each("alias", _) | At::Account(_) | At::Elsewhere(_));
+    let theirs = matches!(rule.at, At::Each("alias", _) | At::Account(_) | At::Elsewhere(_))
+        || (who.private && there.uid != who.owner.uid);
     let link = fs::read_link(path).ok().filter(|_| theirs);
-    let all = words.into_iter().map(|(what, command)| {
+    let mut uid = there.uid;
+    let all = judged(rule, there, who).into_iter().map(|(what, change)| {
         let mend = match &link {
             Some(to) => format!("it is a link to {}: look whether that is meant", to.display()),
-            None => format!("{before}{command} {}", quoted(path)),
+            None => mend(rule.at, path, uid, &change, who),
         };
+        if let Change::Give(ids) = change {
+            uid = ids.uid;
+        }
         Finding::new(path, &what, mend)
     });
     all.collect()
@@ -93,20 +95,13 @@ pub(super) fn then(so: &str) -> String {
     if so.is_empty() { String::new() } else { format!(": {so}") }
 }
 
-/// Each thing that is wrong, with the command that the path is to be put behind.
-fn judged(rule: &Rule, mut there: There, who: &People) -> Vec<(String, String)> {
+/// Each thing that is wrong, with what would mend it.
+fn judged(rule: &Rule, mut there: There, who: &People) -> Vec<(String, Change)> {
     let mut wrong = Vec::new();
     if let Some(owner) = whose(rule.owner, there.uid, who) {
-        let deep = matches!(rule.at, At::Account("Maildir") | At::Elsewhere("Maildir"));
-        // What a user could put a link in the place of is not followed.
-        let command = match (deep, rule.owner) {
-            (true, _) => "chown -hR",
-            (_, Owner::User | Owner::UserOrRoot) => "chown -h",
-            _ => "chown",
-        };
         wrong.push((
             format!("belongs to uid {}, not to {}{}", there.uid, owner.uid, then(rule.danger)),
-            format!("{command} {}:{}", owner.uid, owner.gid),
+            Change::Give(owner.clone()),
         ));
         // What is asked of its mode is asked of it when it has its owner.
         (there.uid, there.gid) = (owner.uid, owner.gid);
@@ -115,15 +110,15 @@ fn judged(rule: &Rule, mut there: There, who: &People) -> Vec<(String, String)> 
     let bad = there.mode & rule.shut;
     if bad & SETID != 0 {
         let what = "is setuid or setgid, and whoever starts it becomes somebody else";
-        wrong.push((what.to_owned(), "chmod ug-s".to_owned()));
+        wrong.push((what.to_owned(), Change::Mode("ug-s".to_owned())));
     }
     if bad & !SETID != 0 {
-        let (what, command) = match rule.shut {
-            SECRET => ("is open to others than its owner", "chmod go="),
-            WORLD => ("may be written by everybody", "chmod o-w"),
-            _ => ("may be written by others than its owner", "chmod go-w"),
+        let (what, mode) = match rule.shut {
+            SECRET => ("is open to others than its owner", "go="),
+            WORLD => ("may be written by everybody", "o-w"),
+            _ => ("may be written by others than its owner", "go-w"),
         };
-        wrong.push((format!("{what}{}", then(rule.danger)), command.to_owned()));
+        wrong.push((format!("{what}{}", then(rule.danger)), Change::Mode(mode.to_owned())));
     }
     wrong
 }
@@ -141,7 +136,7 @@ fn whose(owner: Owner, uid: u32, who: &People) -> Option<&Ids> {
 }
 
 /// Who needs it and cannot use it.
-fn lacking(rule: &Rule, there: There, who: &People) -> Option<(String, String)> {
+fn lacking(rule: &Rule, there: There, who: &People) -> Option<(String, Change)> {
     let (user, bits) = rule.needs;
     let (ids, whom) = match user {
         User::Everybody if !who.private => (None, "every program"),
@@ -167,12 +162,12 @@ fn lacking(rule: &Rule, there: There, who: &People) -> Option<(String, String)> 
     let what = format!("cannot be {verb} by {whom}{}", then(rule.so));
     if let Some(ids) = ids.filter(|ids| user == User::Alias && ids.uid != there.uid) {
         // To open it to everybody would follow a link.
-        return Some((what, format!("chown -h {}:{}", ids.uid, ids.gid)));
+        return Some((what, Change::Give(ids.clone())));
     }
     let class = if ids.is_some_and(|ids| ids.uid == there.uid) { 'u' } else { 'a' };
     let letters: String =
         [(4, 'r'), (2, 'w'), (1, 'x')].iter().filter(|b| bits & b.0 != 0).map(|b| b.1).collect();
-    Some((what, format!("chmod {class}+{letters}")))
+    Some((what, Change::Mode(format!("{class}+{letters}"))))
 }
 
 #[cfg(test)]
@@ -191,7 +186,12 @@ mod tests {
     fn says(at: At, (uid, mode): (u32, u32), private: bool) -> Vec<String> {
         let rule = RULES.iter().find(|rule| rule.at == at).unwrap();
         let there = There { uid, gid: uid, mode };
-        judged(rule, there, &people(private)).into_iter().map(|(a, b)| a + " | " + &b).collect()
+        let change = |change| match change {
+            Change::Give(Ids { uid, gid, .. }) => format!(" | chown {uid}:{gid}"),
+            Change::Mode(mode) => format!(" | chmod {mode}"),
+        };
+        let found = judged(rule, there, &people(private)).into_iter();
+        found.map(|(what, mend)| what + &change(mend)).collect()
     }
 
     #[test]
@@ -224,13 +224,13 @@ mod tests {
         assert_eq!(
             says(At::Account(""), (0, 0o100), false),
             [
-                "belongs to uid 0, not to 48000: letters or logins are put off | chown -h 48000:48000",
+                "belongs to uid 0, not to 48000: letters or logins are put off | chown 48000:48000",
                 "cannot be read by its user: letters or logins are put off | chmod u+rwx"
             ]
         );
         assert_eq!(
             says(At::Each("alias", ".qmail"), (0, 0o600), false),
-            ["cannot be read by the alias user: its letters are put off | chown -h 7:7"]
+            ["cannot be read by the alias user: its letters are put off | chown 7:7"]
         );
         assert_eq!(
             says(At::Home("users/passwords"), (0, 0o600), true).len(),

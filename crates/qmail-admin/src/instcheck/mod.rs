@@ -4,6 +4,7 @@
 mod accounts;
 mod judge;
 mod made;
+mod mend;
 mod rules;
 mod services;
 mod walk;
@@ -84,7 +85,7 @@ fn users(home: &Home) -> Option<String> {
     let closed = fs::metadata(&path).is_ok_and(|about| about.mode() & 0o004 == 0);
     if closed && !home.is_private() {
         let path = path.display();
-        return Some(format!("{path} cannot be read by every program (mend: run qmail-newu)"));
+        return Some(format!("{path} cannot be read by every program (mend: {newu})"));
     }
     compiled(home).map(|(what, mend)| {
         let mend = mend.map_or_else(|| newu.clone(), |first| format!("{first}, then: {newu}"));

@@ -2,6 +2,7 @@
 //! at, with a line of progress where that takes longer than a second.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -131,13 +132,14 @@ impl Walk<'_> {
     fn each(&mut self, rule: &Rule, dir: &Path, begin: &str) {
         // Of a directory that is not there, or not one, setup's part has told.
         let Ok(names) = fs::read_dir(dir) else { return };
-        let progress = Ticker::of(&format!("looking at {}", dir.display()), None);
-        for entry in names.flatten() {
+        let names = names.flatten().map(|entry| entry.file_name());
+        // Which of many are told does not change from one look to the next.
+        let names: BTreeSet<OsString> =
+            names.filter(|name| name.as_encoded_bytes().starts_with(begin.as_bytes())).collect();
+        let progress = Ticker::of(&format!("looking at {}", dir.display()), Some(names.len()));
+        for name in names {
             progress.step();
-            if !entry.file_name().as_encoded_bytes().starts_with(begin.as_bytes()) {
-                continue;
-            }
-            let path = entry.path();
+            let path = dir.join(name);
             match fs::metadata(&path) {
                 Ok(about) if rule.kind.is(&about) => {
                     self.hold(rule, &path, &about);
