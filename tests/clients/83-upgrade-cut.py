@@ -11,7 +11,7 @@ BINARIES = ["qmail", "qmail-net", "daemontools", "qmail-admin"]
 # Whatever an upgrade does to the disk; each is tried, for each call of it.
 CALLS = ["rename", "mkdir", "linkat", "link", "fsync", "unlink", "rmdir", "unlinkat", "symlink"]
 # The links made by the hundred are one case like another.
-MANY = 12
+MANY = 16
 
 if shutil.which("strace") is None:
     skip("no strace")
@@ -31,12 +31,6 @@ def build(number, script=None):
     if script:
         (dir / "qmail-net").write_text(script)
     return dir
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def qmailctl(home, *words, cut=()):
@@ -127,6 +121,36 @@ cuts, ends = sweep(rest, old, new, CALLS)
 check(min(ends.values()) > 3, f"{cuts} kills, {ends}")
 print(f"{cuts} kills at rest: {ends[new]} finished, {ends[old]} as before")
 
+# Between two binaries: an upgrade that is refused leaves what that one is finished with, and takes nobody's
+# place.
+renames = next(n for n in range(4, 20) if (qmailctl(rest, "upgrade", "--from", new, cut=killed_at("rename", n)), len(version(rest, old, new)))[1] == 2)
+locals, refused = rest / "control/locals", build(6)
+kept = locals.read_bytes()
+locals.unlink()
+locals.mkdir()
+done = qmailctl(rest, "upgrade", "--from", refused)
+check(done.returncode == 111 and "not upgraded" in done.stderr and "takes its place" not in done.stdout, f"{done}")
+check(not (rest / "bin/.fresh.new").exists(), "what was refused stays")
+locals.rmdir()
+locals.write_bytes(kept)
+done = qmailctl(rest, "upgrade")
+check(done.returncode == 0 and "finishing it" in done.stdout and version(rest, old, new) == {new}, f"{done}")
+
+# A disk that is full before anything is kept: nothing was changed, and nothing is left of it.
+full = ["strace", "-f", "-q", "-o", "/dev/null", "-e", "trace=link,linkat", "-e", "inject=link,linkat:error=ENOSPC"]
+names = {path.name for path in (rest / "bin").iterdir()}
+done = qmailctl(rest, "upgrade", "--from", old, cut=full)
+check(done.returncode == 111 and "No space left on device" in done.stderr, f"{done}")
+check(done.stderr.endswith("; nothing was changed\n") and version(rest, old, new) == {new}, f"{done}")
+check({path.name for path in (rest / "bin").iterdir()} == names and not told(rest), "something is left")
+
+# What services lack that an earlier setup did not make is made, too.
+lacks = rest / "service/queued/ends-last"
+lacks.unlink()
+check(f"{lacks} does not exist" in qmailctl(rest, "check").stdout, "check does not miss it")
+done = qmailctl(rest, "upgrade", "--from", old)
+check(done.returncode == 0 and f"made {lacks}\n" in done.stdout and lacks.exists(), f"{done}")
+
 # A version that fails when it is in its place: the way back is killed, too.
 broken = build(3, '#!/bin/sh\ncase $0 in */build-3/*) echo qmail-smtpd ;; *) exit 1 ;; esac\n')
 cuts, ends = sweep(rest, old, broken, ["rename", "fsync", "rmdir"])
@@ -161,8 +185,6 @@ before = yard / "before"
 before.mkdir()
 for name in BINARIES:
     shutil.copy2(HOME / "bin" / name, before / name)
-renames = next(n for n in range(4, 20) if (qmailctl(rest, "upgrade", "--from", new, cut=killed_at("rename", n)), len(version(rest, old, new)))[1] == 2)
-qmailctl(rest, "upgrade")
 done = qmailctl(HOME, "upgrade", "--from", new, cut=killed_at("rename", renames))
 check(done.returncode == -9 and len(version(HOME, before, new)) == 2, f"killed: {done}")
 check(told(HOME), "nobody tells of a mixture")

@@ -4,6 +4,7 @@
 mod accounts;
 mod assign;
 mod belongings;
+mod binaries;
 mod completion;
 mod domains;
 mod facts;

@@ -1,7 +1,7 @@
 //! The services of a home: their directories, run scripts, logs and rules, and where svscan finds them.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use base::limits::PROGRAM_MEMORY;
@@ -83,6 +83,26 @@ pub(crate) fn make(
     compile_rules(home, places)
 }
 
+/// The files of [`FAREWELL`] that are missing, with their text: of services whose run script is as
+/// setup has written it. What somebody else's needs, they know.
+pub(crate) fn farewell(
+    home: &Home,
+    roles: &Roles,
+    places: &Places,
+) -> Vec<(PathBuf, &'static str)> {
+    // None of these listens.
+    let nowhere = Listen { smtp: String::new(), pop3: String::new() };
+    let services = scripts::services(home, roles, &nowhere, places);
+    let missing = FAREWELL.into_iter().filter_map(|(name, file, text)| {
+        let dir = places.services.join(name);
+        let service = services.iter().find(|service| service.name == name)?;
+        let run = std::fs::read_to_string(dir.join("run")).ok()?;
+        let (path, ours) = (dir.join(file), is_as_written(places, &run, &service.run));
+        (ours && !path.exists()).then_some((path, text))
+    });
+    missing.collect()
+}
+
 /// A log's directory. The guide wants it open to everybody; one that is there somebody has made so.
 fn log(home: &Home, roles: &Roles, places: &Places, name: &str) -> Result<(), Trouble> {
     let dir = places.log(name);
@@ -99,13 +119,18 @@ pub(crate) fn is_by_hand(places: &Places) -> bool {
     places.guided && std::fs::read_to_string(run).is_ok_and(|text| !scripts::is_marked(&text))
 }
 
-/// Writes a script, unless the one that is there shall be kept, or is an administrator's own. In the
-/// guide's places ours have always been marked: what has no mark was typed there, word for word or not.
+/// Whether a script is as setup has written it, now or before. In the guide's places ours have always
+/// been marked: what has no mark was typed there, word for word or not.
+fn is_as_written(places: &Places, there: &str, text: &str) -> bool {
+    let typed = places.guided && !scripts::is_marked(there);
+    !typed && scripts::is_ours(there, text)
+}
+
+/// Writes a script, unless the one that is there shall be kept, or is an administrator's own.
 fn script(places: &Places, path: &Path, text: &str, kept: bool) -> Result<(), Trouble> {
-    let typed = |there: &str| places.guided && !scripts::is_marked(there);
     let ours = match std::fs::read_to_string(path) {
         Ok(there) if there == text => !runs(path),
-        Ok(there) => !kept && !typed(&there) && scripts::is_ours(&there, text),
+        Ok(there) => !kept && is_as_written(places, &there, text),
         // A link that leads nowhere yet, or what is no text, is somebody's.
         Err(_) => std::fs::symlink_metadata(path).is_err(),
     };

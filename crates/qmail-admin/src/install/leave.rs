@@ -317,7 +317,9 @@ mod tests {
     #[test]
     fn what_upgrades_leave_beside_the_programs_goes_and_nothing_else() {
         let of = |name: &str| is_beside(&Path::new("/q/bin").join(name));
-        for ours in [".before", ".before.new", ".before.filling", ".fresh", ".upgrade"] {
+        for ours in
+            [".before", ".before.new", ".before.filling", ".fresh", ".fresh.new", ".upgrade"]
+        {
             assert!(of(ours), "{ours}");
         }
         assert!(of("qmail-net.4711.new") && of(".qmail.back"));

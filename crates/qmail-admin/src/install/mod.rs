@@ -136,7 +136,8 @@ pub(crate) fn is_plain(dir: &Path) -> Result<(), Trouble> {
     }
 }
 
-/// Makes another machine's directory our root, if one was named. What was opened before stays open. False if it is the root already.
+/// Makes another machine's directory our root, if one was named. What was opened before stays open.
+/// False if it is the root already.
 fn enter(root: Option<&Path>) -> Result<bool, Trouble> {
     let Some(root) = root else { return Ok(false) };
     let root = about(root, std::fs::canonicalize(root))?;

@@ -4,11 +4,10 @@
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::Trouble;
 use crate::permissions::about;
 use crate::setup::BINARIES;
+use crate::{Trouble, binaries};
 
 /// A binary's most bytes.
 const LONGEST: u64 = 1 << 30;
@@ -99,10 +98,10 @@ fn beside_this_program() -> Result<PathBuf, Trouble> {
 
 /// A binary for another machine, or half of one, is found out here and not when mail depends on it.
 fn runs(path: &Path) -> Result<(), Trouble> {
-    let said = about(path, Command::new(path).arg("help").output())?;
-    match said.status.success() && !said.stdout.is_empty() {
+    let (status, said) = about(path, binaries::answer(path))?;
+    match status.success() && !said.is_empty() {
         true => Ok(()),
-        false => Err(format!("{} does not run here: {}", path.display(), said.status)),
+        false => Err(format!("{} does not run here: {status}", path.display())),
     }
 }
 

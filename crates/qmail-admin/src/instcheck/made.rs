@@ -1,11 +1,10 @@
 //! What setup makes, and would mend: directories, files that are locked, queue and logs, and a link for
 //! each program.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use store::home::{Home, Roles};
 use sys::user::Ids;
@@ -14,7 +13,7 @@ use super::judge::Finding;
 use super::{Type, command};
 use crate::places::Places;
 use crate::scripts::quoted;
-use crate::{Trouble, belongings, setup};
+use crate::{Trouble, belongings, binaries, services, setup};
 
 /// What setup would mend, without how.
 pub(crate) fn findings(home: &Home) -> Result<Vec<String>, Trouble> {
@@ -61,10 +60,15 @@ pub(super) fn made(home: &Home, roles: &Roles, places: &Places) -> Vec<Finding> 
             said,
         }));
     }
+    let farewell = services::farewell(home, roles, places).into_iter();
+    found.extend(farewell.map(|(path, _)| Finding::new(&path, NO_FAREWELL, &*setup)));
     programs(home, &mut found);
     found
 }
 
+/// Said of a service file that only later versions make.
+const NO_FAREWELL: &str =
+    "does not exist: letters under way when the machine goes down may be delivered twice";
 /// Said of what is another kind of thing.
 const TYPE: &str = "has wrong type";
 
@@ -104,13 +108,19 @@ fn look(path: &Path, wanted: Type, mode: u32, owner: Option<&Ids>) -> Vec<(&'sta
     wrong
 }
 
-/// The binaries, and a link to one of them for each of their programs.
+/// The binaries, and a link to one of them for each of their programs. What others could have written
+/// is not run, whoever looks: of that the rules tell. What nobody can run harms nobody.
 fn programs(home: &Home, found: &mut Vec<Finding>) {
     let setup = command(home, "qmailctl setup");
     for binary in setup::BINARIES {
         let path = home.path("bin").join(binary);
-        let text = match Command::new(&path).arg("help").stdin(Stdio::inherit()).output() {
-            Ok(said) if said.status.success() => String::from_utf8_lossy(&said.stdout).into_owned(),
+        let theirs =
+            |about: &Metadata| about.mode() & 0o111 != 0 && !binaries::is_trusted(home, about);
+        if fs::metadata(&path).is_ok_and(|about| theirs(&about)) {
+            continue;
+        }
+        let text = match binaries::answer(&path) {
+            Ok((status, text)) if status.success() => text,
             failed => {
                 found.push(unusable(&path, failed.err()));
                 continue;
@@ -139,5 +149,56 @@ fn unusable(path: &Path, why: Option<std::io::Error>) -> Finding {
         }
         Some(e) => Finding::new(path, &format!("cannot be run: {}", sys::errno::text(&e)), again),
         None => Finding::new(path, "does not say which programs it holds: it is damaged", again),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use yard::Yard;
+
+    fn script(path: &Path, text: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        crate::permissions::replace(path, 0o755, text.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn a_program_that_others_can_write_is_not_run() {
+        let root = Yard::new("check-theirs");
+        for name in setup::BINARIES {
+            let text =
+                format!("#!/bin/sh\n: > {}/run-{name}\necho {name}-program\n", root.display());
+            script(&root.join("bin").join(name), &text);
+        }
+        fs::set_permissions(root.join("bin/qmail"), fs::Permissions::from_mode(0o757)).unwrap();
+        let home = Home::at(&root).unwrap();
+        let mut found = Vec::new();
+        programs(&home, &mut found);
+        assert!(root.join("run-qmail-net").exists() && !root.join("run-qmail").exists());
+        let missing = |name: &str| found.iter().any(|it| it.path == home.path("bin").join(name));
+        assert!(missing("qmail-net-program") && !missing("qmail-program"), "{found:?}");
+    }
+
+    #[test]
+    fn a_file_of_later_versions_is_missed_where_a_service_is_ours() {
+        let root = Yard::new("check-farewell");
+        let home = Home::at(&root).unwrap();
+        let roles = Roles::all(&home.owner_ids());
+        let places = Places::of(&home);
+        let nowhere = || crate::scripts::Listen { smtp: String::new(), pop3: String::new() };
+        for service in crate::scripts::services(&home, &roles, &nowhere(), &places) {
+            script(&places.services.join(service.name).join("run"), &service.run);
+        }
+        let missing = || {
+            let made = made(&home, &roles, &places).into_iter();
+            made.filter(|it| it.said.ends_with(NO_FAREWELL)).map(|it| it.path).collect::<Vec<_>>()
+        };
+        let [last, down] = ["queued/ends-last", "qmail-send/timeout-down"]
+            .map(|below| places.services.join(below));
+        assert_eq!(missing(), [last.clone(), down.clone()]);
+        fs::write(&last, "").unwrap();
+        assert_eq!(missing(), [down]);
+        script(&places.services.join("qmail-send/run"), "#!/bin/sh\nexec mine\n");
+        assert_eq!(missing(), Vec::<PathBuf>::new());
     }
 }

@@ -71,6 +71,7 @@ impl Journal {
 
     /// None if it is not whole: then nothing is known of the new version.
     fn parse(text: &str) -> Option<Self> {
+        let text = text.strip_suffix('\n')?;
         let (first, rest) = text.split_once('\n')?;
         let binary = |line: &str| {
             let mut words = line.split(' ');
@@ -145,11 +146,9 @@ pub(super) fn found(home: &Home) -> Option<Cut> {
 
 /// What is unfinished, and how it is mended; none while an upgrade is at work.
 pub(crate) fn unfinished_upgrade(home: &Home) -> Option<String> {
-    if !swap::is_begun(home) || swap::is_locked(home) {
-        return None;
-    }
-    let to =
-        Journal::read(home).map_or_else(String::new, |journal| format!(" to {}", journal.from));
+    let begun = || swap::is_begun(home).then(|| Journal::read(home));
+    let to = swap::at_rest(home, begun)?
+        .map_or_else(String::new, |journal| format!(" to {}", journal.from));
     Some(format!(
         "{}: an upgrade{to} was cut off, programs of two versions may be at work; the next one \
          finishes it or goes back (mend: {} upgrade)",
@@ -183,7 +182,7 @@ mod tests {
     fn a_journal_is_read_as_it_was_written_and_half_of_one_is_none() {
         let text = journal().print();
         assert_eq!(Journal::parse(&text), Some(journal()));
-        for end in 0..text.len() - 8 {
+        for end in 0..text.len() {
             assert_eq!(Journal::parse(&text[..end]), None, "{end}");
         }
     }

@@ -21,10 +21,10 @@ use clap::Args;
 use store::home::Home;
 
 use crate::install::{Source, is_running};
-use crate::permissions::{append, enter};
+use crate::permissions::{append, enter, unless_there};
 use crate::places::Places;
 use crate::print::say;
-use crate::{Trouble, facts, setup, steer};
+use crate::{Trouble, facts, services, setup, steer};
 pub(crate) use cut::unfinished_upgrade;
 use cut::{Journal, Rest};
 use judge::{Verdict, Watch};
@@ -85,14 +85,15 @@ impl Work<'_> {
         let (stale, cut) = (source.stale(&bin)?, cut::found(self.home));
         if stale.is_empty() && !anyway && cut.is_none() {
             say!("{} has these binaries already", bin.display());
+            self.farewell();
             return Ok(());
         }
+        let names = self.at_work()?;
+        let journal = Journal::new(source)?;
+        self.accepts(source, &stale)?;
         if let Some(cut) = &cut {
             self.log(&format!("the upgrade to {} was cut off: this one takes its place", cut.to));
         }
-        let names = self.at_work()?;
-        self.accepts(source, &stale)?;
-        let journal = Journal::new(source)?;
         let put = || swap::put(self.home, &stale, &journal);
         self.go(&journal.from, names.as_deref(), cut.is_some(), put)
     }
@@ -103,6 +104,7 @@ impl Work<'_> {
         let Some(cut) = cut::found(self.home) else {
             return Err("no upgrade was cut off; say where new binaries are: --from DIR".into());
         };
+        swap::unstage(self.home);
         let names = self.at_work()?;
         match cut.rest {
             Rest::Finish(missing) => {
@@ -140,6 +142,10 @@ impl Work<'_> {
     ) -> Result<(), Trouble> {
         let running = names.unwrap_or_default();
         if let Err(why) = put().and_then(|()| self.complete(running)) {
+            if !is_begun(self.home) {
+                swap::discard(self.home);
+                return Err(format!("{why}; nothing was changed"));
+            }
             if cut {
                 return Err(self.take_back(running, &why));
             }
@@ -150,6 +156,7 @@ impl Work<'_> {
         }
         if names.is_none() {
             swap::settle(self.home)?;
+            self.farewell();
             say!("put into {}; nothing runs", self.home.path("bin").display());
             return Ok(());
         }
@@ -157,6 +164,7 @@ impl Work<'_> {
         match self.renew_all(running, false) {
             Ok(()) => {
                 swap::settle(self.home)?;
+                self.farewell();
                 self.log("upgrade done");
                 Ok(())
             }
@@ -169,9 +177,11 @@ impl Work<'_> {
 
     /// Whether the new version takes the settings as they are, asked before anything is touched.
     fn accepts(&self, source: &Source, stale: &[&str]) -> Result<(), Trouble> {
-        swap::stage(self.home, source, stale)?;
+        let staged = swap::stage(self.home, source, stale);
         let send = [swap::staged(self.home, "qmail"), "qmail-send".into()];
-        let accepted = steer::check_with(self.home, &send, "not upgraded");
+        let accepted = staged
+            .and_then(|()| steer::check_with(self.home, &send, "not upgraded"))
+            .and_then(|()| swap::accept(self.home));
         if accepted.is_err() {
             swap::unstage(self.home);
         }
@@ -182,6 +192,18 @@ impl Work<'_> {
     fn complete(&self, names: &[String]) -> Result<(), Trouble> {
         setup::links(self.home)?;
         names.iter().try_for_each(|name| Look::at(self.home, &self.places, name).map(drop))
+    }
+
+    /// What the services have not that this version's setup gives them. The upgrade is done without it,
+    /// and `check` tells of it.
+    fn farewell(&self) {
+        let Ok(roles) = self.home.roles() else { return };
+        for (path, text) in services::farewell(self.home, &roles, &self.places) {
+            match unless_there(&path, text) {
+                Ok(()) => self.log(&format!("made {}", path.display())),
+                Err(why) => self.log(&format!("{why} (mend: qmailctl setup)")),
+            }
+        }
     }
 
     /// The services there are, in their order, a site's own among them. Where svscan looks at other

@@ -1,7 +1,8 @@
 //! The binaries of a home, changed under who runs them, and what was there before, kept.
 //!
-//! Beside them in `bin/` lie, while an upgrade is under way, `.fresh` (the new ones, not yet in their
-//! places) and `.before.new` (what there was when it began, whole or not there at all, with the
+//! Beside them in `bin/` lie, while an upgrade is under way, `.fresh` (the new ones, accepted and not
+//! yet in their places; `.fresh.new` until then, so that a refused upgrade leaves another what it is to
+//! be finished with) and `.before.new` (what there was when it began, whole or not there at all, with the
 //! journal that says what will be: [`super::cut`]). That is gone back to, also after a crash; it stays
 //! until every service is the one version or the other. When the new version serves, `.before.new`
 //! becomes `.before`.
@@ -27,10 +28,12 @@ pub(crate) const BEGUN: &str = ".before.new";
 const FILLING: &str = ".before.filling";
 /// The new binaries on their way.
 pub(super) const FRESH: &str = ".fresh";
+/// The same until they are accepted.
+const STAGING: &str = ".fresh.new";
 /// Locked by the upgrade that is under way.
 const LOCK: &str = ".upgrade";
 /// All of these, for who takes everything of ours out of `bin/`.
-pub(crate) const BESIDE: [&str; 5] = [BEFORE, BEGUN, FILLING, FRESH, LOCK];
+pub(crate) const BESIDE: [&str; 6] = [BEFORE, BEGUN, FILLING, FRESH, STAGING, LOCK];
 /// How often the lock is tried, and how long after each: who only looks has it for a moment.
 const TRIES: usize = 20;
 const AGAIN: Duration = Duration::from_millis(20);
@@ -49,10 +52,17 @@ pub(super) fn lock(home: &Home) -> Result<fs::File, Trouble> {
     Err("another upgrade is under way".into())
 }
 
-/// Whether an upgrade is under way.
-pub(super) fn is_locked(home: &Home) -> bool {
-    let Ok(file) = sys::file::open_read(below(home, LOCK)) else { return false };
-    matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock))
+/// What a look shows while no upgrade can begin or end; none if one is under way, or if that cannot
+/// be known. Without a lock no upgrade has ever begun.
+pub(super) fn at_rest<T>(home: &Home, look: impl FnOnce() -> Option<T>) -> Option<T> {
+    match sys::file::open_read(below(home, LOCK)) {
+        Ok(lock) => {
+            lock.try_lock_shared().ok()?;
+            look()
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => look(),
+        Err(_) => None,
+    }
 }
 
 pub(super) fn below(home: &Home, dir: &str) -> PathBuf {
@@ -66,22 +76,36 @@ pub(crate) fn is_begun(home: &Home) -> bool {
 
 /// Writes the new ones beside the old ones, where every role may run them.
 pub(super) fn stage(home: &Home, source: &Source, stale: &[&str]) -> Result<(), Trouble> {
-    let dir = below(home, FRESH);
+    let dir = below(home, STAGING);
     empty(&dir)?;
     about(&dir, fs::create_dir(&dir))?;
     stale.iter().try_for_each(|name| replace(&dir.join(name), 0o755, &source.read(name)?))
 }
 
-/// Where a binary of the new version is, until it is put in its place.
+/// Where a binary of the new version is, until it is accepted.
 pub(super) fn staged(home: &Home, name: &str) -> PathBuf {
-    let fresh = below(home, FRESH).join(name);
-    if fresh.exists() { fresh } else { home.path("bin").join(name) }
+    let staged = below(home, STAGING).join(name);
+    if staged.exists() { staged } else { home.path("bin").join(name) }
 }
 
-/// Forgets them.
+/// They are accepted: what another upgrade had on its way is not needed any more.
+pub(super) fn accept(home: &Home) -> Result<(), Trouble> {
+    let (staging, fresh) = (below(home, STAGING), below(home, FRESH));
+    empty(&fresh)?;
+    about(&fresh, fs::rename(&staging, &fresh))
+}
+
+/// Forgets those that were not accepted.
 pub(super) fn unstage(home: &Home) {
     // The next upgrade begins with that, too.
-    let _ = empty(&below(home, FRESH));
+    let _ = empty(&below(home, STAGING));
+}
+
+/// Forgets all of an upgrade that was never begun: the disk may be full of it.
+pub(super) fn discard(home: &Home) {
+    for dir in [STAGING, FRESH, FILLING] {
+        let _ = empty(&below(home, dir));
+    }
 }
 
 /// Keeps what is there, writes down what will be, and puts the new ones in their places.
@@ -97,7 +121,7 @@ pub(super) fn place(home: &Home, stale: &[&str]) -> Result<(), Trouble> {
         let at = bin.join(name);
         about(&at, fs::rename(below(home, FRESH).join(name), &at))
     });
-    unstage(home);
+    let _ = empty(&below(home, FRESH));
     put.and_then(|()| about(&bin, sys::file::sync_dir(&bin)))
 }
 
@@ -262,6 +286,37 @@ mod tests {
         assert_eq!(read(&home.path("bin/qmail")), "old qmail");
         assert_eq!(read(&home.path("bin/elq")), "stock's");
         assert_eq!(read(&home.path("bin/site")), "changed meanwhile");
+    }
+
+    #[test]
+    fn what_is_not_accepted_leaves_another_upgrade_what_it_is_finished_with() {
+        let home = home("refused");
+        let (staged_at, fresh) = (below(&home, STAGING), below(&home, FRESH));
+        fs::create_dir(&fresh).unwrap();
+        fs::write(fresh.join("qmail"), "cut off").unwrap();
+        fs::create_dir(home.path("new")).unwrap();
+        for name in BINARIES {
+            symlink("/bin/echo", home.path("new").join(name)).unwrap();
+        }
+        let source = Source::open(Some(&home.path("new"))).unwrap();
+        stage(&home, &source, &BINARIES).unwrap();
+        assert_eq!(staged(&home, "qmail"), staged_at.join("qmail"));
+        unstage(&home);
+        assert_eq!((read(&fresh.join("qmail")).as_str(), staged_at.exists()), ("cut off", false));
+        stage(&home, &source, &["qmail-net"]).unwrap();
+        accept(&home).unwrap();
+        assert!(fresh.join("qmail-net").exists() && !fresh.join("qmail").exists());
+        assert!(BESIDE.contains(&STAGING) && !staged_at.exists());
+    }
+
+    #[test]
+    fn while_somebody_looks_no_upgrade_begins_or_ends() {
+        let home = home("look");
+        drop(lock(&home).unwrap());
+        let begins = || fs::File::open(below(&home, LOCK)).unwrap().try_lock().is_ok();
+        assert_eq!(at_rest(&home, || Some(begins())), Some(false));
+        let _under_way = lock(&home).unwrap();
+        assert_eq!(at_rest(&home, || Some(())), None);
     }
 
     #[test]
