@@ -59,7 +59,7 @@ fn patiently(test: fn()) {
         failures += u32::from(!SLOW.load(Ordering::Relaxed));
         assert!(failures < 5);
     }
-    println!("skipped: a few sessions take this machine more than a second");
+    yard::skipped("a few sessions take this machine more than a second");
 }
 
 /// Says who serves, and for which time; then does what the client's line says.

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use mail_auth::common::crypto::Ed25519Key;
 use mail_auth::common::headers::HeaderWriter;
@@ -12,6 +13,7 @@ use mail_auth::dkim::DkimSigner;
 use mail_auth::hickory_resolver::proto::op::{Message, ResponseCode};
 use mail_auth::hickory_resolver::proto::rr::rdata::{A, TXT};
 use mail_auth::hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use yard::patience::quick_once;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_qmail-authres");
 const NOBODY: u32 = 65_534;
@@ -193,14 +195,17 @@ fn trouble_of_the_dns_is_a_verdict() {
 #[test]
 fn a_dns_that_says_nothing_is_a_verdict_and_soon() {
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let begun = std::time::Instant::now();
     let letter = signed(LETTER);
     let server = silent.local_addr().unwrap();
-    let said = judged_within("6", server, ["192.0.2.1", "x.test", "joe@good.test"], &letter);
-    for word in ["spf=temperror", "dkim=temperror", "dmarc=temperror"] {
-        assert!(said.contains(word), "{said}");
-    }
-    assert!(begun.elapsed().as_secs() < 60);
+    // With the 20 s it takes if it is told nothing it were never done as soon as that.
+    quick_once("what is told to take 2 s", Duration::from_secs(15), || {
+        let begun = Instant::now();
+        let said = judged_within("2", server, ["192.0.2.1", "x.test", "joe@good.test"], &letter);
+        for word in ["spf=temperror", "dkim=temperror", "dmarc=temperror"] {
+            assert!(said.contains(word), "{said}");
+        }
+        begun.elapsed()
+    });
 }
 
 #[test]
@@ -248,8 +253,6 @@ fn root_is_refused() {
         assert_eq!(out.status.code(), Some(111), "{out:?}");
         assert!(out.stdout.is_empty());
     } else {
-        // Past the harness, which keeps what a passed test prints to itself.
-        let line = b"\nskipped: only root can be refused to root\n";
-        std::io::stdout().lock().write_all(line).unwrap();
+        yard::skipped("only root can be refused to root");
     }
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -54,12 +54,7 @@ impl House {
     fn new(name: &str) -> Self {
         let root = Yard::new(&format!("pop3-{name}"));
         fs::create_dir_all(root.join("pspawn")).unwrap();
-        // Another process writes it: what other tests fork just then would hold a file of ours open,
-        // and what is open for writing cannot be executed.
-        let mut writer = Command::new("sh");
-        writer.args(["-c", "printf %s \"$1\" > \"$0\""]).arg(root.join("check")).arg(CHECK);
-        assert!(writer.status().unwrap().success());
-        fs::set_permissions(root.join("check"), fs::Permissions::from_mode(0o755)).unwrap();
+        yard::script(&root.join("check"), CHECK);
         let house = Self { root, me: String::new(), users: Arc::default() };
         give(&house.root);
         house
@@ -351,9 +346,7 @@ fn without_pspawn_the_client_hears_that_it_is_not_his_fault() {
 #[test]
 fn root_neither_hears_nor_serves() {
     if !root() {
-        // Past the harness, which keeps what a passed test prints to itself.
-        let line = b"\nskipped: only root can be refused to root\n";
-        return std::io::stdout().lock().write_all(line).unwrap();
+        return yard::skipped("only root can be refused to root");
     }
     for (program, code, words) in [
         ("qmail-popup", 111, "will not hear strangers as root"),

@@ -346,7 +346,7 @@ fn a_queue_that_is_down_refuses_at_data() {
 #[test]
 fn root_does_not_listen_to_strangers() {
     if sys::user::euid() != 0 {
-        return house::skipped("only root can be refused to root");
+        return yard::skipped("only root can be refused to root");
     }
     let root = Yard::new("sessions-root");
     std::fs::create_dir_all(root.join("control")).unwrap();

@@ -15,7 +15,7 @@ fn main() {
         in_a_child(who_is_not_root_becomes_nobody_else);
         in_a_child(a_command_runs_as_the_ids_it_was_given);
     } else {
-        println!("skipped: only root can become somebody else");
+        yard::skipped("only root can become somebody else");
     }
 }
 

@@ -1,7 +1,14 @@
-//! A directory for one test: nobody can guess its name or has been there before, and it goes when
-//! the test ends, also by a panic.
+//! What tests of all crates share: first of all a directory for one test. Nobody can guess its name or
+//! has been there before, and it goes when the test ends, also by a panic.
 #![forbid(unsafe_code)]
 #![allow(clippy::panic, reason = "a test says what it expects by failing")]
+
+mod aloud;
+pub mod patience;
+mod script;
+
+pub use aloud::skipped;
+pub use script::script;
 
 use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter};
@@ -171,6 +178,18 @@ mod tests {
             assert!(busy.join().unwrap() > 50);
         });
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_script_can_be_run_at_once_and_takes_the_place_of_another() {
+        let yard = Yard::new("yard");
+        let path = yard.join("script");
+        for code in [7, 8] {
+            script(&path, &format!("#!/bin/sh\nexit {code}\n"));
+            let status = std::process::Command::new(&path).status().unwrap();
+            assert_eq!(status.code(), Some(code));
+        }
+        assert_eq!(std::fs::read_dir(&yard).unwrap().count(), 1);
     }
 
     #[test]

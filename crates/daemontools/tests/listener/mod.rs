@@ -7,10 +7,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
-#[path = "../patience/mod.rs"]
-mod patience;
-
-pub use patience::{LONG, at_rest, eventually};
+pub use yard::patience::{LONG, at_rest, eventually};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_daemontools");
 

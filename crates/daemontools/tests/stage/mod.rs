@@ -3,15 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use yard::Yard;
 
-#[path = "../patience/mod.rs"]
-mod patience;
-
-pub use patience::{LONG, at_rest, eventually, millis, quick_once};
+pub use yard::patience::{LONG, at_rest, eventually, millis, quick_once};
+pub use yard::skipped;
 
 /// [`LONG`] for a program's option, in milliseconds.
 pub const LATE: &str = "60000";
@@ -96,18 +94,12 @@ impl Stage {
         String::from_utf8_lossy(&fs::read(self.path(name)).unwrap_or_default()).into_owned()
     }
 
-    /// A shell script under `name`, with our programs in its `$PATH`. Another process writes it: what
-    /// other tests fork just then would hold a file of ours open, and what is open for writing cannot
-    /// be executed.
+    /// A shell script under `name`, with our programs in its `$PATH`.
     pub fn script(&self, name: &str, text: &str) {
-        let (path, new) = (self.path(name), self.path(&format!("{name}.new")));
+        let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let text = format!("#!/bin/sh\nPATH={}:$PATH\n{text}\n", self.path("bin").display());
-        let mut writer = Command::new("sh");
-        writer.args(["-c", "printf %s \"$1\" > \"$0\""]).arg(&new).arg(text);
-        assert!(writer.status().unwrap().success());
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::rename(new, path).unwrap();
+        yard::script(&path, &text);
     }
 
     pub fn command(&self, words: &[&str]) -> Command {
@@ -214,13 +206,6 @@ pub fn kill(signal: &str, pid: u32) {
         .args([format!("-{signal}"), pid.to_string()])
         .stderr(Stdio::null())
         .status();
-}
-
-/// Says that a test cannot be tried here. Past the harness, which keeps what a passed test prints to
-/// itself; `cargo xtask test` counts the line.
-pub fn skipped(why: &str) {
-    let line = format!("\nskipped: {why}\n");
-    std::io::Write::write_all(&mut std::io::stdout().lock(), line.as_bytes()).unwrap();
 }
 
 /// Sends a program TERM, at which it is to end with 0.

@@ -1,6 +1,6 @@
 //! The home of a server under test.
 
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
 use session::{Queued, Script, Setting};
@@ -19,22 +19,6 @@ if [ -n "$SAYS" ]; then rm $base.*; printf %s "$SAYS" >&6; exit 82; fi
 exit 0
 "#;
 
-/// Writes a program. Another process does: what other tests fork just then would hold a file of ours
-/// open, and what is open for writing cannot be executed.
-pub(crate) fn script(path: &Path, text: &str) {
-    let mut writer = std::process::Command::new("sh");
-    writer.args(["-c", "printf %s \"$1\" > \"$0\""]).arg(path).arg(text);
-    assert!(writer.status().unwrap().success());
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-/// A test that cannot be tried here says so past the harness, which keeps what a passed test prints
-/// to itself; `cargo xtask test` counts the line.
-pub(crate) fn skipped(why: &str) {
-    let line = format!("\nskipped: {why}\n");
-    std::io::Write::write_all(&mut std::io::stdout().lock(), line.as_bytes()).unwrap();
-}
-
 /// A home that belongs to one script.
 pub(crate) struct House {
     pub(crate) root: Yard,
@@ -47,7 +31,7 @@ impl House {
         for dir in ["control", "users", "queue", "alias"] {
             std::fs::create_dir_all(root.join(dir)).unwrap();
         }
-        script(&root.join("queue.sh"), QUEUE);
+        yard::script(&root.join("queue.sh"), QUEUE);
         let house = Self { root, env: Vec::new() };
         house.give_away();
         house

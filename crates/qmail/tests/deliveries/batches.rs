@@ -5,9 +5,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::lspawn;
-use super::stage::{Place, Spawner, eventually};
+use super::stage::{Place, Spawner};
 use sys::signal::{Signal, kill};
 use sys::spawn::Status;
+use yard::patience::eventually;
 
 const LETTER: &[u8] = b"Subject: x\n\nhi\n";
 const DONE: &str = "Kdid 1+0+0\n";

@@ -9,7 +9,8 @@ use sys::pass::{self, Kind};
 use sys::signal::{Signal, kill};
 use sys::spawn::wait;
 
-use crate::stage::{PATIENCE, Place};
+use crate::stage::Place;
+use yard::patience::LONG;
 
 /// qmail-pspawn, ended with the test.
 pub(crate) struct Pspawn {
@@ -35,7 +36,7 @@ impl Pspawn {
         let sock = loop {
             match pass::connect(&path, Kind::Seqpacket) {
                 Ok(sock) => break sock,
-                Err(err) => assert!(since.elapsed() < PATIENCE, "{err}"),
+                Err(err) => assert!(since.elapsed() < LONG, "{err}"),
             }
             std::thread::sleep(Duration::from_millis(20));
         };
@@ -46,7 +47,7 @@ impl Pspawn {
         login.encode(&mut message);
         pass::send(&sock, &message, &[theirs.as_fd()]).unwrap();
         let mut room = [0; 300];
-        let n = sys::fd::read_within(&sock, &mut room, PATIENCE).unwrap();
+        let n = sys::fd::read_within(&sock, &mut room, LONG).unwrap();
         match Answer::decode(&room[..n]).unwrap() {
             Answer::Welcome => ("welcome".into(), Some(ours)),
             Answer::Refused => ("refused".into(), None),

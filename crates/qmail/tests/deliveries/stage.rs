@@ -3,9 +3,8 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use base::outcome::Outcome;
 use base::text0;
@@ -18,9 +17,9 @@ use sys::fd;
 use sys::signal::{Signal, kill};
 use sys::spawn::{Command, Status, wait};
 use yard::Yard;
+use yard::patience::{LONG, eventually};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_qmail");
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A home of its own.
 pub(crate) struct Place {
@@ -90,15 +89,10 @@ impl Place {
         names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect()
     }
 
-    /// Makes an executable script. Another process writes it: what other tests fork just then would
-    /// hold a file of ours open, and what is open for writing cannot be executed.
+    /// Makes a shell script.
     pub(crate) fn script(&self, name: &str, text: &str) -> PathBuf {
         let path = self.home.join(name);
-        let text = format!("#!/bin/sh\n{text}\n");
-        let writer = Command::new("sh").args(["-c", "printf %s \"$1\" > \"$0\""]);
-        let pid = writer.arg(&path).arg(text).spawn().unwrap();
-        assert_eq!(wait(pid).unwrap(), Status::Exited(0));
-        fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        yard::script(&path, &format!("#!/bin/sh\n{text}\n"));
         path
     }
 
@@ -136,15 +130,6 @@ impl Drop for Place {
     fn drop(&mut self) {
         let _ = kill(self.queued, Signal::Kill);
         let _ = wait(self.queued);
-    }
-}
-
-/// Waits until it is so.
-pub(crate) fn eventually(what: &str, mut so: impl FnMut() -> bool) {
-    let since = Instant::now();
-    while !so() {
-        assert!(since.elapsed() < PATIENCE, "never: {what}");
-        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -206,7 +191,7 @@ impl Spawner {
                 self.heard.drain(..used);
                 return value;
             }
-            let n = fd::read_within(&self.reports, &mut buf, PATIENCE).unwrap();
+            let n = fd::read_within(&self.reports, &mut buf, LONG).unwrap();
             assert!(n > 0, "the spawner is gone");
             self.heard.extend_from_slice(&buf[..n]);
         }

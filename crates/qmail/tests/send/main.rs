@@ -1,18 +1,15 @@
 //! qmail-send as it runs: with the real queued, and spawners that are this test.
 
 #[cfg(test)]
-#[path = "../../../daemontools/tests/patience/mod.rs"]
-mod patience;
-#[cfg(test)]
 mod stage;
 
 use std::fs;
 
 use base::outcome::Outcome;
-use patience::at_rest;
 use stage::{Place, Send};
 use sys::signal::{Signal, kill};
-use sys::spawn::{Command, Status, wait};
+use sys::spawn::{Status, wait};
+use yard::patience::at_rest;
 
 #[test]
 fn a_letter_is_delivered_and_leaves_the_queue() {
@@ -103,11 +100,7 @@ fn letters_that_pour_in_do_not_keep_reports_waiting() {
 fn a_bounce_goes_through_the_program_an_administrator_chose() {
     let place = Place::new("qmailqueue");
     let script = place.home.join("filter");
-    // Written by a process of its own: no fork of another test holds it open.
-    let text = "printf '#!/bin/sh\\ncat >letter\\ncat <&1 >envelope\\n' > \"$0\"";
-    let pid = Command::new("sh").args(["-c", text]).arg(&script).spawn().unwrap();
-    assert_eq!(wait(pid).unwrap(), Status::Exited(0));
-    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    yard::script(&script, "#!/bin/sh\ncat >letter\ncat <&1 >envelope\n");
     let mut send = Send::start_with(&place, |command| command.env("QMAILQUEUE", &script));
     let id = place.queue("joe@here.test", &["no@far.test"], b"Subject: x\n\nhi\n");
     let told = send.remote.next();

@@ -1,7 +1,5 @@
 //! Waiting in tests: for what must come, however slow the machine is, and never for a while in the
 //! hope that it has come by then.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
-#![allow(clippy::panic, reason = "a test that cannot go on has failed")]
 
 use std::fs;
 use std::thread::sleep;
@@ -11,7 +9,10 @@ use std::time::{Duration, Instant};
 /// machine is slow.
 pub const LONG: Duration = Duration::from_secs(60);
 
-/// Waits until something is so, and says how long that took; panics after [`LONG`].
+/// Waits until something is so, and says how long that took.
+///
+/// # Panics
+/// It is not so within [`LONG`].
 pub fn eventually(what: &str, mut so: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
     while began.elapsed() < LONG {
@@ -23,8 +24,12 @@ pub fn eventually(what: &str, mut so: impl FnMut() -> bool) -> Duration {
     panic!("never: {what}");
 }
 
-/// Tries something until it is done within a time: on a machine that is busy anything may take long
-/// now and then, but what is wrong takes long each time.
+/// Tries something until it is done within a time, for at least a minute: on a machine that is busy
+/// anything may take long now and then, but what is built to take long does so each time. Only for
+/// such delays: what takes long now and then passes here, and is found by the median of many tries.
+///
+/// # Panics
+/// It never took less.
 pub fn quick_once(what: &str, within: Duration, mut deed: impl FnMut() -> Duration) {
     let (began, mut took) = (Instant::now(), Vec::new());
     while took.len() < 8 || began.elapsed() < LONG {
@@ -37,6 +42,9 @@ pub fn quick_once(what: &str, within: Duration, mut deed: impl FnMut() -> Durati
 }
 
 /// Waits until a process has done what it can do for now: it sleeps, and is not woken for a while.
+///
+/// # Panics
+/// It is not so within [`LONG`].
 pub fn at_rest(pid: u32) {
     let sleeps = || -> Option<Vec<String>> {
         let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -51,6 +59,7 @@ pub fn at_rest(pid: u32) {
     });
 }
 
+/// Sleeps.
 pub fn millis(n: u64) {
     sleep(Duration::from_millis(n));
 }
