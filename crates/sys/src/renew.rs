@@ -14,6 +14,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 const AT: i32 = 3;
 /// What stands behind the number then.
 const TRIAL: &str = " trial";
+/// What stands behind the variable's name in the name of another: the number of the process that wants
+/// the trial.
+const FOR: &str = "_FOR";
 
 /// What a forerunner left.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub struct Inherited {
     pub sock: OwnedFd,
     /// Only to be shown, not to be served.
     pub trial: bool,
+    /// In a trial, the pid of the forerunner, if it has told.
+    pub forerunner: Option<u32>,
 }
 
 /// The socket a forerunner left, if there is one. Takes the variable out of the environment; call
@@ -30,6 +35,10 @@ pub fn inherited(variable: &str) -> Option<Inherited> {
     let value = std::env::var(variable).ok()?;
     // SAFETY: the programs call this first thing in `main`, when they have one thread.
     unsafe { std::env::remove_var(variable) };
+    let name = format!("{variable}{FOR}");
+    let forerunner = std::env::var(&name).ok().and_then(|pid| pid.parse().ok());
+    // SAFETY: as above.
+    unsafe { std::env::remove_var(name) };
     let (number, trial) = match value.strip_suffix(TRIAL) {
         Some(number) => (number, true),
         None => (value.as_str(), false),
@@ -41,7 +50,7 @@ pub fn inherited(variable: &str) -> Option<Inherited> {
         return None;
     }
     fd::set_cloexec(&sock, true).ok()?;
-    Some(Inherited { sock, trial })
+    Some(Inherited { sock, trial, forerunner })
 }
 
 /// Starts this program anew, as it lies on the disk now, with the arguments it had, for a trial; its
@@ -53,7 +62,8 @@ pub fn try_out(variable: &str, sock: BorrowedFd<'_>) -> io::Result<u32> {
     let argv: Vec<OsString> = std::env::args_os().collect();
     let (program, args) = argv.split_first().ok_or(ErrorKind::InvalidInput)?;
     let value = format!("{AT}{TRIAL}");
-    Command::new(program).args(args).fd(sock, AT).env(variable, value).spawn()
+    let command = Command::new(program).args(args).fd(sock, AT).env(variable, value);
+    command.env(format!("{variable}{FOR}"), std::process::id().to_string()).spawn()
 }
 
 /// Becomes this program anew, as it lies on the disk now, with the arguments it had and the socket;

@@ -49,6 +49,7 @@ use std::rc::Rc;
 use std::time::Instant;
 use swift::Swift;
 use sys::poll::Poller;
+use sys::process::Held;
 use sys::renew::Inherited;
 use sys::rlimit::{self, Resource};
 use sys::signal::{self, Signal, Signals};
@@ -64,12 +65,12 @@ pub(crate) fn main(args: &[OsString]) -> i32 {
         Err(code) => return code,
     };
     let inherited = sys::renew::inherited(renew::VARIABLE);
-    let trial = inherited.as_ref().is_some_and(|inherited| inherited.trial);
-    match start(&task, inherited) {
-        Ok(mut server) if trial => server.prove(),
-        Ok(mut server) => server.run(),
-        Err(code) => code,
-    }
+    let trial = inherited.as_ref().filter(|inherited| inherited.trial);
+    let Some(trial) = trial.map(|trial| renew::hold(trial.forerunner)) else {
+        return start(&task, inherited).map_or_else(|code| code, |mut server| server.run());
+    };
+    let proven = |held: Option<Held>| Ok(start(&task, inherited)?.prove(held.as_ref()));
+    trial.and_then(proven).unwrap_or_else(|code| code)
 }
 
 /// Everything up to the loop, in the order whose failures scripts know.

@@ -9,6 +9,7 @@
 use super::lobby::Lobby;
 use super::server::{Means, Server};
 use super::source::Source;
+use crate::message::TEMPORARY;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -186,13 +187,12 @@ impl Server<'_> {
         }
     }
 
-    /// A trial: 0 once the program serves.
-    pub(super) fn prove(&mut self) -> i32 {
+    /// A trial: 0 once the program serves. Its forerunner is held, if it can be.
+    pub(super) fn prove(&mut self, forerunner: Option<&Held>) -> i32 {
         let poller = Rc::clone(&self.poller);
         let Means::Clean(front) = &mut self.means else { return 0 };
         // Killed, it cannot end us. If it cannot be held, our time is short all the same.
-        let forerunner = Held::open(std::os::unix::process::parent_id()).ok();
-        if let Some(held) = &forerunner {
+        if let Some(held) = forerunner {
             let _ = poller.add(held, Source::Forerunner.number(), Interest::READ);
         }
         let until = Instant::now().checked_add(TRIAL);
@@ -215,6 +215,15 @@ impl Server<'_> {
     }
 }
 
+/// Takes hold of who wants a trial, before anything is begun for it: an end later on is noticed. `None`
+/// if it cannot be held; the error is the exit code if it has ended already.
+pub(super) fn hold(forerunner: Option<u32>) -> Result<Option<Held>, i32> {
+    let pid = forerunner.unwrap_or_else(std::os::unix::process::parent_id);
+    let held = Held::open(pid).ok();
+    // While it is our parent its number has not come to mean another one.
+    if std::os::unix::process::parent_id() == pid { Ok(held) } else { Err(TEMPORARY) }
+}
+
 /// A moment that is not waited for.
 fn far() -> Instant {
     let now = Instant::now();
@@ -224,6 +233,16 @@ fn far() -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trial_for_one_that_is_gone_ends_before_it_begins() {
+        let parent = std::os::unix::process::parent_id();
+        assert!(hold(None).is_ok_and(|held| held.is_some_and(|held| !held.ended())));
+        assert!(hold(Some(parent)).is_ok_and(|held| held.is_some()));
+        // Nobody is its own parent.
+        assert_eq!(hold(Some(std::process::id())).err(), Some(TEMPORARY));
+        assert_eq!(hold(Some(0)).err(), Some(TEMPORARY));
+    }
 
     #[test]
     fn a_trial_has_its_time_and_a_remainder_its_guests() {
