@@ -396,3 +396,36 @@ fn a_current_that_was_removed_is_made_again_and_a_directory_ends_it() {
     assert_eq!(said.code, Some(111));
     assert_eq!(said.err, "multilog: fatal: directory ./a was removed\n");
 }
+
+#[test]
+fn a_line_that_comes_after_the_directory_was_removed_is_left_to_the_next() {
+    let stage = Stage::new("gone-line");
+    let (read, mut pipe) = std::io::pipe().unwrap();
+    let child = start(&stage, &["multilog", "./a", "./b"], read.try_clone().unwrap());
+    pipe.write_all(b"one\n").unwrap();
+    eventually("written", || stage.read("a/current") == "one\n");
+    std::fs::remove_dir_all(stage.path("a")).unwrap();
+    // Made again, as by a caretaker: it is not the one that is written to.
+    std::fs::create_dir(stage.path("a")).unwrap();
+    pipe.write_all(b"two\nthree").unwrap();
+    let said: stage::Said = child.wait_with_output().unwrap().into();
+    assert_eq!(said.code, Some(111));
+    assert_eq!(said.err, "multilog: fatal: directory ./a was removed\n");
+    pipe.write_all(b"\n").unwrap();
+    drop(pipe);
+    assert!(start(&stage, &["multilog", "./a", "./b"], read).wait().unwrap().success());
+    assert_eq!(logged(&stage.path("a")), ["two", "three"]);
+    // Here it is a second time.
+    assert_eq!(logged(&stage.path("b")), ["one", "two", "two", "three"]);
+}
+
+#[test]
+fn an_end_of_input_does_not_hide_that_the_directory_was_removed() {
+    let stage = Stage::new("gone-end");
+    let child = start(&stage, &["multilog", "./a"], Stdio::piped());
+    eventually("open", || stage.path("a/current").exists());
+    std::fs::remove_dir_all(stage.path("a")).unwrap();
+    let said: stage::Said = child.wait_with_output().unwrap().into();
+    assert_eq!(said.code, Some(111));
+    assert_eq!(said.err, "multilog: fatal: directory ./a was removed\n");
+}

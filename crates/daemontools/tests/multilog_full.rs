@@ -178,6 +178,25 @@ fn while_it_drops_lines_and_none_comes_it_sees_freed_space_and_hears_term() {
 }
 
 #[test]
+fn while_it_drops_lines_it_ends_with_the_input() {
+    let Some(mut full) = Full::start("end", 64, 0, "l s8192 n100 f100", Stdio::piped()) else {
+        return;
+    };
+    let mut pipe = full.child.stdin.take().unwrap();
+    feed(&mut pipe, 1..=4_000);
+    drop(pipe);
+    eventually("its end", || full.child.try_wait().unwrap().is_some());
+    assert_eq!(full.child.wait().unwrap().code(), Some(111));
+    let err = full.err();
+    let lines: Vec<&str> = err.lines().collect();
+    let [dropping, lost] = lines[..] else { panic!("{err}") };
+    assert!(dropping.ends_with(", dropping lines: out of disk space"), "{err}");
+    let lost = lost.strip_prefix("multilog: warning: out of disk space, at least ");
+    let lost: u32 = lost.unwrap().strip_suffix(" lines lost").unwrap().parse().unwrap();
+    assert!((1_000..4_000).contains(&lost), "{err}");
+}
+
+#[test]
 fn term_while_waiting_leaves_the_lines_to_the_next() {
     let (read, mut pipe) = std::io::pipe().unwrap();
     let input = OwnedFd::from(read.try_clone().unwrap());

@@ -192,9 +192,14 @@ impl Input {
         Ok(got > 0)
     }
 
-    /// How many lines were dropped since this was last asked.
+    /// How many lines were dropped that no log tells of yet.
     pub(super) fn lost(&self) -> u64 {
-        self.lost.take()
+        self.lost.get()
+    }
+
+    /// A log tells of so many of them.
+    pub(super) fn told(&self, lost: u64) {
+        self.lost.set(self.lost.get().saturating_sub(lost));
     }
 
     /// What is left of `bytes` without the end of a line whose beginning was dropped.

@@ -10,7 +10,7 @@ use base::time::Moment;
 use std::ffi::OsStr;
 use std::fs::{File, Permissions};
 use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, UNIX_EPOCH};
 use sys::dir::{Dir, How};
 
@@ -177,6 +177,11 @@ impl Log {
             sys::file::begin_writing(&self.current, from, self.idle);
             self.idle = 0;
         }
+    }
+
+    /// Whether the directory was removed, `current` with it. One call to the kernel where it was not.
+    pub(super) fn is_gone(&self) -> bool {
+        self.current.metadata().is_ok_and(|meta| meta.nlink() == 0) && !self.place.is_there()
     }
 
     /// ALRM: rotates unless `current` is empty.

@@ -134,6 +134,7 @@ impl Multilog {
         for log in logs(&mut self.steps) {
             log.close(&self.calm);
         }
+        self.give_up_if_removed();
         0
     }
 
@@ -162,12 +163,19 @@ impl Multilog {
         }
         self.calm.input.hear()?;
         self.own_up();
+        let peeks = self.calm.input.peeks();
+        if !peeks {
+            self.give_up_if_removed();
+        }
         let Some(got) = self.calm.input.look(&mut self.room)? else { return Ok(false) };
         let began = sys::clock::monotonic();
-        self.calm.lossless.set(self.calm.input.peeks() && !self.lines.within());
+        self.calm.lossless.set(peeks && !self.lines.within());
         let room = std::mem::take(&mut self.room);
         self.take_in(self.calm.input.mended(room.get(..got).unwrap_or_default()));
         self.room = room;
+        if peeks {
+            self.give_up_if_removed();
+        }
         self.calm.lossless.set(!self.lines.within());
         self.calm.input.take_out()?;
         self.gather(got, began);
@@ -243,6 +251,18 @@ impl Multilog {
             self.end_line();
             let line = format!("{}: warning: out of disk space, {lost} lines lost\n", VOICE.0);
             self.log_bytes(line.as_bytes());
+            for log in logs(&mut self.steps) {
+                log.flush(&self.calm);
+            }
+            self.calm.input.told(lost);
+        }
+    }
+
+    /// Ends multilog if a log's directory was removed: what is written there is in no file that has a
+    /// name. The next multilog may make a new one, and finds in the pipe what was not taken out of it.
+    fn give_up_if_removed(&mut self) {
+        if let Some(log) = logs(&mut self.steps).find(|log| log.is_gone()) {
+            std::process::exit(log.place.told_removed());
         }
     }
 

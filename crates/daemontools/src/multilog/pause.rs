@@ -34,6 +34,8 @@ pub(super) struct Patience {
     pub(super) rotate: Cell<bool>,
     /// Whatever is not in a file still lies in the pipe: to end now loses nothing.
     pub(super) lossless: Cell<bool>,
+    /// The input ended while lines were dropped.
+    over: Cell<bool>,
 }
 
 impl AsFd for Patience {
@@ -51,6 +53,7 @@ impl Patience {
             ending: Cell::new(false),
             rotate: Cell::new(false),
             lossless: Cell::new(true),
+            over: Cell::new(false),
         })
     }
 
@@ -82,7 +85,7 @@ impl Patience {
 
     /// Says what is wrong and pauses. `tries` counts: what goes on being wrong is said again after
     /// 5, 15, 35 seconds and so on, not every time. A signal ends the pause; TERM ends multilog if
-    /// nothing is lost by it, or lines are dropped anyway.
+    /// nothing is lost by it, or lines are dropped anyway, and so does then the end of the input.
     pub(super) fn complain(
         &self,
         what: &[Piece<'_>],
@@ -90,6 +93,10 @@ impl Patience {
         tries: &mut u32,
         meanwhile: Meanwhile,
     ) {
+        // The pause after the input's end was the last: nobody comes any more who would be kept waiting.
+        if meanwhile == Meanwhile::Drop && self.over.get() {
+            self.end();
+        }
         *tries = tries.saturating_add(1);
         if tries.is_power_of_two() {
             let end: Piece<'_> = match meanwhile {
@@ -108,13 +115,18 @@ impl Patience {
         }
         self.hear();
         if self.ending.get() && (self.lossless.get() || meanwhile == Meanwhile::Drop) {
-            let lost = self.input.lost();
-            if lost > 0 {
-                let text = format!("out of disk space, {lost} lines lost");
-                VOICE.warning(&[&text], None);
-            }
-            std::process::exit(TEMPORARY);
+            self.end();
         }
+    }
+
+    /// Ends multilog with what is at hand not written, and tells how much else was not.
+    fn end(&self) -> ! {
+        let lost = self.input.lost();
+        if lost > 0 {
+            let text = format!("out of disk space, at least {lost} lines lost");
+            VOICE.warning(&[&text], None);
+        }
+        std::process::exit(TEMPORARY)
     }
 
     /// A pause in which nobody who writes to us has to wait.
@@ -135,14 +147,8 @@ impl Patience {
             }
             if ready.get(1) == Some(&true) {
                 more = self.input.drop_some(&mut room)?;
+                self.over.set(!more);
             }
-        }
-    }
-
-    /// Ends multilog, saying why, if nothing is lost by it: where waiting is in vain.
-    pub(super) fn give_up(&self, why: &[Piece<'_>]) {
-        if self.lossless.get() {
-            std::process::exit(VOICE.fatal(why, None));
         }
     }
 }

@@ -73,11 +73,16 @@ impl Place {
         tries: &mut u32,
     ) {
         if error.kind() == ErrorKind::NotFound && !self.is_there() {
-            calm.give_up(&[&"directory ", &self.name(), &" was removed"]);
+            std::process::exit(self.told_removed());
         }
         let drops = self.keep.lossy && is_full(error);
         let meanwhile = if drops { Meanwhile::Drop } else { Meanwhile::Wait };
         calm.complain(what, Some(error), tries, meanwhile);
+    }
+
+    /// Says that the directory was removed; the exit code.
+    pub(super) fn told_removed(&self) -> i32 {
+        VOICE.fatal(&[&"directory ", &self.name(), &" was removed"], None)
     }
 
     /// Whether the directory still has a name.
