@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A stock queue with letters in all states is imported, exported, imported into an empty home and
 exported again: the two exports are equal. Interrupted imports and exports go on where they were,
-damaged letters are left and named, and nothing is in two places at once.
+damaged letters are left and named, and nothing is in two places at once. Letters of several queues that
+look alike are several.
 
 Homes of its own, with queued and nothing else: what is to be seen must not be delivered meanwhile.
 LETTERS says how many there are; the claim is 10,000, a thousand is played every day."""
@@ -273,6 +274,35 @@ def whole(first, second):
     check(count(second) == 0, "they are not forgotten")
 
 
+def alike(mail):
+    """Letters of several queues whose files have one number, time and size are as many letters."""
+    held = count(mail)
+    queues = []
+    for sender, text in ((b"ann@a.org", b"Subject: one\n\n"), (b"bob@b.org", b"Subject: one\n\n"),
+                         (b"ann@a.org", b"Subject: two\n\n")):
+        queue = Stock(SCRATCH / f"alike-{len(queues)}")
+        queue.put("mess", 23, text, NOW * 10**9)
+        queue.put("info", 23, b"F%s\0" % sender, NOW * 10**9)
+        queue.put("remote", 23, b"Tr%d@far.example\0" % len(queues), NOW * 10**9)
+        queues.append(queue)
+    for queue in queues:
+        said = mail.ctl("queue", "import", queue.root, "--hold")
+        check("1 letters imported, 0 were before, 0 left" in said, f"another queue's letter is no copy: {said}")
+    # Its qmail-send went on since: that is the letter it was.
+    queues[0].put("remote", 23, b"Dr0@far.example\0", NOW * 10**9)
+    for queue in queues:
+        said = mail.ctl("queue", "import", queue.root, "--hold")
+        check("0 letters imported, 1 were before, 0 left" in said, f"a letter came twice: {said}")
+    check(count(mail) == held + len(queues), f"{count(mail)} letters")
+    mail.ctl("queue", "release", "imported")
+    out = SCRATCH / "alike-out"
+    said = mail.ctl("queue", "export", out)
+    check(said.startswith(f"{held + len(queues)} letters exported"), said)
+    got = sorted((out.joinpath("info", *p.parts[-2:]).read_bytes(), p.read_bytes()) for p in out.glob("mess/*/*"))
+    check(got == [(b"Fann@a.org\0", b"Subject: one\n\n"), (b"Fann@a.org\0", b"Subject: two\n\n"),
+                  (b"Fbob@b.org\0", b"Subject: one\n\n")], f"other letters came out: {got}")
+
+
 SCRATCH.mkdir()
 SCRATCH.chmod(0o755)
 homes = []
@@ -281,6 +311,7 @@ try:
         homes.append(Mail(name))
         homes[-1].start()
     whole(*homes)
+    alike(homes[1])
 finally:
     for mail in homes:
         mail.stop()

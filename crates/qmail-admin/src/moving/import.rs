@@ -13,12 +13,12 @@ use base::wire::queue::{Answer, Envelope, Mark, Note, Origin, Progress, Request}
 use store::client::{QueueClient, Refusal};
 use store::control::Control;
 use store::home::{Home, Roles};
-use store::stock::{Damage, Entered, Found, Part, State, Stock};
+use store::stock::{Damage, Entered, Found, Part, State, Stock, Sum, Summing};
 use store::users::Routing;
 use sys::fd;
 
 use super::journal::Journal;
-use super::{STOP_THERE, Which, connect, left, lock, lost, name, written};
+use super::{STOP_THERE, Which, connect, left, lock, lost, written};
 use crate::Trouble;
 use crate::print::say;
 use crate::progress::Ticker;
@@ -155,11 +155,12 @@ impl Import<'_> {
             Ok(entered) => entered,
             Err((part, why)) => return Ok(Err(self.stock.damage(part, number, &why))),
         };
+        let sum = match self.stock.sum(number, found.kind.size) {
+            Ok(sum) => sum,
+            Err(damage) => return Ok(Err(damage)),
+        };
         for (part, entered) in (0..).zip(parts(entered, found.sender.len())) {
-            let (secs, nanos) = found.kind.written;
-            let words =
-                [number, secs.cast_unsigned(), nanos.cast_unsigned(), found.kind.size, part];
-            let mark = Mark::imported(name(&words));
+            let mark = found.mark(number, part, &sum);
             if !self.met.insert(mark) {
                 let why = "looks like another letter of this queue";
                 return Ok(Err(self.stock.damage(Part::Mess, number, why)));
@@ -168,7 +169,7 @@ impl Import<'_> {
                 self.before = self.before.saturating_add(1);
                 continue;
             }
-            if let Err(damage) = self.send(number, &found, &entered, mark)? {
+            if let Err(damage) = self.send(number, &found, &entered, (mark, &sum))? {
                 return Ok(Err(damage));
             }
         }
@@ -193,7 +194,7 @@ impl Import<'_> {
         number: u64,
         found: &Found,
         entered: &Entered,
-        mark: Mark,
+        (mark, sum): (Mark, &Sum),
     ) -> Result<Result<(), Damage>, Trouble> {
         let block = block(found, entered);
         let envelope = match judge(&block, entered) {
@@ -205,10 +206,12 @@ impl Import<'_> {
             Err(damage) => return Ok(Err(damage)),
         };
         let (mut piece, mut left) = (vec![0; limits::CHUNK], found.kind.size);
+        let mut said = Summing::default();
         let mut read = |piece: &mut [u8]| {
             let most = usize::try_from(left).map_or(piece.len(), |left| left.min(piece.len()));
             let len = fd::read_full(&file, piece.get_mut(..most).unwrap_or_default())?;
             left = left.saturating_sub(len as u64);
+            said.add(piece.get(..len).unwrap_or_default());
             io::Result::Ok(len)
         };
         let first = match read(&mut piece) {
@@ -227,7 +230,8 @@ impl Import<'_> {
                 Err(e) => return self.abandon().map(|()| Err(self.unread(number, &e))),
             };
         }
-        if left > 0 {
+        // Other bytes than those that the mark is of would be passed over for them.
+        if left > 0 || said.end() != *sum {
             return self
                 .abandon()
                 .map(|()| Err(self.stock.damage(Part::Mess, number, "is being changed")));

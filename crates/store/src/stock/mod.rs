@@ -5,6 +5,7 @@
 //! is read that is not of the user whose directory it lies in.
 
 mod letter;
+mod mark;
 mod paragraphs;
 mod past;
 
@@ -16,6 +17,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 pub use letter::{Found, Kind, Recipient, Times, channel, envelope};
+pub use mark::{Sum, Summing};
 pub use paragraphs::{Paragraph, paragraphs};
 pub use past::{Entered, original};
 use sys::at::{At, Opening};
