@@ -18,12 +18,6 @@ source, sink = tools
 _, maildir = account("relay")
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 def start(*options):
     """A sink that counts; returns it once it listens."""
     unprivileged = ["-u", "nobody"] if os.getuid() == 0 else []

@@ -41,6 +41,13 @@ def check(holds, why):
         fail(why)
 
 
+def free_port():
+    """A port of this host that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
 def bin(name, *args, **more):
     """Runs one of the home's own programs and returns what it printed."""
     done = subprocess.run([HOME / "bin" / name, *args], capture_output=True, timeout=PATIENCE, **more)
