@@ -348,6 +348,11 @@ fn the_variable_refuses_without_any_list_and_a_session_has_its_time() {
         .unwrap()
         .into();
     assert_eq!(said.out, "server\n");
+    for option in ["-w", "-t"] {
+        let said = run(&stage, &["rblsmtpd", option, "soon", "true"]);
+        let why = format!("rblsmtpd: fatal: {option} soon: write a number\n");
+        assert_eq!((said.code, said.err), (Some(100), why));
+    }
     let said = run(&stage, &["rblsmtpd", "-R", "true"]);
     let usage = "rblsmtpd: illegal option -- R\nrblsmtpd: usage: rblsmtpd [ -b ] [ -R ] [ -t timeout ] \
         [ -r base ] [ -a base ] smtpd [ arg ... ]\n";
