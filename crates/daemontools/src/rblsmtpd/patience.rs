@@ -62,6 +62,7 @@ mod tests {
     fn reset(client: TcpStream, server: &mut TcpStream) -> Option<TcpStream> {
         server.write_all(b"x").unwrap();
         client.peek(&mut [0]).unwrap();
+        drop(client);
         None
     }
 
