@@ -303,6 +303,12 @@ def alike(mail):
                   (b"Fbob@b.org\0", b"Subject: one\n\n")], f"other letters came out: {got}")
 
 
+def named(mail):
+    """A name that somebody else chose stays on its line, and steers no terminal."""
+    said = mail.ctl("queue", "import", SCRATCH / "a\nqmailctl: all is well\033[2J\u202e", code=111)
+    check(said.count("\n") == 1 and "/a?qmailctl: all is well?[2J?/" in said, f"a name as it was: {said!r}")
+
+
 SCRATCH.mkdir()
 SCRATCH.chmod(0o755)
 homes = []
@@ -312,6 +318,7 @@ try:
         homes[-1].start()
     whole(*homes)
     alike(homes[1])
+    named(homes[1])
 finally:
     for mail in homes:
         mail.stop()

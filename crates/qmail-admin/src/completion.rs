@@ -68,8 +68,7 @@ impl Shell {
 
 /// Prints the script that teaches a shell.
 pub(crate) fn teach(shell: Shell) -> Result<(), Trouble> {
-    say!("{}", shell.script());
-    Ok(())
+    crate::print::lines(format_args!("{}", shell.script()))
 }
 
 /// Prints what can stand in the place of the last word.

@@ -14,7 +14,7 @@ use store::home::Home;
 
 use crate::history::{self, Service};
 use crate::places::Places;
-use crate::print::say;
+use crate::print::{complain, say};
 use crate::progress::during;
 use crate::steer::{bin, program};
 use crate::upgrade::unfinished_upgrade;
@@ -207,8 +207,7 @@ fn tell_pauses(home: &Home) -> Result<(), Trouble> {
 fn warned(all: Result<Map, Trouble>) -> Result<Map, Trouble> {
     all.or_else(|why| {
         let _ = std::io::stdout().flush();
-        // With stderr closed too there is nobody left to tell.
-        let _ = writeln!(std::io::stderr(), "qmailctl: warning: {why}");
+        complain(format_args!("qmailctl: warning: {why}"));
         Ok(Map::default())
     })
 }

@@ -4,7 +4,7 @@
 use clap::builder::StyledStr;
 use clap::{Arg, Command, CommandFactory};
 
-use crate::print::say;
+use crate::print::lines;
 use crate::{Args, Trouble};
 
 /// Commands whose own commands have a page of their own, and that page.
@@ -19,8 +19,7 @@ const END: &str = ".\\\" The end of the table.\n";
 
 /// Prints the part.
 pub(crate) fn print() -> Result<(), Trouble> {
-    say!("{}", part().trim_end());
-    Ok(())
+    lines(format_args!("{}", part().trim_end()))
 }
 
 /// The part, from its first line to its last.

@@ -10,7 +10,7 @@ use store::home::Home;
 use crate::moving::Moving;
 use crate::places::Places;
 use crate::print::tell;
-use crate::{Trouble, facts, pauses, reload, services};
+use crate::{Trouble, facts, pauses, reload, services, settings};
 
 /// The commands, as administrators know them.
 #[derive(Subcommand)]
@@ -140,9 +140,10 @@ fn stop(home: &Home, places: &Places) -> Result<(), Trouble> {
 }
 
 fn restart(home: &Home, places: &Places) -> Result<(), Trouble> {
-    check(home, "not restarted")?;
+    check_all(home, "not restarted")?;
     let front = front(places);
-    tell!("Restarting qmail:\n* Stopping qmail-smtpd.");
+    tell!("Restarting qmail:");
+    tell!("* Stopping qmail-smtpd.");
     svc(home, "-d", &front)?;
     // A paused one would get its TERM only when it goes on.
     svc(home, "-c", &["qmail-send"])?;
@@ -195,7 +196,16 @@ pub(crate) fn check(home: &Home, undone: &str) -> Result<(), Trouble> {
     check_with(home, &[home.path("bin/qmail-send")], undone)
 }
 
-/// The same with another qmail-send: its words.
+/// The same, and what the others read: a server that cannot use a file sends everybody away.
+pub(crate) fn check_all(home: &Home, undone: &str) -> Result<(), Trouble> {
+    check(home, undone)?;
+    match settings::unusable(home).join("; ") {
+        none if none.is_empty() => Ok(()),
+        found => Err(format!("{undone}: {found}")),
+    }
+}
+
+/// What [`check`] does with another qmail-send: its words.
 pub(crate) fn check_with(home: &Home, send: &[PathBuf], undone: &str) -> Result<(), Trouble> {
     let role = home.roles().map_err(|e| e.to_string())?.qmails;
     let mut words = send.to_vec();

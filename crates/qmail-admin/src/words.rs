@@ -1,7 +1,6 @@
 //! The words of Life with qmail's `qmailctl`, for who knows no others: its table and its usage line.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -53,14 +52,13 @@ pub(crate) fn read(args: Vec<OsString>) -> Result<Args, ExitCode> {
 }
 
 fn said(text: &str, code: u8) -> ExitCode {
-    ended(print::line(format_args!("{text}")), code)
+    ended(print::lines(format_args!("{text}")), code)
 }
 
 /// The exit code; 111 and why, if what was asked for could not be told.
 fn ended(told: Result<(), Trouble>, code: u8) -> ExitCode {
     let Err(why) = told else { return code.into() };
-    // With stderr closed too there is nobody left to tell.
-    let _ = writeln!(std::io::stderr(), "qmailctl: fatal: {why}");
+    print::complain(format_args!("qmailctl: fatal: {why}"));
     ExitCode::from(111)
 }
 

@@ -27,7 +27,7 @@ pub(super) fn out(
     let known = account.exists();
     let mut setup = Some(setup);
     for step in steps {
-        say!("{step}");
+        step.tell()?;
         match step {
             Step::Run(words) => accounts::run(words)?,
             Step::Complete(_) => {

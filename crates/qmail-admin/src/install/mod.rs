@@ -93,7 +93,7 @@ impl Install {
         let done = steps.iter().all(|step| matches!(step, plan::Step::Tell(_)));
         if self.dry_run || done {
             for step in &steps {
-                say!("{step}");
+                step.tell()?;
             }
             if done {
                 say!("{}: everything is there, nothing to do", home.display());

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::accounts::{GROUPS, ROLES, Tools};
 use super::boot::Boot;
+use crate::Trouble;
+use crate::print::say;
 
 /// What was asked for.
 #[derive(Debug)]
@@ -131,14 +133,24 @@ pub(super) enum Step {
     Tell(String),
 }
 
+impl Step {
+    /// Says it, with why.
+    pub(super) fn tell(&self) -> Result<(), Trouble> {
+        say!("{self}");
+        if let Self::Complete(why) = self {
+            for why in why {
+                say!("  {why}");
+            }
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Run(words) => write!(f, "run: {}", words.join(" ")),
-            Self::Complete(why) => {
-                write!(f, "make or complete the home:")?;
-                why.iter().try_for_each(|why| write!(f, "\n  {why}"))
-            }
+            Self::Complete(_) => f.write_str("make or complete the home:"),
             Self::Put(binary) => write!(f, "put bin/{binary}"),
             Self::Upgrade(binaries) if binaries.is_empty() => {
                 f.write_str("finish the upgrade that was cut off")

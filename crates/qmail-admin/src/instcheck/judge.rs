@@ -11,6 +11,7 @@ use sys::user::Ids;
 use super::Type;
 use super::mend::{Change, mend};
 use super::rules::{At, Owner, Rule, SECRET, SETID, User, WORLD};
+use crate::print::one_line;
 
 /// What is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +39,8 @@ impl Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Names may be a role's choice; what is shown stays a line, and a terminal what it was.
-        let plain = |text: &str| text.replace(char::is_control, "?");
-        write!(f, "{} (mend: {})", plain(&self.said), plain(&self.mend))
+        let Self { said, mend, .. } = self;
+        f.write_str(&one_line(format_args!("{said} (mend: {mend})")))
     }
 }
 

@@ -12,7 +12,6 @@ mod journal;
 mod target;
 mod written;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -24,7 +23,7 @@ use store::client::QueueClient;
 use store::home::Home;
 
 use crate::Trouble;
-use crate::print::say;
+use crate::print::{complain, say};
 use crate::progress::{Ticker, during};
 use journal::Journal;
 
@@ -123,7 +122,7 @@ fn lost(e: &std::io::Error) -> Trouble {
 /// Says on descriptor 2 what is left, and why.
 fn left(what: &dyn std::fmt::Display) {
     // The exit code says it too.
-    let _ = writeln!(std::io::stderr(), "qmailctl: left: {what}");
+    complain(format_args!("qmailctl: left: {what}"));
 }
 
 /// The held letters of one kind.

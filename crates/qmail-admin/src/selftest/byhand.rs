@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use super::belief::{is_plain, record_file};
 use crate::Trouble;
 use crate::permissions::about;
-use crate::print::say;
+use crate::print::{complain, say};
 
 /// Bytes of a record: its number, written over and over.
 const RECORD: usize = 512;
@@ -37,10 +37,10 @@ pub(crate) fn begin(dir: &Path) -> Result<ExitCode, Trouble> {
     let whole = vec![0; RECORD * RECORDS as usize];
     about(&path, file.write_all_at(&whole, 0).and_then(|()| file.sync_all()))?;
     about(dir, parent.sync_all())?;
-    eprintln!(
+    complain(format_args!(
         "{}: writing; keep what is printed on another machine, then cut the power",
         path.display()
-    );
+    ));
     let mut out = std::io::stdout();
     for number in 1_u64.. {
         let at = (number % RECORDS) * RECORD as u64;

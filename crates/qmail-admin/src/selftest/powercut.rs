@@ -160,11 +160,11 @@ fn tell(held: Option<bool>, is_believed: bool, dir: &Path) -> Result<(), Trouble
     let dir = dir.display();
     say!(
         "Not tested: whether your own disk keeps what it says it has written. For that, from \
-         another machine:\n  \
-         ssh THIS qmailctl selftest powercut {dir} --begin > numbers    then cut the power\n  \
-         and when it is back, with the file numbers:\n  \
-         qmailctl selftest powercut {dir} --check numbers"
+         another machine:"
     );
+    say!("  ssh THIS qmailctl selftest powercut {dir} --begin > numbers    then cut the power");
+    say!("  and when it is back, with the file numbers:");
+    say!("  qmailctl selftest powercut {dir} --check numbers");
     Ok(())
 }
 

@@ -12,7 +12,6 @@ mod judge;
 mod sight;
 mod swap;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -23,7 +22,7 @@ use store::home::Home;
 use crate::install::{Source, is_running};
 use crate::permissions::{append, enter, unless_there};
 use crate::places::Places;
-use crate::print::say;
+use crate::print::{complain, one_line, say};
 use crate::{Trouble, facts, services, setup, steer};
 pub(crate) use cut::unfinished_upgrade;
 use cut::{Journal, Rest};
@@ -320,12 +319,13 @@ impl Work<'_> {
         // With standard output closed the log still has it.
         let _ = crate::print::line(format_args!("{what}"));
         let label = Label::at(sys::clock::now()).print();
+        let what = one_line(format_args!("{what}"));
         let line = format!("{} {what}\n", String::from_utf8_lossy(&label));
         // Always in the home: where the guide has logs the directory is a role's, and this is root's.
         let written = enter(&self.home.path("log"))
             .and_then(|dir| append(&dir, Path::new("upgrade"), self.home.owner(), &line));
         if let Err(error) = written {
-            let _ = writeln!(std::io::stderr(), "qmailctl: warning: the log of upgrades: {error}");
+            complain(format_args!("qmailctl: warning: the log of upgrades: {error}"));
         }
     }
 }
