@@ -149,7 +149,8 @@ impl Belongings {
             if owner.is_none() && thing.wrong(Some(&self.owner)) == Some(OWNER) {
                 let (path, dir, Ids { uid, gid, .. }) =
                     (thing.path.display(), self.dir.display(), &self.owner);
-                let mend = format!("as root: chown -R {uid}:{gid} {dir}");
+                let astray = "unless its path leads through a link";
+                let mend = format!("as root, {astray}: chown -hR {uid}:{gid} {dir}");
                 return Err(format!("{path} belongs to somebody else (mend: {mend})"));
             }
             some = thing.given(owner)?.is_some() || some;
