@@ -21,6 +21,7 @@ use crate::mailbox;
 use crate::permissions::{about, replace};
 use crate::print::{self, say};
 use crate::progress::Ticker;
+use crate::sources;
 
 /// A password's most bytes; the checkpassword interface carries 512 with the name.
 const PASSWORD: u64 = 256;
@@ -110,6 +111,7 @@ pub(crate) fn add(home: &Home, address: &str, secret: &[u8]) -> Result<(), Troub
     fit(secret)?;
     let address = Address::new(home, address)?;
     let _lock = lock(home)?;
+    sources::all(home)?;
     let file = home.path("users/assign");
     let text = read(&file)?;
     let mail = home.path("mail").join(&address.domain).join(&address.name);
@@ -145,6 +147,7 @@ fn change(home: &Home, address: &str, secret: &[u8]) -> Result<(), Trouble> {
     fit(secret)?;
     let address = Address::new(home, address)?;
     let _lock = lock(home)?;
+    sources::all(home)?;
     let file = home.path("users/assign");
     let text = read(&file)?;
     if !assign::exact(&text)
@@ -233,6 +236,7 @@ fn compile(home: &Home) -> Result<(), Trouble> {
 
 /// Lists the accounts, one address a line, with their homes.
 fn list(home: &Home, json: bool) -> Result<(), Trouble> {
+    sources::accounts(home)?;
     let text = read(&home.path("users/assign"))?;
     let all = assign::exact(&text).map(|(local, dir)| (address(home, local, dir), dir));
     if json {

@@ -24,13 +24,14 @@ mod reload;
 mod scripts;
 mod selftest;
 mod services;
+mod settings;
 mod setup;
+mod sources;
 mod steer;
 mod upgrade;
 mod words;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -114,8 +115,7 @@ fn main() -> ExitCode {
     match run(args).and_then(|code| print::heard().map(|()| code)) {
         Ok(code) => code,
         Err(why) => {
-            // With stderr closed too there is nobody left to tell.
-            let _ = writeln!(std::io::stderr(), "qmailctl: fatal: {why}");
+            print::complain(format_args!("qmailctl: fatal: {why}"));
             ExitCode::from(111)
         }
     }

@@ -6,11 +6,11 @@ use store::reach::Reach;
 
 use crate::Trouble;
 use crate::print::tell;
-use crate::steer::{check, svc};
+use crate::steer::{check_all, svc};
 
 /// Checks the settings, and has qmail-send read them. The others look at theirs by themselves.
 pub(crate) fn reload(home: &Home) -> Result<(), Trouble> {
-    check(home, "not reloaded")?;
+    check_all(home, "not reloaded")?;
     if is_within_reach(home) {
         tell!("Sending HUP signal to qmail-send.");
     }

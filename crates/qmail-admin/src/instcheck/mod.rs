@@ -2,7 +2,9 @@
 //! instcheck; then what [`rules`] say of it as it stands.
 
 mod accounts;
+mod files;
 mod judge;
+mod logs;
 mod made;
 mod mend;
 mod rules;
@@ -24,7 +26,7 @@ use crate::places::Places;
 use crate::print::say;
 use crate::scripts::quoted;
 use crate::upgrade::unfinished_upgrade;
-use crate::{Trouble, postmasters};
+use crate::{Trouble, postmasters, settings, sources};
 use judge::Finding;
 pub(crate) use made::findings;
 
@@ -56,6 +58,8 @@ pub(crate) fn check(home: &Home, json: bool) -> Result<ExitCode, Trouble> {
         Some(trouble) => warnings.push(trouble),
         None => warnings.extend(postmasters::missing(home)?),
     }
+    warnings.extend(files::passwords(home));
+    warnings.extend(settings::all(home));
     warnings.extend(crate::services::cramped(&places));
     warnings.extend(unfinished_upgrade(home));
     if json {
@@ -72,6 +76,10 @@ pub(crate) fn check(home: &Home, json: bool) -> Result<ExitCode, Trouble> {
 /// What is wrong with `users/cdb`, by which reception knows who is here, and deliveries whose a
 /// letter is: each of them puts off what it cannot judge.
 fn users(home: &Home) -> Option<String> {
+    if let Some(gone) = sources::gone(home, sources::ACCOUNTS) {
+        // qmail-newu could not mend it.
+        return Some(gone);
+    }
     let path = home.path("users/cdb");
     let newu = command(home, "qmail-newu");
     match Directory::new(home).assigned(b"") {

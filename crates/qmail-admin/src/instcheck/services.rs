@@ -3,15 +3,28 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::judge::Finding;
-use super::rules::{At, RULES, Rule};
+use super::judge::{Finding, then};
+use super::rules::{At, Owner, RULES, Rule, User, WRITE};
 use super::walk::{Walk, gone, is_link, rm};
+use super::{Type, files, logs};
 use crate::facts;
 use crate::scripts::quoted;
 use crate::services::{SERVERS, required, same};
 
 /// A link in the directory that svscan looks at.
 const LINK: At = At::Service("");
+
+/// The directory that svscan looks at, where it is none that setup makes.
+const SCANNED: Rule = Rule {
+    at: LINK,
+    kind: Type::Directory,
+    owner: Owner::Home,
+    needs: (User::Owner, 5),
+    shut: WRITE,
+    optional: true,
+    so: "svscan starts nothing",
+    danger: "who writes it decides what is run",
+};
 
 /// Looks at all of them, and at the rules for SMTP clients.
 pub(super) fn look(walk: &mut Walk<'_>) {
@@ -24,6 +37,12 @@ pub(super) fn look(walk: &mut Walk<'_>) {
         }
         service(walk, &dir, name);
         written(walk, &dir, name);
+        if walk.places.guided {
+            logs::look(walk, &dir, &places.log(name));
+        }
+    }
+    if walk.places.guided {
+        walk.look(&SCANNED, &places.scanned, None);
     }
     for path in facts::scanned(places).unwrap_or_default() {
         if !names.iter().any(|name| path.ends_with(name)) {
@@ -43,7 +62,7 @@ fn service(walk: &mut Walk<'_>, dir: &Path, name: &str) {
         }
         let path = if below.is_empty() { dir.to_path_buf() } else { dir.join(below) };
         let mend = anew(walk, &path, name, below);
-        if !walk.look(rule, &path, Some(mend)) && rule.kind == super::Type::Directory {
+        if !walk.look(rule, &path, Some(mend)) && rule.kind == Type::Directory {
             // There is nothing below it.
             return;
         }
@@ -85,12 +104,23 @@ fn anew(walk: &Walk<'_>, path: &Path, name: &str, below: &str) -> String {
 /// Where svscan looks at links: whether there is one that leads to the service.
 fn linked(walk: &mut Walk<'_>, name: &str, dir: &Path) {
     let link = walk.places.service(name);
-    if link.exists() || same(&link, dir) {
+    if same(&link, dir) || (link.exists() && !is_astray(walk, &link)) {
         return;
     }
-    let what = format!("{}: svscan does not see {}", gone(&link), dir.display());
+    let what = match fs::read_link(&link) {
+        Ok(to) if link.exists() => format!("is a link to {}", to.display()),
+        _ => gone(&link),
+    };
+    let what = format!("{what}: svscan does not see {}", dir.display());
     let mend = format!("ln -sfn {} {}", quoted(dir), quoted(&link));
     walk.tell(LINK, Finding::new(&link, &what, mend));
+}
+
+/// Whether a link leads to another of our services, or to what is none. One of somebody's own may
+/// stand for ours.
+fn is_astray(walk: &Walk<'_>, link: &Path) -> bool {
+    let ours = |name| same(link, &walk.places.services.join(name));
+    is_link(link) && (crate::services::NAMES.into_iter().any(ours) || !link.join("run").exists())
 }
 
 /// What else svscan finds: a service of somebody's own, or a link that leads nowhere.
@@ -124,6 +154,11 @@ fn clients(walk: &mut Walk<'_>) {
         return;
     }
     walk.look(&rule, &compiled, Some(cdb.clone()));
+    if asked && files::is_damaged(&compiled) {
+        let so = then(rule.so);
+        let finding = Finding::new(&compiled, &format!("is damaged{so}"), cdb);
+        return walk.tell(At::Clients, finding);
+    }
     let changed = |path: &PathBuf| fs::metadata(path).and_then(|about| about.modified()).ok();
     if asked && changed(&compiled).is_some_and(|made| Some(made) < changed(&rules)) {
         let what = format!("is older than {}, which has no effect yet", rules.display());
@@ -145,6 +180,39 @@ mod tests {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, "#!/bin/sh\n").unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    #[test]
+    fn a_link_to_another_of_our_services_is_astray_and_who_writes_its_directory_decides() {
+        let root = Yard::new("check-astray");
+        let scanned = root.join("scanned");
+        fs::create_dir_all(&scanned).unwrap();
+        let home = Home::at(&root).unwrap();
+        for name in ["queued", "qmail-send", "qmail-smtpd", "mine"] {
+            script(&home.path(format!("supervise/{name}/run")));
+        }
+        for (name, to) in [("queued", "queued"), ("qmail-send", "queued"), ("qmail-smtpd", "mine")]
+        {
+            symlink(home.path("supervise").join(to), scanned.join(name)).unwrap();
+        }
+        fs::set_permissions(&scanned, fs::Permissions::from_mode(0o777)).unwrap();
+        let (roles, places) = (Roles::all(&home.owner_ids()), Places::guided(&home, &scanned));
+        let mut walk = Walk::new(&home, &roles, &places);
+        look(&mut walk);
+        let (home, scanned) = (home.root().display(), scanned.display());
+        let astray = format!(
+            "{scanned}/qmail-send is a link to {home}/supervise/queued: svscan does not see \
+             {home}/supervise/qmail-send (mend: ln -sfn {home}/supervise/qmail-send \
+             {scanned}/qmail-send)"
+        );
+        let open = format!(
+            "{scanned} may be written by others than its owner: who writes it decides what is run \
+             (mend: chmod go-w {scanned})"
+        );
+        let found: Vec<String> = walk.ended().iter().map(Finding::to_string).collect();
+        let about = |line: &&String| line.contains("scanned");
+        let found: Vec<&String> = found.iter().filter(about).collect();
+        assert_eq!(found, [&astray, &open]);
     }
 
     #[test]
