@@ -171,10 +171,19 @@ pub(super) fn forget(home: &Home) -> Result<(), Trouble> {
 }
 
 /// Puts everything back that was there before, and takes away the links to new programs. What cannot
-/// be put back is told after the rest has been. What was kept stays, until [`forget`].
+/// be put back is told after the rest has been. What was kept stays, until [`forget`]. Unless all four
+/// binaries were kept nothing is changed: somebody has been there since, and there is no way back.
 pub(super) fn back(home: &Home) -> Result<(), Trouble> {
     let (bin, begun) = (home.path("bin"), below(home, BEGUN));
     let kept = names(&begun)?;
+    if let Some(gone) =
+        BINARIES.into_iter().find(|name| !kept.iter().any(|kept| kept == Path::new(name)))
+    {
+        return Err(format!(
+            "{} does not hold {gone} any more: nothing was changed (mend: remove it, then qmailctl upgrade --from DIR)",
+            begun.display()
+        ));
+    }
     let new = names(&bin)?.into_iter().filter(|name| !kept.contains(name));
     let gone = new.map(|name| bin.join(name)).filter(|path| is_ours(path));
     let removed = gone.map(|path| about(&path, fs::remove_file(&path)));
@@ -359,5 +368,19 @@ mod tests {
         assert!(why.contains("bin/daemontools:") && why.contains(BEGUN), "{why}");
         assert_eq!(read(&home.path("bin/qmail-net")), "old qmail-net");
         assert!(is_begun(&home));
+    }
+
+    #[test]
+    fn without_all_four_binaries_there_is_no_way_back_and_nothing_goes() {
+        let home = home("emptied");
+        put_new(&home, 1);
+        let now = all(&home);
+        fs::remove_file(below(&home, BEGUN).join("qmail")).unwrap();
+        assert!(back(&home).unwrap_err().contains("does not hold qmail any more"));
+        fs::remove_dir_all(below(&home, BEGUN)).unwrap();
+        fs::create_dir(below(&home, BEGUN)).unwrap();
+        assert!(back(&home).unwrap_err().contains("nothing was changed"));
+        assert_eq!(all(&home), now);
+        assert_eq!(read(&home.path("bin/qmail")), "1 qmail");
     }
 }
