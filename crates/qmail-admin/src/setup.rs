@@ -256,9 +256,7 @@ fn locks(home: &Home, roles: &Roles) -> Result<(), Trouble> {
     let path = home.path("queue/lock");
     let root = home.owner_ids();
     let dir = about(&path, enter(&path))?;
-    if about(&path, dir.owner(Path::new(".")))? != root.uid {
-        about(&path, give(&dir, 0o755, &root))?;
-    }
+    about(&path, give(&dir, 0o755, &root))?;
     let texts: [&[u8]; 3] = [b"", &[0; 1024], &[0; 2048]];
     for ((path, mode, owner), text) in locked(home, roles).into_iter().zip(texts) {
         let name = Path::new(path.file_name().unwrap_or_default());
@@ -298,7 +296,7 @@ fn link(at: &Path, to: &str) -> Result<(), Trouble> {
         Ok(now) if now == Path::new(to) => return Ok(()),
         Ok(now) if BINARIES.iter().any(|binary| now == Path::new(binary)) || !at.exists() => {}
         Ok(now) => return kept(at, &format!("a link to {}", now.display())),
-        Err(_) if is_script(at) => return kept(at, "a script"),
+        Err(_) if is_own_script(at) => return kept(at, "a script"),
         Err(_) => {}
     }
     let fresh = at.with_extension("new");
@@ -320,11 +318,15 @@ fn kept(at: &Path, what: &str) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Whether a file begins as a script does.
-fn is_script(path: &Path) -> bool {
-    let mut head = [0; 2];
-    std::fs::File::open(path).is_ok_and(|mut file| file.read_exact(&mut head).is_ok())
-        && head == *b"#!"
+/// Whether a file is a script, and none of stock's: its `qmail-qstat` counts files that our queue does
+/// not have.
+fn is_own_script(path: &Path) -> bool {
+    /// The second line of stock's.
+    const STOCKS: &[u8] = b"# WARNING: This file was auto-generated. Do not edit!";
+    let mut head = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(256).read_to_end(&mut head));
+    let second = head.split(|&byte| byte == b'\n').nth(1);
+    read.is_ok() && head.starts_with(b"#!") && second != Some(STOCKS)
 }
 
 /// The control files a new home needs. One that has a name already has meant what it left to the
@@ -435,6 +437,19 @@ mod tests {
             assert!(refused(given(None, None, Some(dir))).contains("only letters"), "{dir}");
         }
         assert_eq!(given(Some("127.0.0.1:25"), Some("a.org"), Some("/srv/s")).check(), Ok(()));
+    }
+
+    #[test]
+    fn a_script_of_stocks_goes_and_one_of_the_sites_stays() {
+        let yard = Yard::new("setup-scripts");
+        let stocks = "#!/bin/sh\n# WARNING: This file was auto-generated. Do not edit!\nfind /\n";
+        let sites = "#!/bin/sh\nexec /usr/local/bin/filter\n";
+        for (name, text, goes) in [("stocks", stocks, true), ("sites", sites, false)] {
+            let at = yard.join(name);
+            std::fs::write(&at, text).unwrap();
+            link(&at, "qmail").unwrap();
+            assert_eq!(std::fs::read_link(&at).is_ok(), goes, "{name}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use store::home::{Home, Roles};
 use sys::user::Ids;
 
 use super::judge::Finding;
-use super::{Type, command};
+use super::{Type, command, mend};
 use crate::places::Places;
 use crate::scripts::quoted;
 use crate::{Trouble, belongings, binaries, services, setup};
@@ -24,18 +24,22 @@ pub(crate) fn findings(home: &Home) -> Result<Vec<String>, Trouble> {
 /// What is not as setup makes it.
 pub(super) fn made(home: &Home, roles: &Roles, places: &Places) -> Vec<Finding> {
     let mut found = Vec::new();
-    let setup = command(home, "qmailctl setup");
+    let (setup, owns) = (command(home, "qmailctl setup"), home.owner_ids());
     let mut look = |path: &Path, wanted, mode, owner: &Ids| {
         let owner = Some(owner).filter(|_| !home.is_private());
         let wrong = look(path, wanted, mode, owner).into_iter();
+        // Where a role could put a link in its place only setup goes, which follows none.
+        let kept = mend::is_kept(path, owns.uid);
         found.extend(wrong.map(|(what, mend)| {
             let mend = match mend {
                 Mend::Setup => setup.clone(),
-                Mend::Away => {
+                Mend::Away if kept => {
                     let it = quoted(path);
-                    format!("mv {it} {it}.old && {setup}")
+                    format!("mv -T {it} {it}.old && {setup}")
                 }
-                Mend::Command(words) => format!("{words} {}", quoted(path)),
+                Mend::Away => format!("move it away, then: {setup}"),
+                Mend::Command(words) if kept => format!("{words} {}", quoted(path)),
+                Mend::Command(_) => setup.clone(),
             };
             Finding::new(path, what, mend)
         }));
@@ -43,6 +47,8 @@ pub(super) fn made(home: &Home, roles: &Roles, places: &Places) -> Vec<Finding> 
     for (path, mode, owner) in setup::directories(home, roles, places) {
         look(&path, Type::Directory, mode, &owner);
     }
+    // It must not be a role's: who has it decides what lies under the names of the locks.
+    look(&home.path("queue/lock"), Type::Directory, 0o755, &owns);
     let optional = home.path("queue/lock/tcpto6");
     for (path, mode, owner) in setup::locked(home, roles) {
         // Stock has no such file, and qmail-remote does without.
