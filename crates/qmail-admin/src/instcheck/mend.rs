@@ -66,7 +66,7 @@ fn private(at: At, path: &Path, uid: u32, change: &Change, owner: &Ids) -> Strin
 fn maildir(ids: &Ids, path: &Path) -> String {
     let maildir = path.ancestors().find(|above| above.ends_with("Maildir")).unwrap_or(path);
     if is_link(maildir) {
-        return format!("{} is a link: look whether that is meant", maildir.display());
+        return format!("{} is a link: look whether that is meant", quoted(maildir));
     }
     format!("{}{}", caution(maildir.parent().unwrap_or(maildir)), give(ids, "-hR ", maildir))
 }

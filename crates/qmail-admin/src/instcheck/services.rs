@@ -108,7 +108,7 @@ fn linked(walk: &mut Walk<'_>, name: &str, dir: &Path) {
         return;
     }
     let what = match fs::read_link(&link) {
-        Ok(to) if link.exists() => format!("is a link to {}", to.display()),
+        Ok(to) if link.exists() => format!("is a link to {}", quoted(&to)),
         _ => gone(&link),
     };
     let what = format!("{what}: svscan does not see {}", dir.display());

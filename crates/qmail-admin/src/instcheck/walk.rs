@@ -168,7 +168,7 @@ fn unseen(path: &Path, why: &std::io::Error) -> Finding {
 /// Said of a path where nothing is.
 pub(super) fn gone(path: &Path) -> String {
     match fs::read_link(path) {
-        Ok(to) => format!("is a link to {}, where nothing is", to.display()),
+        Ok(to) => format!("is a link to {}, where nothing is", quoted(&to)),
         Err(_) => "does not exist".to_owned(),
     }
 }
