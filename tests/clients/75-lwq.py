@@ -187,6 +187,15 @@ def new_machine():
     check("new msg " in pathlib.Path("/var/log/qmail/current").read_text(), "no log")
     check(run("qmailctl", "cdb") == "Reloaded /etc/tcp.smtp.\n", "cdb")
     check(run("qmailctl", "check") == "", "check")
+    # What the administrator has made is nobody's to mend but theirs: it is told.
+    os.chown("/var/log/qmail/smtpd", 0, 0)
+    os.chmod("/service", 0o777)
+    warned = run("qmailctl", "check", code=1)
+    for said in ("/var/log/qmail/smtpd cannot be written by uid 7792", "/service may be written by others"):
+        check(said in warned, warned)
+    os.chown("/var/log/qmail/smtpd", 7792, 2108)
+    os.chmod("/service", 0o755)
+    check(run("qmailctl", "check") == "", "check")
     # A script whose mark is gone is somebody's own; the others are written anew.
     send = pathlib.Path("/var/qmail/supervise/qmail-send/run")
     send.write_text("#!/bin/sh\nexec /var/qmail/rc\n")
