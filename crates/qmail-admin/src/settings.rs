@@ -11,6 +11,7 @@ use store::home::Home;
 use store::users::routing::Routing;
 
 use crate::scripts::quoted;
+use crate::sources;
 
 /// How a file is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +112,7 @@ fn is_limit(line: &[u8]) -> bool {
 
 fn damaged(control: &Control, name: &str) -> Option<String> {
     let path = control.path(name);
-    let why = match fs::read(&path) {
+    let why = match sources::plain(&path) {
         Ok(bytes) if Cdb::new(&bytes).is_ok_and(|cdb| cdb.is_whole()) => return None,
         Ok(_) => "it is damaged",
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {

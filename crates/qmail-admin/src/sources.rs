@@ -1,8 +1,8 @@
 //! The texts in `users/` that tables are compiled of. Where a text is gone and its table still in force,
 //! a text written anew would have one account, and the table made of it none of the others.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
 
 use base::cdb::Cdb;
 use store::home::Home;
@@ -46,19 +46,33 @@ pub(crate) fn gone(home: &Home, pair: [&str; 2]) -> Option<String> {
     Some(format!("{what} (mend: {mend})"))
 }
 
+/// A plain file's bytes, as many as a table can have. Never waits for who would write to a FIFO.
+///
+/// # Errors
+/// It cannot be read, or is no plain file (`InvalidInput`).
+pub(crate) fn plain(path: &Path) -> io::Result<Vec<u8>> {
+    let file = sys::file::open_read(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(ErrorKind::InvalidInput.into());
+    }
+    let mut bytes = Vec::new();
+    file.take(u64::from(u32::MAX)).read_to_end(&mut bytes).map(|_| bytes)
+}
+
 /// Whether a table has records while its text is gone, or an assignment's was cut short.
 fn lost(home: &Home, pair: [&str; 2]) -> Option<(String, String)> {
     let [text, table] = pair.map(|name| home.path(name));
-    let what = match fs::read(&text) {
+    let what = match plain(&text) {
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             "does not exist"
         }
+        Err(e) if e.kind() == ErrorKind::InvalidInput => "is no plain file",
         Ok(read) if read.is_empty() => "is empty",
         // A file without its last line may be the first half of one.
         Ok(read) if pair == ACCOUNTS && !ends(&read) => "has no last line with a single dot",
         _ => return None,
     };
-    match fs::read(&table) {
+    match plain(&table) {
         Ok(bytes) if has_records(&bytes) => {}
         Ok(_) => return None,
         Err(e) if e.kind() == ErrorKind::NotFound => return None,
@@ -82,6 +96,8 @@ fn has_records(table: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use store::users::assign;
     use yard::Yard;
 

@@ -1,6 +1,5 @@
 //! Files that a program reads whole, and that may be cut short: the passwords, and tables of rules.
 
-use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -20,7 +19,7 @@ pub(super) fn passwords(home: &Home) -> Option<String> {
     let [text, table] = sources::PASSWORDS.map(|name| home.path(name));
     let newu = command(home, "qmail-newu");
     // Who may not read it, and what else keeps its owner from it, the rules tell.
-    let read = fs::read(&text).ok()?;
+    let read = sources::plain(&text).ok()?;
     let host = Control::new(home).line_or_me("envnoathost").ok()?.unwrap_or_default();
     let compiled = match passwords::compile(&read, &host) {
         Ok(compiled) => compiled,
@@ -29,7 +28,7 @@ pub(super) fn passwords(home: &Home) -> Option<String> {
         }
         Err(why) => return Some(why.to_string()),
     };
-    let what = match fs::read(&table) {
+    let what = match sources::plain(&table) {
         Ok(there) if there == compiled => return None,
         Ok(_) => format!("is damaged, or is not what {} says", text.display()),
         Err(e) if e.kind() == ErrorKind::NotFound => {
@@ -44,11 +43,13 @@ pub(super) fn passwords(home: &Home) -> Option<String> {
 /// Whether a table is there, and garbage or cut short.
 pub(super) fn is_damaged(table: &Path) -> bool {
     let whole = |bytes: Vec<u8>| Cdb::new(&bytes).is_ok_and(|cdb| cdb.is_whole());
-    fs::read(table).is_ok_and(|bytes| !whole(bytes))
+    sources::plain(table).is_ok_and(|bytes| !whole(bytes))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use yard::Yard;
 
     use super::*;

@@ -37,7 +37,7 @@ pub(super) fn look(walk: &mut Walk<'_>, dir: &Path, log: &Path) {
     let path = quoted(log);
     let mend = match about.uid() == logger.uid {
         true => format!("chmod u+rwx {path}"),
-        false => format!("chown -R {}:{} {path} && chmod u+rwx {path}", logger.uid, logger.gid),
+        false => format!("chown -hR {}:{} {path} && chmod u+rwx {path}", logger.uid, logger.gid),
     };
     let what = format!("cannot be written by uid {}: {SO}", logger.uid);
     walk.tell(At::Service("log"), Finding::new(log, &what, mend));
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(
             told(other, [0o755, 0o755]),
             format!(
-                "{0} cannot be written by uid {other}: {SO} (mend: chown -R {other}:7 {0} && chmod \
+                "{0} cannot be written by uid {other}: {SO} (mend: chown -hR {other}:7 {0} && chmod \
                  u+rwx {0})",
                 log.display()
             )

@@ -105,7 +105,7 @@ fn users(home: &Home) -> Option<String> {
 /// most accounts, and puts off the others' letters. And what there is to do before it is made anew.
 fn compiled(home: &Home) -> Option<(String, Option<&'static str>)> {
     let [path, from] = ["users/cdb", "users/assign"].map(|name| home.path(name));
-    let read = |path: &Path| match fs::read(path) {
+    let read = |path: &Path| match sources::plain(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
         read => read.map(Some),
     };
