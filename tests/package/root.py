@@ -157,6 +157,17 @@ inittab = (ROOT / "etc/inittab").read_text()
 for boot in (("--boot", "none"), ()):
     said = qmailctl("--home", "/srv/quiet", *below, *boot)
     check((ROOT / "etc/inittab").read_text() == inittab and "inittab" not in said, said)
+# Cut off while it made the first account, before the services: the next finishes it.
+quiet = ROOT / "srv/quiet"
+check((quiet / "account").exists(), "no first account")
+for path in [quiet / "account", *quiet.glob("users/assign"), *quiet.glob("users/*.cdb"), *quiet.glob("users/cdb")]:
+    path.unlink()
+(quiet / "users/passwords").unlink()
+for path in quiet.glob("alias/.qmail-*"):
+    path.unlink()
+shutil.rmtree(quiet / "service")
+qmailctl("--home", "/srv/quiet", *below)
+check((quiet / "account").exists() and (quiet / "users/cdb").exists(), "an install cut off early has no account")
 reader = watched("srv/watched")
 said = qmailctl("--home", "/srv/watched", *below)
 check("looks at /srv/watched/service is not ours: it is left to start the services" in said, said)

@@ -92,12 +92,12 @@ impl Setup {
         let lock = accounts::lock(&home)?;
         settings(&home, self.host.or(self.machine))?;
         drop(lock);
-        let by_hand = services::is_by_hand(&places);
-        services::make(&home, &roles, &listen, &places, &kept)?;
-        belongings::mend(&home, &roles, &places)?;
-        if !by_hand {
+        // Before the services, which an install that was cut off is known by: it is finished by the next.
+        if !services::is_by_hand(&places) {
             first_account(&home)?;
         }
+        services::make(&home, &roles, &listen, &places, &kept)?;
+        belongings::mend(&home, &roles, &places)?;
         services::show(&home, &places)
     }
 
