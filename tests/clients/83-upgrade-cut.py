@@ -185,6 +185,14 @@ before = yard / "before"
 before.mkdir()
 for name in BINARIES:
     shutil.copy2(HOME / "bin" / name, before / name)
+# A paused service could become neither version: nothing is touched.
+smtpd = HOME / "service/qmail-smtpd"
+subprocess.run([HOME / "bin/svc", "-p", smtpd], check=True, timeout=60)
+wait_for("qmail-smtpd is paused", 60, lambda: (smtpd / "supervise/status").read_bytes()[16] == 1)
+done = qmailctl(HOME, "upgrade", "--from", new)
+check(done.returncode == 111 and "is paused: nothing was changed (mend: " in done.stderr, f"paused: {done}")
+check(version(HOME, before, new) == {before} and not told(HOME), "something was changed")
+subprocess.run([HOME / "bin/qmailctl", "cont"], check=True, timeout=60)
 done = qmailctl(HOME, "upgrade", "--from", new, cut=killed_at("rename", renames))
 check(done.returncode == -9 and len(version(HOME, before, new)) == 2, f"killed: {done}")
 check(told(HOME), "nobody tells of a mixture")

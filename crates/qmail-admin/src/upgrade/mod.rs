@@ -12,9 +12,11 @@ mod judge;
 mod sight;
 mod swap;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use base::service::Status;
 use base::tai::Label;
 use clap::Args;
 use store::home::Home;
@@ -127,7 +129,24 @@ impl Work<'_> {
 
     /// The services to be renewed; none if nothing runs.
     fn at_work(&self) -> Result<Option<Vec<String>>, Trouble> {
-        is_running(self.home).then(|| self.services()).transpose()
+        is_running(self.home)
+            .then(|| self.none_is_paused().and_then(|()| self.services()))
+            .transpose()
+    }
+
+    /// A paused service can become nothing, neither the new version nor the old one again.
+    fn none_is_paused(&self) -> Result<(), Trouble> {
+        for service in facts::scanned(&self.places)? {
+            let status = fs::read(service.join("supervise/status")).unwrap_or_default();
+            if Status::decode(&status).is_some_and(|status| status.paused && status.pid != 0) {
+                let cont = self.home.path("bin/qmailctl");
+                let (service, cont) = (service.display(), cont.display());
+                return Err(format!(
+                    "{service} is paused: nothing was changed (mend: {cont} cont)"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Has the new version put in its place, and the services become it; after a `cut` any of them may
