@@ -26,8 +26,8 @@ def fate(recipient, attempt):
 
 def standing():
     """qmail-send itself, not a child that carries a bounce."""
-    table = processes()
-    return {pid for pid, row in table.items() if row[1] == "qmail-send" and table.get(row[0], (0, ""))[1] == "supervise"}
+    table = processes(orphans=True)
+    return {pid for pid, row in table.items() if row[1] == "qmail-send" and table.get(row[0], (0, ""))[1] != "qmail-send"}
 
 
 def restart(how):
