@@ -4,8 +4,8 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
-use base::cdb::Cdb;
 use store::control::Control;
 use store::home::Home;
 use store::users::routing::Routing;
@@ -57,7 +57,8 @@ pub(crate) fn unusable(home: &Home) -> Vec<String> {
     let mut found = Vec::new();
     for (name, kind) in FILES {
         found.extend(refused(&control, name, kind));
-        found.extend(closed(home, &control, name));
+        let path = control.path(name);
+        found.extend(closed(home, &path, &format!("chmod a+r {}", quoted(&path))));
     }
     if found.is_empty() {
         found.extend(Routing::load(&control).err().map(|err| err.to_string()));
@@ -113,7 +114,7 @@ fn is_limit(line: &[u8]) -> bool {
 fn damaged(control: &Control, name: &str) -> Option<String> {
     let path = control.path(name);
     let why = match sources::plain(&path) {
-        Ok(bytes) if Cdb::new(&bytes).is_ok_and(|cdb| cdb.is_whole()) => return None,
+        Ok(bytes) if sources::is_whole(&bytes) => return None,
         Ok(_) => "it is damaged",
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return None;
@@ -123,15 +124,11 @@ fn damaged(control: &Control, name: &str) -> Option<String> {
     Some(format!("unable to use {}: {why} (mend: run qmail-newmrh)", path.display()))
 }
 
-/// Roles read it that are neither its owner nor in its group.
-fn closed(home: &Home, control: &Control, name: &str) -> Option<String> {
-    let path = control.path(name);
-    let closed =
-        fs::metadata(&path).is_ok_and(|about| about.is_file() && about.mode() & 0o004 == 0);
-    (closed && !home.is_private()).then(|| {
-        let mend = format!("chmod a+r {}", quoted(&path));
-        format!("{} cannot be read by every program (mend: {mend})", path.display())
-    })
+/// Roles read the file that are neither its owner nor in its group; what is told, with what mends it.
+pub(crate) fn closed(home: &Home, path: &Path, mend: &str) -> Option<String> {
+    let closed = fs::metadata(path).is_ok_and(|about| about.is_file() && about.mode() & 0o004 == 0);
+    (closed && !home.is_private())
+        .then(|| format!("{} cannot be read by every program (mend: {mend})", path.display()))
 }
 
 #[cfg(test)]

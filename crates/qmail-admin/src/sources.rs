@@ -59,6 +59,11 @@ pub(crate) fn plain(path: &Path) -> io::Result<Vec<u8>> {
     file.take(u64::from(u32::MAX)).read_to_end(&mut bytes).map(|_| bytes)
 }
 
+/// Whether a constant database is all there.
+pub(crate) fn is_whole(table: &[u8]) -> bool {
+    Cdb::new(table).is_ok_and(|cdb| cdb.is_whole())
+}
+
 /// Whether a table has records while its text is gone, or an assignment's was cut short.
 fn lost(home: &Home, pair: [&str; 2]) -> Option<(String, String)> {
     let [text, table] = pair.map(|name| home.path(name));

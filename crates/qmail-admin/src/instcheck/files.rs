@@ -42,8 +42,7 @@ pub(super) fn passwords(home: &Home) -> Option<String> {
 
 /// Whether a table is there, and garbage or cut short.
 pub(super) fn is_damaged(table: &Path) -> bool {
-    let whole = |bytes: Vec<u8>| Cdb::new(&bytes).is_ok_and(|cdb| cdb.is_whole());
-    sources::plain(table).is_ok_and(|bytes| !whole(bytes))
+    sources::plain(table).is_ok_and(|bytes| !sources::is_whole(&bytes))
 }
 
 #[cfg(test)]

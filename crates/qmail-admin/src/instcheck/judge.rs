@@ -138,6 +138,15 @@ fn whose(owner: Owner, uid: u32, who: &People) -> Option<&Ids> {
     (uid != wanted.uid && !(or_root && uid == 0)).then_some(wanted)
 }
 
+/// What a mode grants somebody who is not root: its last three bits are r (4), w (2) and x (1).
+pub(super) fn class(mode: u32, (uid, gid): (u32, u32), who: &Ids) -> u32 {
+    match () {
+        () if who.uid == uid => mode >> 6,
+        () if who.gid == gid => mode >> 3,
+        () => mode,
+    }
+}
+
 /// Who needs it and cannot use it.
 fn lacking(rule: &Rule, there: There, who: &People) -> Option<(String, Change)> {
     let (user, bits) = rule.needs;
@@ -150,9 +159,7 @@ fn lacking(rule: &Rule, there: There, who: &People) -> Option<(String, Change)> 
     let mode = there.mode;
     let granted = match ids {
         None => (mode >> 6) & (mode >> 3) & mode,
-        Some(ids) if ids.uid == there.uid => mode >> 6,
-        Some(ids) if ids.gid == there.gid => mode >> 3,
-        Some(_) => mode,
+        Some(ids) => class(mode, (there.uid, there.gid), ids),
     };
     let lacking = bits & !granted;
     let verb = match (rule.kind, lacking & 1, lacking & 4) {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use sys::user::{self, Ids};
 
-use super::judge::Finding;
+use super::judge::{Finding, class};
 use super::rules::At;
 use super::walk::Walk;
 use crate::scripts::quoted;
@@ -58,12 +58,9 @@ fn logger(script: &str) -> Option<Ids> {
 
 /// Which of r (4), w (2) and x (1) somebody has.
 fn granted(about: &Metadata, who: &Ids) -> u32 {
-    let mode = about.mode();
-    match () {
-        () if who.uid == 0 => 7,
-        () if about.uid() == who.uid => mode >> 6,
-        () if about.gid() == who.gid => mode >> 3,
-        () => mode,
+    match who.uid {
+        0 => 7,
+        _ => class(about.mode(), (about.uid(), about.gid()), who),
     }
 }
 

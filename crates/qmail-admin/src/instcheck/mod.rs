@@ -11,9 +11,8 @@ mod rules;
 mod services;
 mod walk;
 
-use std::fs::{self, Metadata};
+use std::fs::Metadata;
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -90,10 +89,8 @@ fn users(home: &Home) -> Option<String> {
         Err(err) => return Some(err.to_string()),
         Ok(_) => {}
     }
-    let closed = fs::metadata(&path).is_ok_and(|about| about.mode() & 0o004 == 0);
-    if closed && !home.is_private() {
-        let path = path.display();
-        return Some(format!("{path} cannot be read by every program (mend: {newu})"));
+    if let Some(closed) = settings::closed(home, &path, &newu) {
+        return Some(closed);
     }
     compiled(home).map(|(what, mend)| {
         let mend = mend.map_or_else(|| newu.clone(), |first| format!("{first}, then: {newu}"));
