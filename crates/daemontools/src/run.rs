@@ -55,19 +55,18 @@ pub(crate) fn become_it(voice: Voice, argv: &[OsString], env: Option<&Environmen
     voice.fatal(&[&"unable to run ", &name], Some(&error))
 }
 
-/// Becomes a program of our own, `argv[0]`: the one that lies beside this very binary, or the one
-/// `$PATH` finds, or, where neither has that name, this binary under it. Returns only if that failed.
+/// Becomes a program of our own, `argv[0]`: the one that lies beside this very binary or, where none
+/// does, this binary under that name. `$PATH`'s is only taken where there is no `/proc`: it may be
+/// another daemontools's, which knows nothing of what ours have written. Returns only if that failed.
 pub(crate) fn become_ours(argv: &[OsString], env: Option<&[(OsString, OsString)]>) -> io::Error {
     let Some(name) = argv.first() else { return ErrorKind::InvalidInput.into() };
-    if let Ok(me) = std::env::current_exe() {
-        let sibling = me.with_file_name(name);
-        if sibling.exists() {
-            return sys::spawn::exec(sibling.as_os_str(), argv, env);
-        }
+    let sibling = std::env::current_exe().ok().map(|me| me.with_file_name(name));
+    if let Some(sibling) = sibling.filter(|sibling| sibling.exists()) {
+        return sys::spawn::exec(sibling.as_os_str(), argv, env);
     }
-    let error = sys::spawn::exec_search(argv, env);
+    let error = sys::spawn::exec("/proc/self/exe".as_ref(), argv, env);
     if error.kind() == ErrorKind::NotFound {
-        return sys::spawn::exec("/proc/self/exe".as_ref(), argv, env);
+        return sys::spawn::exec_search(argv, env);
     }
     error
 }

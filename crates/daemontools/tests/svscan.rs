@@ -98,6 +98,22 @@ fn killed_supervises_lose_no_line_and_start_nothing_twice() {
     end(&stage, svscan);
 }
 
+/// As beside a distribution's daemontools.
+#[test]
+fn another_daemontools_in_the_path_is_not_run() {
+    let mut stage = Stage::new("other");
+    let ran = stage.path("ran");
+    stage.script("other/supervise", &format!("echo $0 >> {}\n{SLEEP}", ran.display()));
+    stage.script("service/s/run", SLEEP);
+    let path = format!("{}:{}", stage.path("other").display(), std::env::var("PATH").unwrap());
+    let svscan = stage.start_with("PATH", &path, &["svscan", "service"]);
+    let before = stage.recorded("service/s");
+    another_supervise(&stage, "service/s");
+    assert_eq!(stage.recorded("service/s"), before);
+    terminate(svscan);
+    assert!(!ran.exists());
+}
+
 #[test]
 fn a_killed_svscan_is_succeeded_without_a_line_lost() {
     let (mut stage, mut svscan) = counting("svscan", |_| ());

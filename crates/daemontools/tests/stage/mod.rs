@@ -114,8 +114,20 @@ impl Stage {
 
     /// Starts a program that is ended with the test; its stderr goes to the file `err`.
     pub fn start(&mut self, words: &[&str]) -> Child {
+        let command = self.command(words);
+        self.spawn(command)
+    }
+
+    /// The same with one variable set.
+    pub fn start_with(&mut self, name: &str, value: &str, words: &[&str]) -> Child {
+        let mut command = self.command(words);
+        command.env(name, value);
+        self.spawn(command)
+    }
+
+    fn spawn(&mut self, mut command: Command) -> Child {
         let err = fs::OpenOptions::new().create(true).append(true).open(self.path("err")).unwrap();
-        let child = self.command(words).stdout(Stdio::null()).stderr(err).spawn().unwrap();
+        let child = command.stdout(Stdio::null()).stderr(err).spawn().unwrap();
         self.children.push(child.id());
         child
     }
