@@ -173,6 +173,13 @@ said = qmailctl("--home", "/srv/watched", *below)
 check("looks at /srv/watched/service is not ours: it is left to start the services" in said, said)
 check((ROOT / "etc/inittab").read_text() == inittab, "a second svscan is started")
 os.close(reader)
+
+# What an earlier --boot set up stays, and is told of.
+qmailctl("--home", "/srv/quiet", *below, "--boot", "sysv")
+said = qmailctl("--home", "/srv/quiet", *below, "--boot", "none")
+check("/etc/init.d/qmail starts it with the machine, too" in said, said)
+(ROOT / "etc/init.d/qmail").unlink()
+check("too" not in qmailctl("--home", "/srv/quiet", *below), "told of what is not there")
 qmailctl("install", "--from", STAGE, "--root", ROOT)
 
 letter = HOME / "mail/kept"
@@ -184,6 +191,8 @@ for name in (".before", ".before.new", ".before.filling", ".fresh"):
     (HOME / "bin" / name / "qmail").write_text("left by an upgrade that was cut off")
 (HOME / "bin/qmail.4711.new").write_text("half of it")
 (HOME / "bin/mine").write_text("a site's own")
+with open(ROOT / "etc/inittab", "a") as more:
+    more.write("SV:2:respawn:/srv/other/bin/svscan /srv/other/service\n")
 reader = watched("var/qmail")
 refused("is at work there", "uninstall", "--root", ROOT)
 os.close(reader)
@@ -191,7 +200,8 @@ planned = qmailctl("uninstall", "--root", ROOT, "--dry-run")
 check(qmailctl("uninstall", "--root", ROOT) == planned and "end every process" not in planned, planned)
 check([path.name for path in (HOME / "bin").iterdir()] == ["mine"], "something of ours is left in bin/")
 check((ROOT / "usr/sbin/sendmail").read_text() == "another one's", "the old sendmail is not back")
-check((ROOT / "etc/inittab").read_text() == "id:2:initdefault:\n", "inittab has our line")
+left = "id:2:initdefault:\nSV:2:respawn:/srv/other/bin/svscan /srv/other/service\n"
+check((ROOT / "etc/inittab").read_text() == left, "inittab has our line, or lost another home's")
 check(not os.path.lexists(HOME / "bin/qmail") and not os.path.lexists(HOME / "bin/svscan"), "bin/")
 check(letter.exists() and (HOME / "control/me").exists() and (HOME / "users/assign").exists(), "lost")
 check(page.exists() and not (HOME / "man/man8/qmailctl.8").exists(), "the manual")

@@ -55,8 +55,8 @@ enum Step {
     Remove(PathBuf),
     /// Remove our programs from their directory.
     Programs(Vec<PathBuf>),
-    /// Take our line out of inittab.
-    Unline(PathBuf),
+    /// Take the line out of inittab that starts this svscan.
+    Unline(PathBuf, PathBuf),
     /// Put back what stood there before us, from where it is kept.
     Restore(PathBuf, PathBuf),
     /// Take a link from what svscan looks at, whosever svscan, and end the service it leads to, with
@@ -80,7 +80,7 @@ impl fmt::Display for Step {
                 let dir = paths.first().and_then(|path| path.parent()).unwrap_or(Path::new(""));
                 write!(f, "remove {} programs from {}", paths.len(), dir.display())
             }
-            Self::Unline(path) => write!(f, "remove the line {LINE} from {}", path.display()),
+            Self::Unline(path, _) => write!(f, "remove the line {LINE} from {}", path.display()),
             Self::Restore(path, _) => write!(f, "put {} back", path.display()),
             Self::Retire { link, service, .. } => {
                 write!(f, "end {}, and remove {}", service.display(), link.display())
@@ -139,20 +139,13 @@ fn outside(wishes: &Wishes) -> Result<Vec<Step>, Trouble> {
     if wishes.packaged {
         return Ok(steps);
     }
-    for boot in [Boot::Systemd, Boot::Sysv, Boot::Inittab] {
-        let Some((path, _, _)) = boot.file(&wishes.home, Path::new("/")) else { continue };
-        let Found::File(text) = look::found(&path)? else { continue };
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let svscan = wishes.home.join("bin/svscan");
-        if !text.contains(&*svscan.to_string_lossy()) {
-            continue;
-        }
+    for (boot, path) in look::starters(&wishes.home)? {
         let commands =
             boot.stop(wishes.live && Path::new("/run/systemd/system").exists()).into_iter();
         let words = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();
         steps.extend(commands.map(|command| Step::Run(words(command))));
         steps.push(match boot {
-            Boot::Inittab => Step::Unline(path),
+            Boot::Inittab => Step::Unline(path, wishes.home.join("bin/svscan")),
             Boot::Systemd | Boot::Sysv | Boot::None => Step::Remove(path),
         });
     }
@@ -238,7 +231,7 @@ fn carry(step: &Step) -> Result<(), Trouble> {
         Step::End(home) => end(home),
         Step::Remove(path) => remove(path),
         Step::Programs(paths) => paths.iter().try_for_each(|path| remove(path)),
-        Step::Unline(path) => unline(path),
+        Step::Unline(path, svscan) => unline(path, svscan),
         Step::Restore(path, kept) => about(path, fs::rename(kept, path)),
         Step::Retire { link, service, svc } => retire(link, service, svc),
         Step::Pages(dir, pages) => unpage(dir, pages),
@@ -273,11 +266,13 @@ fn remove(path: &Path) -> Result<(), Trouble> {
     }
 }
 
-fn unline(path: &Path) -> Result<(), Trouble> {
+fn unline(path: &Path, svscan: &Path) -> Result<(), Trouble> {
     use std::os::unix::fs::PermissionsExt;
     let text = about(path, fs::read_to_string(path))?;
     let mode = about(path, fs::metadata(path))?.permissions().mode() & 0o7777;
-    let rest: String = text.split_inclusive('\n').filter(|line| !line.starts_with(LINE)).collect();
+    let starts = format!(":{} ", svscan.display());
+    let ours = |line: &&str| line.starts_with(LINE) && line.contains(&starts);
+    let rest: String = text.split_inclusive('\n').filter(|line| !ours(line)).collect();
     replace(path, mode, rest.as_bytes())
 }
 
@@ -383,8 +378,10 @@ mod tests {
     fn our_line_goes_and_every_other_stays() {
         let dir = Yard::new("inittab");
         let path = dir.join("inittab");
-        fs::write(&path, "id:2:initdefault:\nSV:123456:respawn:x\nca::ctrlaltdel:y").unwrap();
-        unline(&path).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "id:2:initdefault:\nca::ctrlaltdel:y");
+        let line = |home: &str| format!("SV:123456:respawn:{home}/bin/svscan {home}/service\n");
+        let others = format!("id:2:initdefault:\n{}ca::ctrlaltdel:y", line("/srv/var/qmail"));
+        fs::write(&path, format!("{}{others}", line("/var/qmail"))).unwrap();
+        unline(&path, Path::new("/var/qmail/bin/svscan")).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), others);
     }
 }

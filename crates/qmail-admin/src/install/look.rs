@@ -62,6 +62,7 @@ pub(super) fn facts(wishes: &Wishes, source: &Source) -> Result<Facts, Trouble> 
         boot,
         running,
         left_to: left.then_some(scanned),
+        besides: if wishes.packaged { Vec::new() } else { besides(&wishes.home, boot)? },
         begun: ours && home.as_ref().is_some_and(is_begun),
     })
 }
@@ -87,6 +88,28 @@ fn boot(wishes: &Wishes, foreign: bool, scanned: &Path) -> Result<(Boot, bool), 
         }
         _ => (Boot::None, true),
     })
+}
+
+/// What else starts it with the machine: set up by an earlier `--boot`.
+fn besides(home: &Path, boot: Boot) -> Result<Vec<(Boot, PathBuf)>, Trouble> {
+    let mut starters = starters(home)?;
+    starters.retain(|(other, _)| *other != boot);
+    Ok(starters)
+}
+
+/// What starts a home with the machine, each with its file.
+pub(super) fn starters(home: &Path) -> Result<Vec<(Boot, PathBuf)>, Trouble> {
+    let svscan = home.join("bin/svscan");
+    let mut starters = Vec::new();
+    for boot in [Boot::Systemd, Boot::Sysv, Boot::Inittab] {
+        let Some((path, _, _)) = boot.file(home, Path::new("/")) else { continue };
+        if let Found::File(text) = found(&path)?
+            && String::from_utf8_lossy(&text).contains(&*svscan.to_string_lossy())
+        {
+            starters.push((boot, path));
+        }
+    }
+    Ok(starters)
 }
 
 /// Which of these a file of the system's knows.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::accounts::{GROUPS, ROLES, Tools};
-use super::boot::Boot;
+use super::boot::{Boot, LINE};
 use crate::Trouble;
 use crate::print::say;
 
@@ -68,6 +68,8 @@ pub(super) struct Facts {
     /// What svscan looks at, if a svscan that is not ours keeps the services up and is left to start
     /// them.
     pub(super) left_to: Option<PathBuf>,
+    /// What else starts it with the machine, each with its file.
+    pub(super) besides: Vec<(Boot, PathBuf)>,
     /// What starts it is in force already.
     pub(super) enabled: bool,
     /// What starts it is at work, and can be told.
@@ -203,7 +205,20 @@ pub(super) fn steps(wishes: &Wishes, facts: &Facts) -> Vec<Step> {
         steps.extend(relink(link, found));
     }
     steps.extend(start(wishes, facts));
+    steps.extend(facts.besides.iter().map(|(boot, path)| Step::Tell(besides(*boot, path))));
     steps
+}
+
+/// What is said of another thing that starts it: the second of two svscans finds the first at work, and
+/// fails.
+fn besides(boot: Boot, path: &Path) -> String {
+    let path = path.display();
+    let commands = boot.stop(false).into_iter().map(|words| words.join(" "));
+    let end = match boot {
+        Boot::Inittab => format!("remove the line {LINE} from it"),
+        _ => commands.chain([format!("rm {path}")]).collect::<Vec<String>>().join(" && "),
+    };
+    format!("{path} starts it with the machine, too: one is enough (mend: {end})")
 }
 
 /// Groups and accounts that are missing.
@@ -323,6 +338,7 @@ mod tests {
             running: true,
             begun: false,
             left_to: None,
+            besides: Vec::new(),
             enabled: true,
             live: true,
         }
@@ -363,6 +379,19 @@ mod tests {
         assert!(said.contains("looks at /service is not ours"), "{said}");
         let wishes = Wishes { kept_name: Some("it stays".into()), ..wishes() };
         assert_eq!(steps(&wishes, &done()), [Step::Tell("it stays".into())]);
+    }
+
+    #[test]
+    fn what_starts_it_besides_is_said_and_stays() {
+        let besides = vec![(Boot::Inittab, "/etc/inittab".into()), (Boot::Systemd, "/u".into())];
+        let facts = Facts { besides, ..done() };
+        let steps: Vec<String> = steps(&wishes(), &facts).iter().map(ToString::to_string).collect();
+        assert!(steps[0].ends_with("(mend: remove the line SV: from it)"), "{steps:?}");
+        assert!(
+            steps[1].ends_with("(mend: systemctl disable qmail.service && rm /u)"),
+            "{steps:?}"
+        );
+        assert_eq!(steps.len(), 2);
     }
 
     #[test]
