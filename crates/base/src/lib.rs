@@ -7,6 +7,7 @@ extern crate alloc;
 
 pub mod address;
 pub mod cdb;
+pub mod concurrency;
 pub mod crlf;
 pub mod errno;
 pub mod event;

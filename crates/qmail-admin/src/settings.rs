@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use base::concurrency;
 use store::control::Control;
 use store::home::Home;
 use store::users::routing::Routing;
@@ -54,12 +55,7 @@ const FILES: [(&str, Kind); 18] = [
 /// What cannot be used, with how it is mended.
 pub(crate) fn unusable(home: &Home) -> Vec<String> {
     let control = Control::new(home);
-    let mut found = Vec::new();
-    for (name, kind) in FILES {
-        found.extend(refused(&control, name, kind));
-        let path = control.path(name);
-        found.extend(closed(home, &path, &format!("chmod a+r {}", quoted(&path))));
-    }
+    let mut found = judged(home, &control, &FILES);
     if found.is_empty() {
         found.extend(Routing::load(&control).err().map(|err| err.to_string()));
     }
@@ -69,16 +65,26 @@ pub(crate) fn unusable(home: &Home) -> Vec<String> {
 /// The same, and this host's name: some programs do without, and no mail comes or goes.
 pub(crate) fn all(home: &Home) -> Vec<String> {
     let control = Control::new(home);
-    let path = control.path("me");
-    let mut found = unusable(home);
     let what = match control.line("me") {
         Ok(Some(line)) if line.is_empty() => "line 1 is empty",
         Ok(None) => "does not exist",
-        _ => return found,
+        _ => return unusable(home),
     };
-    found.retain(|said| !said.starts_with(&*path.to_string_lossy()));
-    let mend = "write this host's name into it";
+    let others: Vec<(&str, Kind)> = FILES.into_iter().filter(|(name, _)| *name != "me").collect();
+    let mut found = judged(home, &control, &others);
+    let (path, mend) = (control.path("me"), "write this host's name into it");
     found.push(format!("{} {what}: no mail comes or goes (mend: {mend})", path.display()));
+    found
+}
+
+/// What cannot be used of these files.
+fn judged(home: &Home, control: &Control, files: &[(&str, Kind)]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, kind) in files {
+        found.extend(refused(control, name, *kind));
+        let path = control.path(name);
+        found.extend(closed(home, &path, &format!("chmod a+r {}", quoted(&path))));
+    }
     found
 }
 
@@ -90,7 +96,7 @@ fn refused(control: &Control, name: &str, kind: Kind) -> Option<String> {
         Kind::List => control.list(name).map(drop),
         Kind::Map => control.map(name).map(drop),
         Kind::Limit => match control.line(name) {
-            Ok(Some(line)) if !is_limit(&line) => {
+            Ok(Some(line)) if concurrency::parse(&line).is_none() => {
                 let path = control.path(name);
                 return Some(format!(
                     "{} line 1 is not a number: write digits, or remove the file",
@@ -103,12 +109,6 @@ fn refused(control: &Control, name: &str, kind: Kind) -> Option<String> {
     }
     .err()
     .map(|err| err.to_string())
-}
-
-/// Whether tcpserver takes a line for a number.
-fn is_limit(line: &[u8]) -> bool {
-    let line = line.trim_ascii();
-    !line.is_empty() && line.iter().all(u8::is_ascii_digit)
 }
 
 fn damaged(control: &Control, name: &str) -> Option<String> {

@@ -48,9 +48,8 @@ impl Limit {
 /// The number in a file's first line.
 fn line(path: &OsStr) -> io::Result<u64> {
     let text = sys::fd::read_to_end(sys::file::open_read(path)?, FILE)?;
-    let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default().trim_ascii();
-    let plain = !line.is_empty() && line.iter().all(u8::is_ascii_digit);
-    plain.then(|| number(OsStr::from_bytes(line))).ok_or(ErrorKind::InvalidData.into())
+    let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    base::concurrency::parse(line).ok_or(ErrorKind::InvalidData.into())
 }
 
 /// Every limit of the command line.

@@ -25,8 +25,9 @@ pub(super) struct Walk<'a> {
     pub(super) home: &'a Home,
     pub(super) places: &'a Places,
     pub(super) people: People,
-    /// Files that a row was held against: the first counts. By device and inode.
-    seen: HashSet<(u64, u64)>,
+    /// Files that a row was held against: the first counts, of each user whose letters are delivered,
+    /// as one may lead to another's. By device, inode and uid.
+    seen: HashSet<(u64, u64, u32)>,
     /// Of these something is said already.
     said: BTreeSet<PathBuf>,
     found: Vec<Finding>,
@@ -118,7 +119,7 @@ impl Walk<'_> {
 
     /// Holds a rule against what stands there. Whether it makes sense to look below it.
     fn hold(&mut self, rule: &Rule, path: &Path, about: &Metadata) -> bool {
-        let first = self.seen.insert((about.dev(), about.ino()));
+        let first = self.seen.insert((about.dev(), about.ino(), self.people.user.uid));
         if !first || self.said.contains(path) {
             return true;
         }
