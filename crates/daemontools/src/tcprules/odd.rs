@@ -6,6 +6,8 @@
 pub(crate) const ADDRESS_LIMITS: [&[u8]; 2] = [b"MAXCONNIP", b"MAXCONIP"];
 /// The one that limits those of a neighbourhood, by the same patch.
 pub(crate) const NETWORK_LIMIT: &[u8] = b"MAXCONNC";
+/// Others that programs read as numbers (qmail-smtpd, rblsmtpd).
+const NUMBERS: [&[u8]; 2] = [b"DATABYTES", b"GREETDELAY"];
 
 /// What is odd about an address that is no network `ADDRESS/BITS`. Clients are looked for as
 /// `[INFO@]1.2.3.4`, `[INFO@]=host`, `1.2.`, `=.suffix`, `=` and nothing.
@@ -61,6 +63,8 @@ pub(super) fn variables(value: &[u8]) -> Option<&'static str> {
             Some("a blank in a variable's name counts: programs do not look for that one")
         } else if is_limit(name) && !number.iter().all(u8::is_ascii_digit) {
             Some("MAXCONNIP and MAXCONNC are numbers: this one is no limit")
+        } else if NUMBERS.contains(&name) && !number.iter().all(u8::is_ascii_digit) {
+            Some("DATABYTES and GREETDELAY are numbers: only the digits in front count")
         } else {
             None
         }
@@ -111,5 +115,9 @@ mod tests {
         assert!(variables(b"+A=b\0+ B=c\0").is_some());
         assert_eq!(variables(b"+MAXCONNIP=5\0+MAXCONNC=\0"), None);
         assert!(variables(b"+A=b\0+MAXCONNIP=five\0").is_some());
+        assert_eq!(variables(b"+GREETDELAY=5\0+DATABYTES=\0"), None);
+        assert!(
+            variables(b"+GREETDELAY=soon\0").is_some() && variables(b"+DATABYTES=10M\0").is_some()
+        );
     }
 }
