@@ -212,7 +212,8 @@ fn term_while_waiting_leaves_the_lines_to_the_next() {
     let mut next = stage.command(&["multilog", "./a"]).stdin(OwnedFd::from(read)).spawn().unwrap();
     assert!(next.wait().unwrap().success());
     let lines = stage::logged(&stage.path("a"));
-    assert!(lines.len() >= 200);
+    // The disk has room for 409 of them.
+    assert!(lines.len() >= 191);
     assert_eq!(lines.last().map(|line| number(line)), Some(600));
     assert!(lines.windows(2).all(|two| number(&two[0]) + 1 == number(&two[1])));
 }

@@ -47,11 +47,12 @@ pub fn match_capacity(own: impl AsFd, other: impl AsFd) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yard::patience::eventually;
 
     #[test]
     fn what_was_seen_is_still_there_to_be_read() {
-        let (read, write) = rustix::pipe::pipe().unwrap();
-        let (own_read, own_write) = rustix::pipe::pipe().unwrap();
+        let (read, write) = crate::fd::pipe().unwrap();
+        let (own_read, own_write) = crate::fd::pipe().unwrap();
         match_capacity(&own_write, &read).unwrap();
         rustix::io::write(&write, b"line\n").unwrap();
         assert_eq!(tee(&read, &own_write, 100).unwrap(), 5);
@@ -66,7 +67,8 @@ mod tests {
         assert_eq!(rustix::io::read(&read, &mut buf).unwrap(), 4);
         assert_eq!(skip(&read, &null, 4).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(write);
-        assert_eq!(tee(&read, &own_write, 100).unwrap(), 0);
+        // Another test's child may hold a copy until it is the program it is to be.
+        eventually("the end", || tee(&read, &own_write, 100).is_ok_and(|seen| seen == 0));
         assert_eq!(skip(&read, &null, 4).unwrap(), 0);
     }
 }
