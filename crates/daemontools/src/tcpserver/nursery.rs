@@ -177,8 +177,9 @@ impl Nursery {
         Some(News::Ended { from: child.from, pid, status: Some(Status::Exited(0)) })
     }
 
-    /// Hands a waiting connection to the clean parent there is. One that retires just now leaves
-    /// it homeless; one that has been tried often enough is given up.
+    /// Hands a waiting connection to the clean parent there is. One that is behind, or has ended or
+    /// retired and not been heard yet, leaves it homeless, and that is no try: else connections were lost
+    /// to clean parents that come and go. One that has been tried often enough is given up.
     fn house(&mut self, serial: u64) -> Option<(IpAddr, io::Error)> {
         let job = self.waiting.get_mut(&serial)?;
         let brood = self.current.as_ref().ok_or(ErrorKind::WouldBlock);
@@ -188,7 +189,10 @@ impl Nursery {
             job.line = hand_over(brood, serial, job, again)?;
             Ok(brood.pid())
         });
-        job.tries = job.tries.saturating_add(1);
+        let homeless = [ErrorKind::WouldBlock, ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
+        if !handed.as_ref().is_err_and(|error| homeless.contains(&error.kind())) {
+            job.tries = job.tries.saturating_add(1);
+        }
         match handed {
             Ok(pid) => job.brood = pid,
             Err(error) if job.tries >= TRIES || error.kind() == ErrorKind::InvalidInput => {
