@@ -343,10 +343,10 @@ fn a_service_that_others_need_ends_after_them() {
 #[test]
 fn one_that_cannot_be_told_keeps_nobody_from_being_told() {
     let mut stage = Stage::new("untold");
-    for name in ["needed", "untold", "quick"] {
+    for (name, time) in [("needed", LATE), ("untold", "100"), ("quick", LATE)] {
         let run = "trap 'echo ended > ended; exit' TERM\nwhile :; do sleep 0.1; done";
         stage.script(&format!("service/{name}/run"), run);
-        stage.write(&format!("service/{name}/timeout-down"), "100");
+        stage.write(&format!("service/{name}/timeout-down"), time);
     }
     stage.write("service/needed/ends-last", "");
     let mut first = stage.start(&["svscan", "service"]);
