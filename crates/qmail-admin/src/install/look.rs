@@ -79,15 +79,22 @@ fn boot(wishes: &Wishes, foreign: bool, scanned: &Path) -> Result<(Boot, bool), 
     let Some((path, _, _)) = boot.file(&wishes.home, scanned).filter(|_| foreign) else {
         return Ok((boot, foreign && boot == Boot::None));
     };
-    let svscan = wishes.home.join("bin/svscan");
     Ok(match found(&path)? {
-        Found::File(text)
-            if String::from_utf8_lossy(&text).contains(&*svscan.to_string_lossy()) =>
-        {
-            (boot, false)
-        }
+        Found::File(text) if starts(&text, &wishes.home) => (boot, false),
         _ => (Boot::None, true),
     })
+}
+
+/// Whether a text starts a home's svscan: it names it, and not as a part of another name.
+fn starts(text: &[u8], home: &Path) -> bool {
+    let text = String::from_utf8_lossy(text);
+    let svscan = home.join("bin/svscan");
+    let svscan = svscan.to_string_lossy();
+    let is_whole = |at: usize| {
+        let before = text.get(..at).and_then(|before| before.bytes().next_back());
+        !before.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"._/+-".contains(&byte))
+    };
+    text.match_indices(&*svscan).any(|(at, _)| is_whole(at))
 }
 
 /// What else starts it with the machine: set up by an earlier `--boot`.
@@ -99,12 +106,11 @@ fn besides(home: &Path, boot: Boot) -> Result<Vec<(Boot, PathBuf)>, Trouble> {
 
 /// What starts a home with the machine, each with its file.
 pub(super) fn starters(home: &Path) -> Result<Vec<(Boot, PathBuf)>, Trouble> {
-    let svscan = home.join("bin/svscan");
     let mut starters = Vec::new();
     for boot in [Boot::Systemd, Boot::Sysv, Boot::Inittab] {
         let Some((path, _, _)) = boot.file(home, Path::new("/")) else { continue };
         if let Found::File(text) = found(&path)?
-            && String::from_utf8_lossy(&text).contains(&*svscan.to_string_lossy())
+            && starts(&text, home)
         {
             starters.push((boot, path));
         }
@@ -214,14 +220,10 @@ fn files(
 /// What stands where the unit or the script goes: ours, of whatever version, or somebody's.
 fn judged(found: Found, home: &Path) -> Found {
     match found {
-        Found::File(text) => {
-            let said = String::from_utf8_lossy(&text);
-            let svscan = home.join("bin/svscan");
-            match is_ours(&said) {
-                true => Found::File(text),
-                false => Found::Foreign(said.contains(&*svscan.to_string_lossy())),
-            }
-        }
+        Found::File(text) => match is_ours(&String::from_utf8_lossy(&text)) {
+            true => Found::File(text),
+            false => Found::Foreign(starts(&text, home)),
+        },
         // A unit that is masked is a link to /dev/null.
         Found::Link(_) => Found::Foreign(false),
         found => found,
@@ -338,6 +340,16 @@ mod tests {
         assert_eq!(judged(file("#!/bin/sh\n"), home), Found::Foreign(false));
         assert_eq!(judged(Found::Link("/dev/null".into()), home), Found::Foreign(false));
         assert_eq!(judged(Found::Nothing, home), Found::Nothing);
+    }
+
+    #[test]
+    fn another_homes_svscan_is_not_this_ones() {
+        for boot in [Boot::Systemd, Boot::Sysv, Boot::Inittab] {
+            let of = |home: &str| boot.file(Path::new(home), Path::new("/service")).unwrap().2;
+            let home = Path::new("/var/qmail");
+            assert!(starts(of("/var/qmail").as_bytes(), home), "{boot:?}");
+            assert!(!starts(of("/srv/var/qmail").as_bytes(), home), "{boot:?}");
+        }
     }
 
     #[test]
