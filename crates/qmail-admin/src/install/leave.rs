@@ -13,7 +13,7 @@ use sys::signal::{self, Signal};
 
 use super::boot::{Boot, LINE, SAID, is_running, svscan_pid};
 use super::plan::{Found, Wishes};
-use super::{accounts, look, processes};
+use super::{accounts, look, processes, starters};
 use crate::permissions::{about, replace};
 use crate::places::Places;
 use crate::print::say;
@@ -139,7 +139,7 @@ fn outside(wishes: &Wishes) -> Result<Vec<Step>, Trouble> {
     if wishes.packaged {
         return Ok(steps);
     }
-    for (boot, path) in look::starters(&wishes.home)? {
+    for (boot, path) in starters::starters(&wishes.home)? {
         let commands =
             boot.stop(wishes.live && Path::new("/run/systemd/system").exists()).into_iter();
         let words = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();

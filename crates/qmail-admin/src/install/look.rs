@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use store::home::Home;
 
 use super::accounts::{GROUPS, ROLES, Tools};
-use super::boot::{Boot, SAID, UNIT, is_ours, is_running, is_up, svscan_pid};
+use super::boot::{Boot, SAID, is_ours, is_running, is_up, svscan_pid};
 use super::is_plain;
 use super::plan::{Facts, File, Found, Link, Wishes, kept};
 use super::source::Source;
+use super::starters::{besides, boot, is_enabled, starts};
 use crate::permissions::about;
 use crate::places::Places;
 use crate::setup::BINARIES;
@@ -65,57 +66,6 @@ pub(super) fn facts(wishes: &Wishes, source: &Source) -> Result<Facts, Trouble> 
         besides: if wishes.packaged { Vec::new() } else { besides(&wishes.home, boot)? },
         begun: ours && home.as_ref().is_some_and(is_begun),
     })
-}
-
-/// What starts it. Where a svscan that is not ours keeps the services up, the machine starts that one:
-/// a second would fight with it over them, unless somebody wants it or ours was set up before. Also
-/// whether it is left to that svscan.
-fn boot(wishes: &Wishes, foreign: bool, scanned: &Path) -> Result<(Boot, bool), Trouble> {
-    let boot = match wishes.boot {
-        _ if wishes.packaged => return Ok((Boot::None, false)),
-        Some(boot) => return Ok((boot, false)),
-        None => Boot::here(),
-    };
-    let Some((path, _, _)) = boot.file(&wishes.home, scanned).filter(|_| foreign) else {
-        return Ok((boot, foreign && boot == Boot::None));
-    };
-    Ok(match found(&path)? {
-        Found::File(text) if starts(&text, &wishes.home) => (boot, false),
-        _ => (Boot::None, true),
-    })
-}
-
-/// Whether a text starts a home's svscan: it names it, and not as a part of another name.
-fn starts(text: &[u8], home: &Path) -> bool {
-    let text = String::from_utf8_lossy(text);
-    let svscan = home.join("bin/svscan");
-    let svscan = svscan.to_string_lossy();
-    let is_whole = |at: usize| {
-        let before = text.get(..at).and_then(|before| before.bytes().next_back());
-        !before.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"._/+-".contains(&byte))
-    };
-    text.match_indices(&*svscan).any(|(at, _)| is_whole(at))
-}
-
-/// What else starts it with the machine: set up by an earlier `--boot`.
-fn besides(home: &Path, boot: Boot) -> Result<Vec<(Boot, PathBuf)>, Trouble> {
-    let mut starters = starters(home)?;
-    starters.retain(|(other, _)| *other != boot);
-    Ok(starters)
-}
-
-/// What starts a home with the machine, each with its file.
-pub(super) fn starters(home: &Path) -> Result<Vec<(Boot, PathBuf)>, Trouble> {
-    let mut starters = Vec::new();
-    for boot in [Boot::Systemd, Boot::Sysv, Boot::Inittab] {
-        let Some((path, _, _)) = boot.file(home, Path::new("/")) else { continue };
-        if let Found::File(text) = found(&path)?
-            && starts(&text, home)
-        {
-            starters.push((boot, path));
-        }
-    }
-    Ok(starters)
 }
 
 /// Which of these a file of the system's knows.
@@ -306,25 +256,6 @@ pub(super) fn found(path: &Path) -> Result<Found, Trouble> {
     }
 }
 
-/// Whether what starts it is in force.
-fn is_enabled(boot: Boot, running: bool, files: &[(File, Found)]) -> bool {
-    let first = files.first().map(|(_, found)| found);
-    let wants: PathBuf = Path::new("/etc/systemd/system/multi-user.target.wants").join(UNIT);
-    match boot {
-        Boot::Systemd => std::fs::symlink_metadata(wants).is_ok(),
-        Boot::Sysv => is_in_runlevel() || (running && first != Some(&Found::Nothing)),
-        // The line itself is what does it.
-        Boot::Inittab | Boot::None => running,
-    }
-}
-
-/// Whether System V's second runlevel starts it.
-fn is_in_runlevel() -> bool {
-    let entries = std::fs::read_dir("/etc/rc2.d").into_iter().flatten().flatten();
-    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.into_iter().any(|name| name.starts_with('S') && name.ends_with("qmail"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -340,16 +271,6 @@ mod tests {
         assert_eq!(judged(file("#!/bin/sh\n"), home), Found::Foreign(false));
         assert_eq!(judged(Found::Link("/dev/null".into()), home), Found::Foreign(false));
         assert_eq!(judged(Found::Nothing, home), Found::Nothing);
-    }
-
-    #[test]
-    fn another_homes_svscan_is_not_this_ones() {
-        for boot in [Boot::Systemd, Boot::Sysv, Boot::Inittab] {
-            let of = |home: &str| boot.file(Path::new(home), Path::new("/service")).unwrap().2;
-            let home = Path::new("/var/qmail");
-            assert!(starts(of("/var/qmail").as_bytes(), home), "{boot:?}");
-            assert!(!starts(of("/srv/var/qmail").as_bytes(), home), "{boot:?}");
-        }
     }
 
     #[test]

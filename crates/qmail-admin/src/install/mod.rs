@@ -11,6 +11,7 @@ mod look;
 mod plan;
 mod processes;
 mod source;
+mod starters;
 
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::chroot;
