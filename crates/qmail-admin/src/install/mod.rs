@@ -42,7 +42,8 @@ pub(crate) struct Install {
     /// Print what would be done, and do nothing.
     #[arg(long)]
     dry_run: bool,
-    /// What starts it with the machine; else what the machine has.
+    /// What starts it with the machine; else what the machine has. What an earlier one set up stays, and
+    /// is told of.
     #[arg(long, value_enum)]
     boot: Option<Boot>,
     /// Leave sendmail, and whatever else is outside the home, to a package.
