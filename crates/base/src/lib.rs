@@ -7,7 +7,6 @@ extern crate alloc;
 
 pub mod address;
 pub mod cdb;
-pub mod concurrency;
 pub mod crlf;
 pub mod errno;
 pub mod event;
@@ -16,6 +15,7 @@ pub mod json;
 pub mod limits;
 pub mod netstring;
 pub mod network;
+pub mod number;
 pub mod outcome;
 pub mod plain;
 pub mod proxy;

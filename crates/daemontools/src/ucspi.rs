@@ -156,8 +156,7 @@ impl Grammar {
 
 /// The leading digits as a number; none is 0, too many the largest.
 pub(crate) fn number(text: &OsStr) -> u64 {
-    let digits = text.as_bytes().iter().map_while(|&byte| char::from(byte).to_digit(10));
-    digits.fold(0, |sum, digit| sum.saturating_mul(10).saturating_add(digit.into()))
+    base::number::leading(text.as_bytes()).unwrap_or(0)
 }
 
 /// As many seconds, a day at most.

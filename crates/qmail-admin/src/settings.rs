@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use base::concurrency;
+use base::number;
 use store::control::Control;
 use store::home::Home;
 use store::users::routing::Routing;
@@ -96,7 +96,7 @@ fn refused(control: &Control, name: &str, kind: Kind) -> Option<String> {
         Kind::List => control.list(name).map(drop),
         Kind::Map => control.map(name).map(drop),
         Kind::Limit => match control.line(name) {
-            Ok(Some(line)) if concurrency::parse(&line).is_none() => {
+            Ok(Some(line)) if number::limit(&line).is_none() => {
                 let path = control.path(name);
                 return Some(format!(
                     "{} line 1 is not a number: write digits, or remove the file",

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use base::limits;
+use base::{limits, number};
 use sys::errno;
 
 use crate::home::Home;
@@ -210,7 +210,7 @@ impl Control {
         match self.line(name)? {
             None => Ok(default),
             Some(line) if line.is_empty() => Ok(default),
-            Some(line) => digits(&line)
+            Some(line) => number::leading(&line)
                 .ok_or_else(|| ControlError { path: self.path(name), trouble: Trouble::NotNumber }),
         }
     }
@@ -320,15 +320,6 @@ fn counts(line: &[u8]) -> bool {
 fn trim(line: &[u8]) -> &[u8] {
     let keep = line.iter().rposition(|c| !b" \t\n".contains(c)).map_or(0, |at| at + 1);
     line.get(..keep).unwrap_or(line)
-}
-
-/// The number `line` begins with.
-fn digits(line: &[u8]) -> Option<u64> {
-    let digits = line.iter().take_while(|c| c.is_ascii_digit());
-    digits.fold(None, |n: Option<u64>, c| {
-        let digit = u64::from(c.wrapping_sub(b'0'));
-        Some(n.unwrap_or(0).saturating_mul(10).saturating_add(digit))
-    })
 }
 
 #[cfg(test)]

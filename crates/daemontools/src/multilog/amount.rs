@@ -8,8 +8,7 @@ const TIMES: [(u8, u64); 5] =
 
 /// The digits in front; none is 0, too many is the most.
 pub(super) fn digits(text: &[u8]) -> u64 {
-    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
-    digits.fold(0, |sum: u64, byte| sum.saturating_mul(10).saturating_add(u64::from(byte - b'0')))
+    base::number::leading(text).unwrap_or(0)
 }
 
 /// A number of bytes: `100000`, `500M`.

@@ -49,7 +49,7 @@ impl Limit {
 fn line(path: &OsStr) -> io::Result<u64> {
     let text = sys::fd::read_to_end(sys::file::open_read(path)?, FILE)?;
     let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    base::concurrency::parse(line).ok_or(ErrorKind::InvalidData.into())
+    base::number::limit(line).ok_or(ErrorKind::InvalidData.into())
 }
 
 /// Every limit of the command line.

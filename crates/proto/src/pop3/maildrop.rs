@@ -276,14 +276,7 @@ fn farewell(all_gone: bool) -> Vec<u8> {
 /// A decimal number up to a space or the end (the biggest one if it does not fit), and what follows.
 fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     let (digits, rest) = super::word(text);
-    if digits.is_empty() {
-        return None;
-    }
-    let number = digits.iter().try_fold(0_u64, |n, &c| {
-        let digit = c.is_ascii_digit().then(|| u64::from(c.wrapping_sub(b'0')))?;
-        Some(n.saturating_mul(10).saturating_add(digit))
-    })?;
-    Some((number, rest))
+    Some((base::number::whole(digits)?, rest))
 }
 
 /// Appends a decimal number.

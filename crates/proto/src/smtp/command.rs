@@ -164,12 +164,7 @@ fn size(parameters: &[u8]) -> Option<u64> {
 /// The value of one parameter, if that is `SIZE=` and a number.
 fn one_size(parameter: &[u8]) -> Option<u64> {
     let (key, digits) = parameter.split_at_checked(5)?;
-    let number = key.eq_ignore_ascii_case(b"SIZE=") && !digits.is_empty();
-    if !number || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let ten = |n: u64, c: &u8| n.saturating_mul(10).saturating_add(u64::from(c.wrapping_sub(b'0')));
-    Some(digits.iter().fold(0, ten))
+    if key.eq_ignore_ascii_case(b"SIZE=") { base::number::whole(digits) } else { None }
 }
 
 #[cfg(test)]

@@ -182,6 +182,5 @@ fn own_addresses(reached: Option<&[u8]>) -> Vec<Ipv4Addr> {
 
 /// The number a text begins with; 0 if with none.
 pub(crate) fn digits(text: &[u8]) -> u64 {
-    let digits = text.iter().take_while(|c| c.is_ascii_digit());
-    digits.fold(0, |n: u64, c| n.saturating_mul(10).saturating_add(u64::from(c.wrapping_sub(b'0'))))
+    base::number::leading(text).unwrap_or(0)
 }

@@ -134,8 +134,7 @@ impl<'a> User<'a> {
 
     /// The number the uid begins with; 0 if it begins with none.
     fn number(&self) -> u64 {
-        let digits = self.uid.iter().take_while(|c| c.is_ascii_digit());
-        digits.fold(0_u64, |n, c| n.saturating_mul(10).saturating_add(u64::from(c & 0x0f)))
+        base::number::leading(self.uid).unwrap_or(0)
     }
 }
 
