@@ -55,7 +55,7 @@ enum Step {
     Remove(PathBuf),
     /// Remove our programs from their directory.
     Programs(Vec<PathBuf>),
-    /// Take the line out of inittab that starts this svscan.
+    /// Take the line out of inittab that starts this home.
     Unline(PathBuf, PathBuf),
     /// Put back what stood there before us, from where it is kept.
     Restore(PathBuf, PathBuf),
@@ -136,16 +136,13 @@ impl Uninstall {
 /// What is outside the home: what starts it first, so that nothing is started again.
 fn outside(wishes: &Wishes) -> Result<Vec<Step>, Trouble> {
     let mut steps = Vec::new();
-    if wishes.packaged {
-        return Ok(steps);
-    }
-    for (boot, path) in starters::starters(&wishes.home)? {
+    for (boot, path) in starters::starters(wishes)? {
         let commands =
             boot.stop(wishes.live && Path::new("/run/systemd/system").exists()).into_iter();
         let words = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();
         steps.extend(commands.map(|command| Step::Run(words(command))));
         steps.push(match boot {
-            Boot::Inittab => Step::Unline(path, wishes.home.join("bin/svscan")),
+            Boot::Inittab => Step::Unline(path, wishes.home.clone()),
             Boot::Systemd | Boot::Sysv | Boot::None => Step::Remove(path),
         });
     }
@@ -231,7 +228,7 @@ fn carry(step: &Step) -> Result<(), Trouble> {
         Step::End(home) => end(home),
         Step::Remove(path) => remove(path),
         Step::Programs(paths) => paths.iter().try_for_each(|path| remove(path)),
-        Step::Unline(path, svscan) => unline(path, svscan),
+        Step::Unline(path, home) => unline(path, home),
         Step::Restore(path, kept) => about(path, fs::rename(kept, path)),
         Step::Retire { link, service, svc } => retire(link, service, svc),
         Step::Pages(dir, pages) => unpage(dir, pages),
@@ -266,12 +263,11 @@ fn remove(path: &Path) -> Result<(), Trouble> {
     }
 }
 
-fn unline(path: &Path, svscan: &Path) -> Result<(), Trouble> {
+fn unline(path: &Path, home: &Path) -> Result<(), Trouble> {
     use std::os::unix::fs::PermissionsExt;
     let text = about(path, fs::read_to_string(path))?;
     let mode = about(path, fs::metadata(path))?.permissions().mode() & 0o7777;
-    let starts = format!(":{} ", svscan.display());
-    let ours = |line: &&str| line.starts_with(LINE) && line.contains(&starts);
+    let ours = |line: &&str| line.starts_with(LINE) && starters::starts(line.as_bytes(), home);
     let rest: String = text.split_inclusive('\n').filter(|line| !ours(line)).collect();
     replace(path, mode, rest.as_bytes())
 }
@@ -381,7 +377,7 @@ mod tests {
         let line = |home: &str| format!("SV:123456:respawn:{home}/bin/svscan {home}/service\n");
         let others = format!("id:2:initdefault:\n{}ca::ctrlaltdel:y", line("/srv/var/qmail"));
         fs::write(&path, format!("{}{others}", line("/var/qmail"))).unwrap();
-        unline(&path, Path::new("/var/qmail/bin/svscan")).unwrap();
+        unline(&path, Path::new("/var/qmail")).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), others);
     }
 }

@@ -63,7 +63,7 @@ pub(super) fn facts(wishes: &Wishes, source: &Source) -> Result<Facts, Trouble> 
         boot,
         running,
         left_to: left.then_some(scanned),
-        besides: if wishes.packaged { Vec::new() } else { besides(&wishes.home, boot)? },
+        besides: besides(wishes, boot)?,
         begun: ours && home.as_ref().is_some_and(is_begun),
     })
 }

@@ -128,14 +128,18 @@ fn is_roots(home: &Path) -> Result<(), Trouble> {
 
 /// Units, scripts and lines of inittab have the home as a bare word, and each its own way of quoting.
 pub(crate) fn is_plain(dir: &Path) -> Result<(), Trouble> {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._/+-".contains(byte);
-    match dir.as_os_str().as_bytes().iter().all(plain) {
+    match dir.as_os_str().as_bytes().iter().copied().all(is_plain_byte) {
         true => Ok(()),
         false => Err(format!(
             "{}: what starts it could not name this: only letters, digits and . _ / + - may be in it",
             dir.display()
         )),
     }
+}
+
+/// What such a word is made of.
+const fn is_plain_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'/' | b'+' | b'-')
 }
 
 /// Makes another machine's directory our root, if one was named. What was opened before stays open.

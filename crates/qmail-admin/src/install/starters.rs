@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::boot::{Boot, UNIT};
+use super::is_plain_byte;
 use super::look::found;
 use super::plan::{File, Found, Wishes};
 use crate::Trouble;
@@ -36,21 +37,24 @@ pub(super) fn starts(text: &[u8], home: &Path) -> bool {
     let svscan = svscan.to_string_lossy();
     let is_whole = |at: usize| {
         let before = text.get(..at).and_then(|before| before.bytes().next_back());
-        !before.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"._/+-".contains(&byte))
+        !before.is_some_and(is_plain_byte)
     };
     text.match_indices(&*svscan).any(|(at, _)| is_whole(at))
 }
 
 /// What else starts it with the machine: set up by an earlier `--boot`.
-pub(super) fn besides(home: &Path, boot: Boot) -> Result<Vec<(Boot, PathBuf)>, Trouble> {
-    let mut starters = starters(home)?;
+pub(super) fn besides(wishes: &Wishes, boot: Boot) -> Result<Vec<(Boot, PathBuf)>, Trouble> {
+    let mut starters = starters(wishes)?;
     starters.retain(|(other, _)| *other != boot);
     Ok(starters)
 }
 
-/// What starts a home with the machine, each with its file.
-pub(super) fn starters(home: &Path) -> Result<Vec<(Boot, PathBuf)>, Trouble> {
-    let mut starters = Vec::new();
+/// What starts the home with the machine, each with its file; none that is a package's business.
+pub(super) fn starters(wishes: &Wishes) -> Result<Vec<(Boot, PathBuf)>, Trouble> {
+    let (home, mut starters) = (&wishes.home, Vec::new());
+    if wishes.packaged {
+        return Ok(starters);
+    }
     for boot in [Boot::Systemd, Boot::Sysv, Boot::Inittab] {
         let Some((path, _, _)) = boot.file(home, Path::new("/")) else { continue };
         if let Found::File(text) = found(&path)?
