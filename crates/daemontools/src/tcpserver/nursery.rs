@@ -189,10 +189,11 @@ impl Nursery {
             job.line = hand_over(brood, serial, job, again)?;
             Ok(brood.pid())
         });
-        let homeless = [ErrorKind::WouldBlock, ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
-        if !handed.as_ref().is_err_and(|error| homeless.contains(&error.kind())) {
-            job.tries = job.tries.saturating_add(1);
+        if handed.as_ref().is_err_and(passes) {
+            self.homeless.push(serial);
+            return None;
         }
+        job.tries = job.tries.saturating_add(1);
         match handed {
             Ok(pid) => job.brood = pid,
             Err(error) if job.tries >= TRIES || error.kind() == ErrorKind::InvalidInput => {
@@ -332,6 +333,14 @@ impl Nursery {
             }
         }
     }
+}
+
+/// Whether nothing was handed over because a clean parent is behind or on its way out, or there is none.
+fn passes(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::WouldBlock | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+    )
 }
 
 /// Hands a job to a clean parent; the line to its child, if the client may come `again`.
