@@ -41,12 +41,12 @@ def sender(number):
 
 def alive(name):
     """The processes called `name`; a service whose supervise was killed is ours though an orphan."""
-    return {pid for pid, row in processes(orphans=True).items() if row[1] == name}
+    return {pid for pid, row in processes().items() if row[1] == name}
 
 
 def standing(name):
     """Those of them that stand for long: not the children they fork for one letter or session."""
-    table = processes(orphans=True)
+    table = processes()
     return {pid for pid, row in table.items() if row[1] == name and table.get(row[0], (0, ""))[1] != name}
 
 

@@ -25,7 +25,7 @@ def letter(source):
 
 def sessions(standing=()):
     """The children of the clean parent but those that stand for long: pid -> private KiB."""
-    table = processes(orphans=True)
+    table = processes()
     found = {}
     for pid, row in table.items():
         if pid not in standing and row[1] == "qmail-smtpd" and table.get(row[0], (0, ""))[1] == "qmail-smtpd":

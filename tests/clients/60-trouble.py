@@ -33,7 +33,7 @@ def letter(body, to="trouble"):
 def memory():
     """The resident bytes of the biggest SMTP process of ours."""
     sizes = [0]
-    for pid, row in processes(orphans=True).items():
+    for pid, row in processes().items():
         if row[1] == "qmail-smtpd":
             try:
                 sizes.append(int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096)
@@ -87,7 +87,7 @@ check(b"messages in queue: 0\n" in bin("qmail-qstat"), "half a letter is queued"
 
 # queued down: 451, nothing hangs, back by itself.
 bin("svc", "-d", str(HOME / "service/queued"))
-wait_for("queued is down", 10, lambda: not any(row[1] == "qmail-queued" for row in processes(orphans=True).values()))
+wait_for("queued is down", 10, lambda: not any(row[1] == "qmail-queued" for row in processes().values()))
 got = talk(letter(b"Subject: down\r\n\r\nx\r\n.\r\nQUIT\r\n"))
 check(b"\r\n451 " in got and got.count(b"250 ok ") == 0, f"queued down: {got!r}")
 bin("svc", "-u", str(HOME / "service/queued"))

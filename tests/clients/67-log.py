@@ -26,7 +26,7 @@ def fate(recipient, attempt):
 
 def standing():
     """qmail-send itself, not a child that carries a bounce."""
-    table = processes(orphans=True)
+    table = processes()
     return {pid for pid, row in table.items() if row[1] == "qmail-send" and table.get(row[0], (0, ""))[1] != "qmail-send"}
 
 

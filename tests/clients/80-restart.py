@@ -6,7 +6,7 @@ from mail import *
 _, maildir = account("restart")
 service = str(HOME / "service/qmail-send")
 bin("svc", "-d", service)
-wait_for("qmail-send is down", 20, lambda: not any(r[1] == "qmail-send" for r in processes(orphans=True).values()))
+wait_for("qmail-send is down", 20, lambda: not any(r[1] == "qmail-send" for r in processes().values()))
 with smtplib.SMTP(*SMTP, timeout=PATIENCE) as smtp:
     for n in range(50):
         smtp.sendmail("a@example.net", [f"restart@{HOST}"], f"Subject: {n}\n\nx\n")

@@ -124,9 +124,9 @@ def log(service):
     return b"".join(f.read_bytes() for f in files).decode("latin-1")
 
 
-def processes(orphans=False):
-    """The server's processes: pid -> (parent, name, uid, command line); those that lost their
-    supervise too, if wanted: they are known by the home in their environment."""
+def processes():
+    """The server's processes: pid -> (parent, name, uid, command line); also those that lost their
+    supervise, which are known by the home in their environment."""
     table, wanted = {}, {int(os.environ["SVSCAN"])}
     ours = b"QMAILHOME=" + os.fsencode(HOME)
     for entry in pathlib.Path("/proc").iterdir():
@@ -134,7 +134,7 @@ def processes(orphans=False):
             try:
                 status = dict(line.split(":", 1) for line in (entry / "status").read_text().splitlines())
                 words = (entry / "cmdline").read_bytes().split(b"\0")
-                if orphans and ours in (entry / "environ").read_bytes().split(b"\0"):
+                if ours in (entry / "environ").read_bytes().split(b"\0"):
                     wanted.add(int(entry.name))
             except (OSError, ValueError):
                 continue

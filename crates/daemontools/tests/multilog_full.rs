@@ -200,7 +200,8 @@ fn while_it_drops_lines_it_ends_with_the_input() {
 fn term_while_waiting_leaves_the_lines_to_the_next() {
     let (read, mut pipe) = std::io::pipe().unwrap();
     let input = OwnedFd::from(read.try_clone().unwrap());
-    let Some(mut full) = Full::start("term", 400, 360, "f100", input) else { return };
+    let Some(mut full) = Full::start("term", 400, 364, "f100", input) else { return };
+    // The disk has room for 368 of them.
     feed(&mut pipe, 1..=600);
     eventually("trouble", || full.err().contains("\n"));
     kill("TERM", full.child.id());
@@ -212,8 +213,7 @@ fn term_while_waiting_leaves_the_lines_to_the_next() {
     let mut next = stage.command(&["multilog", "./a"]).stdin(OwnedFd::from(read)).spawn().unwrap();
     assert!(next.wait().unwrap().success());
     let lines = stage::logged(&stage.path("a"));
-    // The disk has room for 409 of them.
-    assert!(lines.len() >= 191);
+    assert!(lines.len() >= 200);
     assert_eq!(lines.last().map(|line| number(line)), Some(600));
     assert!(lines.windows(2).all(|two| number(&two[0]) + 1 == number(&two[1])));
 }
